@@ -1,0 +1,112 @@
+"""The seam between laws of step time and the clock: what a replica asks of a law.
+
+A step holds `decodes` sequences that add one token each, and pieces of prompts
+("chunks"). Its duration in integer femtoseconds is ::
+
+    base(decodes, prompt_tokens, prompts, emitting)
+    + fixed + slope * C        over the C cached tokens that the decodes read
+    + window_fs * W            over the W of them that lie inside sliding windows
+    + chunk(tokens, prior)     for each chunk, after `prior` cached tokens
+    + prompt(u)                for each prompt that ends, where the law draws
+
+Every term is an integer function of integers, so a duration is the same whether
+it is summed over a run of steps or evaluated afresh at each one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+FS_PER_S = 10**15
+"""Femtoseconds of a second: the clock's tick."""
+FS_PER_NS = 10**6
+
+
+class Piece(NamedTuple):
+    """A stretch of total context over which step time is linear."""
+
+    fixed_fs: int
+    slope_fs: int
+    """Per cached token read."""
+    knot: int | None
+    """First total context at which another piece holds; None: never."""
+
+
+class Activity(NamedTuple):
+    """What runs of steps did, one value a run, all of the replica's devices together."""
+
+    flops: npt.NDArray[np.float64]
+    """FLOP that the LLM needs."""
+    bytes_moved: npt.NDArray[np.float64]
+    """Bytes between memory and chip: weights touched, KV read and written."""
+    link_bytes: npt.NDArray[np.float64]
+    """Bytes sent over scale-up and scale-out links by the collectives."""
+    compute_s: npt.NDArray[np.float64]
+    """Seconds of a device's time that arithmetic would need alone."""
+    memory_s: npt.NDArray[np.float64]
+    link_s: npt.NDArray[np.float64]
+
+
+class StepRuns(NamedTuple):
+    """Runs of steps as arrays, the argument of `StepLaw.activity`.
+
+    All are int64 of shape ``(runs,)``, sums over the steps of the run except
+    `steps`, `decodes`, `prompts`: `context_tokens` is the cached tokens read by
+    decodes, `window_tokens` those of them inside sliding windows, `pair_tokens`
+    the (query, key) pairs of the chunks.
+    """
+
+    steps: npt.NDArray[np.int64]
+    decodes: npt.NDArray[np.int64]
+    """Sequences decoding, in each step of the run."""
+    prompts: npt.NDArray[np.int64]
+    """Chunks in each step of the run."""
+    prompt_tokens: npt.NDArray[np.int64]
+    emitted_tokens: npt.NDArray[np.int64]
+    context_tokens: npt.NDArray[np.int64]
+    window_tokens: npt.NDArray[np.int64]
+    pair_tokens: npt.NDArray[np.int64]
+    prior_tokens: npt.NDArray[np.int64]
+    """Cached tokens that the chunks read."""
+
+
+class StepLaw(Protocol):
+    """Duration and activity of the steps of one replica; pure, never random."""
+
+    window: int | None
+    """Width of the sliding window in tokens; None: no sliding layers."""
+    window_fs: int
+    draws: bool
+    """Whether `prompt` gives time that is drawn per call."""
+
+    def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
+        """Femtoseconds that follow from token counts alone; at least 1.
+
+        `prompt_tokens` over `prompts` chunks; `emitting` sequences (decodes, and
+        prompts that end) need the LM head. Callers cache by argument.
+        """
+        ...
+
+    def piece(self, decodes: int, context: int) -> Piece:
+        """Linear piece that holds at `context` tokens read by `decodes` sequences."""
+        ...
+
+    def chunk(self, tokens: int, prior: int) -> int:
+        """Femtoseconds of attention of a chunk of `tokens` after `prior` cached ones."""
+        ...
+
+    def chunk_slope(self, tokens: int) -> int | None:
+        """What `chunk` grows by for one more prior token; None where it is not linear."""
+        ...
+
+    def prompt(self, u: float) -> int:
+        """Femtoseconds drawn for a prompt that ends, from its uniform `u`; 0 if none."""
+        ...
+
+    def activity(self, runs: StepRuns) -> Activity:
+        """Closed-form activity of many runs of steps at once."""
+        ...

@@ -1,0 +1,196 @@
+"""Rows that a simulation emits: facts, never statistics.
+
+Each row is a flat tuple with the unit in every name. Instants are seconds after
+the start of the run. "Not yet" and "not known" are None. A sink takes rows as
+they happen; every table gets a `replication` column when it is stored.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+
+class SessionRow(NamedTuple):
+    """A session that ended, failed, or was in flight at the end (`censored`)."""
+
+    session: int
+    stream: str
+    sid: str
+    agent: str
+    outcome: str
+    """`completed`, `failed`, `censored`."""
+    arrived_s: float
+    finished_s: float | None
+    calls: int
+    tools: int
+    prompt_tokens: int
+    output_tokens: int
+    turns: int
+    turn_max_s: float | None
+    """The longest of its turns."""
+    active_s: float | None
+    """Duration without the gaps on its critical path."""
+    queue_s: float
+    """This and the next eight: time on the critical path; they sum to the duration."""
+    prefill_s: float
+    decode_s: float
+    stall_s: float
+    """Preempted, waiting or recomputing."""
+    kv_s: float
+    network_s: float
+    tool_queue_s: float
+    tool_s: float
+    gap_s: float
+
+
+class CallRow(NamedTuple):
+    """One LLM call as a replica served it."""
+
+    call: int
+    session: int
+    stream: str
+    deployment: str
+    replica: int
+    """-1: never routed."""
+    outcome: str
+    """`completed`, `rejected`, `failed`, `cancelled`, `censored`."""
+    arrived_s: float
+    """Sent by the session; TTFT counts from here."""
+    queued_s: float | None
+    """At the replica, after the network."""
+    scheduled_s: float | None
+    """First step that computes some of it."""
+    first_token_s: float | None
+    finished_s: float | None
+    """Last output token back at the session."""
+    last_token_s: float | None
+    """Last output token made by the replica."""
+    prompt_tokens: int
+    hit_tokens: int
+    """Prompt tokens found in the KV cache at first admission."""
+    computed_tokens: int
+    """Prompt tokens computed for the first time."""
+    recomputed_tokens: int
+    """Tokens computed again after a preemption."""
+    output_tokens: int
+    """Made so far."""
+    requested_tokens: int
+    """Output tokens asked for."""
+    preemptions: int
+
+
+class ToolRow(NamedTuple):
+    """One tool call."""
+
+    tool: int
+    session: int
+    stream: str
+    cls: str
+    deployment: str
+    """The tools deployment, or `remote`."""
+    host: int
+    """-1 where no host was used."""
+    outcome: str
+    ready_s: float
+    started_s: float | None
+    """Admitted by the host."""
+    finished_s: float | None
+    remote_s: float
+    cpu_s: float
+    """Core-seconds on the reference core."""
+    cores: float
+    memory_bytes: float
+
+
+class StepRow(NamedTuple):
+    """A run of steps: `steps` steps of one composition on one replica."""
+
+    replica: int
+    started_s: float
+    finished_s: float
+    steps: int
+    step_fs: int
+    """Duration of the first step."""
+    slope_fs: int
+    """By which each next step is longer."""
+    decodes: int
+    prompts: int
+    prompt_tokens: int
+    """Of all steps together, like the sums below."""
+    emitted_tokens: int
+    recomputed_tokens: int
+    context_tokens: int
+    window_tokens: int
+    pair_tokens: int
+    prior_tokens: int
+    waiting: int
+    """Calls in the replica's queue as the run began."""
+    kv_blocks: int
+    """Held by running sequences after the run's first step was scheduled."""
+    survivors: int
+    """Decodes whose previous token came `stall_fs` before the run began."""
+    stall_fs: int
+    apart: int
+    """Decodes whose first gap is a row of `gaps` instead."""
+
+
+class GapRow(NamedTuple):
+    """An exceptional gap between two tokens of a call: after a preemption."""
+
+    call: int
+    at_s: float
+    gap_s: float
+    cause: str
+
+
+class TransferRow(NamedTuple):
+    """Bytes that crossed the fabric."""
+
+    kind: str
+    src: int
+    dst: int
+    size_bytes: int
+    started_s: float
+    finished_s: float
+
+
+class EventRow(NamedTuple):
+    """Something that a reader of a run wants on the timeline."""
+
+    at_s: float
+    kind: str
+    entity: str
+    detail: str
+
+
+class SampleRow(NamedTuple):
+    """One value of a time series: the mean over a bin."""
+
+    at_s: float
+    """Middle of the bin."""
+    series: str
+    """`power_w`, `running`, `waiting`, `kv_blocks`, `tools_running`, `tools_waiting`."""
+    place: str
+    """Pool, rack, deployment or `factory`."""
+    value: float
+
+
+TABLES: dict[str, type] = {
+    "sessions": SessionRow,
+    "calls": CallRow,
+    "tools": ToolRow,
+    "steps": StepRow,
+    "gaps": GapRow,
+    "transfers": TransferRow,
+    "events": EventRow,
+    "timeseries": SampleRow,
+}
+"""Table name -> row type, in the order of the run directory."""
+
+
+class RecordSink(Protocol):
+    """Takes rows. Implementations keep, spill or drop them."""
+
+    def rows(self, table: str, rows: list[tuple[object, ...]]) -> None:
+        """Take many rows of one table, in order; the list is the sink's from now on."""
+        ...

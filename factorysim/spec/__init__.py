@@ -1,0 +1,1 @@
+"""What a user writes: frozen pydantic models of every file. No I/O."""

@@ -1,0 +1,268 @@
+"""Scenario files: a factory, what it serves, the demand on it, and how to run it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from factorysim.spec.base import (
+    Bytes,
+    GramsPerKwh,
+    MoneyPerKwh,
+    PerSecond,
+    PositiveSeconds,
+    Ratio,
+    Seconds,
+    Spec,
+)
+from factorysim.spec.topology import TopologySpec
+
+Precision = Literal["fp32", "bf16", "fp8", "int8", "fp4", "mxfp4", "nvfp4", "w4a16", "q4_k_m", "q8_0"]
+"""Formats of the field; `w4a16`, `q4_k_m` and `q8_0` are weight-only."""
+
+
+class PrecisionSpec(Spec):
+    """In which format weights are held, products taken and the KV cache kept."""
+
+    weights: Precision = "bf16"
+    compute: Literal["fp32", "bf16", "fp8", "int8", "fp4"] = "bf16"
+    kv: Literal["fp32", "bf16", "fp8", "int8", "fp4"] = "bf16"
+
+
+class LlmUse(Spec):
+    """An LLM of the catalog in one precision."""
+
+    llm: str
+    precision: PrecisionSpec = PrecisionSpec()
+
+
+class ParallelSpec(Spec):
+    """How a replica is cut: `tp` devices, its experts over `ep` of them."""
+
+    tp: int = Field(default=1, ge=1, le=4096)
+    ep: int = Field(default=1, ge=1, le=4096)
+    """Divides `tp`, adds no devices."""
+
+
+class RooflineLaw(Spec):
+    """Step times from the data sheet, derated by the catalog's efficiencies."""
+
+    kind: Literal["roofline"] = "roofline"
+
+
+class Distribution(Spec):
+    """A named distribution of times: for teaching, and for users' own tools."""
+
+    kind: Literal["deterministic", "exponential", "lognormal", "gamma", "uniform"]
+    mean: Seconds
+    cv: float = Field(default=1.0, ge=0.0, le=100.0)
+    """Standard deviation over mean; `exponential` has 1, `deterministic` 0."""
+
+
+class FixedLaw(Spec):
+    """A step lasts what is written here, whatever is in it."""
+
+    kind: Literal["fixed"]
+    prompt: Distribution | None = None
+    """Drawn per call, spent in the step that ends its prompt."""
+    decode: Seconds = 0.0
+    """Of each step with at least one decode."""
+
+
+class TableLaw(Spec):
+    """Step times from a user's profile, a CSV file."""
+
+    kind: Literal["table"]
+    file: str
+    """Columns `phase,tokens,context_tokens,step_s`; `physics.table` tells more."""
+
+
+Law = Annotated[RooflineLaw | FixedLaw | TableLaw, Field(discriminator="kind")]
+
+
+class DeploymentSpec(Spec):
+    """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
+
+    role: Literal["serve", "tools"] = "serve"
+    pool: str
+    """A pool of the topology; `nvl72.cpu` is the host CPUs of `nvl72`."""
+    llm: str | None = None
+    """Key of `llms`; none for tools."""
+    replicas: int | None = Field(default=None, ge=1, le=1_000_000)
+    """As many as fit, if not given."""
+    parallel: ParallelSpec = ParallelSpec()
+    law: Law = RooflineLaw()
+    discipline: Literal["ps", "fcfs"] = "ps"
+    """Of tools on a host: processor sharing, or first come first served."""
+
+
+class LengthSpec(Spec):
+    """Tokens of a prompt or an output."""
+
+    kind: Literal["fixed", "uniform", "lognormal"] = "fixed"
+    mean: float = Field(gt=0, le=1e8)
+    """Of `fixed` the value, of `uniform` the middle, of `lognormal` the median."""
+    spread: float = Field(default=0.0, ge=0.0, le=10.0)
+    """`uniform`: half width over mean, at most 1; `lognormal`: sigma."""
+
+
+class CallsSpec(Spec):
+    """Single calls with given lengths: the workload of a benchmark."""
+
+    prompt_tokens: LengthSpec
+    output_tokens: LengthSpec
+
+
+class PoissonArrivals(Spec):
+    """Independent sessions at a mean rate."""
+
+    process: Literal["poisson"]
+    rate: PerSecond
+
+
+class GammaArrivals(Spec):
+    """A gamma renewal process: `cv` above 1 is burstier than Poisson."""
+
+    process: Literal["gamma"]
+    rate: PerSecond
+    cv: float = Field(default=2.0, gt=0.0, le=20.0)
+
+
+class TraceArrivals(Spec):
+    """The times that a trace recorded."""
+
+    process: Literal["trace"] = "trace"
+
+
+class FixedConcurrency(Spec):
+    """So many sessions at any time: the next starts when one ends."""
+
+    process: Literal["fixed_concurrency"]
+    concurrency: int = Field(ge=1, le=10_000_000)
+    think: Seconds = 0.0
+    """Pause before the next session starts."""
+
+
+Arrivals = Annotated[
+    PoissonArrivals | GammaArrivals | TraceArrivals | FixedConcurrency,
+    Field(discriminator="process"),
+]
+
+
+class SloSpec(Spec):
+    """Thresholds per call and per session; `attain` is the share that must meet them."""
+
+    ttft: PositiveSeconds | None = None
+    tpot: PositiveSeconds | None = None
+    turn: PositiveSeconds | None = None
+    """Between two gaps: a turn of the user."""
+    session: PositiveSeconds | None = None
+    """Without the users' gaps."""
+    attain: Ratio = 0.95
+
+
+class StreamSpec(Spec):
+    """Sessions that arrive: from exactly one of an agent, a trace, or plain calls."""
+
+    llm: str
+    """Key of `llms` that the calls go to."""
+    agent: str | None = None
+    """An agent of the catalog, or a YAML file of one."""
+    trace: str | None = None
+    calls: CallsSpec | None = None
+    format: Literal["auto", "fstrace", "mooncake", "azure"] = "auto"
+    speed: float = Field(default=1.0, gt=0.0, le=1e6)
+    """Of a trace's clock: 20 replays an hour in three minutes."""
+    reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
+    """The agent's own where not given."""
+    arrivals: Arrivals = TraceArrivals()
+    limit: int | None = Field(default=None, ge=1)
+    """Stop after so many sessions."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Lower goes first, where the scheduler's order is `priority`."""
+    slo: SloSpec = SloSpec()
+    replicate: Literal["none", "resample_sessions"] = "none"
+    """How a trace differs between replications; `none`: conditional on it."""
+
+
+class KvSpec(Spec):
+    """The KV cache of a replica."""
+
+    block_tokens: int = Field(default=16, ge=1, le=4096)
+    blocks: int | None = Field(default=None, ge=1)
+    """Given outright, or what memory leaves."""
+    memory_fraction: float = Field(default=0.9, gt=0.0, le=1.0)
+    """Of device memory that weights, workspace and KV may take."""
+    workspace: Bytes = 3e9
+    """Per device, for activations and the collectives' buffers."""
+    retain: Literal["session", "none"] = "session"
+    """Keep a session's KV between its calls until evicted (LRU), or drop it."""
+
+
+class RouterSpec(Spec):
+    """Which replica a call goes to."""
+
+    policy: Literal["round_robin", "least_outstanding", "least_kv", "sticky", "shared_queue"] = (
+        "least_outstanding"
+    )
+    """`shared_queue`: replicas pull from one queue when they have room."""
+    snapshot: Seconds = 0.0
+    """Age of the load that it sees: refreshed at multiples of this; 0 is live."""
+
+
+class ServingSpec(Spec):
+    """The serving engine: how a replica forms its steps."""
+
+    engine: str = "generic"
+    """Whose efficiencies and host overheads the catalog gives."""
+    scheduler: Literal["vllm", "prefill_first"] = "vllm"
+    """Chunked prefill beside decodes, or whole prompts before any decode."""
+    order: Literal["fcfs", "priority"] = "fcfs"
+    token_budget: int = Field(default=8192, ge=1, le=10_000_000)
+    """Tokens of a step, at most."""
+    max_sequences: int = Field(default=1024, ge=1, le=1_000_000)
+    """Sequences of a step, at most."""
+    overlap: Literal["none", "full"] = "full"
+    """Whether host work hides behind the device's."""
+    router: RouterSpec = RouterSpec()
+    kv: KvSpec = KvSpec()
+
+
+class SiteSpec(Spec):
+    """Where the factory stands."""
+
+    schema_: Literal["factorysim.site/1"] = Field(default="factorysim.site/1", alias="schema")
+    energy_price: MoneyPerKwh | None = None
+    carbon_intensity: GramsPerKwh | None = None
+    pue: float = Field(default=1.10, ge=1.0, le=5.0)
+
+
+class RunSpec(Spec):
+    """How to run: window, warm-up, replications, seed."""
+
+    kind: Literal["steady_state", "terminating"] = "steady_state"
+    window: PositiveSeconds = 600.0
+    warmup: Literal["auto"] | Seconds = "auto"
+    drain: Seconds = 300.0
+    replications: int = Field(default=5, ge=1, le=10_000)
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    clock: Literal["run_length", "stepwise"] = "run_length"
+    bins: int = Field(default=200, ge=1, le=100_000)
+    """Of the time series over the whole run."""
+
+
+class ScenarioSpec(Spec):
+    """A factory, its demand, and how to run it: everything that a result depends on."""
+
+    schema_: Literal["factorysim.scenario/1"] = Field(alias="schema")
+    question: str
+    topology: str | TopologySpec
+    llms: dict[str, LlmUse] = Field(default_factory=dict)
+    deployments: dict[str, DeploymentSpec]
+    streams: dict[str, StreamSpec]
+    serving: ServingSpec = ServingSpec()
+    site: str | SiteSpec = "us_texas"
+    catalog: str | None = None
+    """A user's file of facts, over the shipped ones."""
+    run: RunSpec = RunSpec()
