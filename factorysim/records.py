@@ -194,3 +194,56 @@ class RecordSink(Protocol):
     def rows(self, table: str, rows: list[tuple[object, ...]]) -> None:
         """Take many rows of one table, in order; the list is the sink's from now on."""
         ...
+
+
+class AuditLine(NamedTuple):
+    """One law of conservation, as a run kept it."""
+
+    name: str
+    ok: bool
+    expected: float
+    got: float
+    detail: str
+
+
+class StationLine(NamedTuple):
+    """A station over the whole run, from two accumulators kept apart."""
+
+    station: str
+    capacity: float
+    """Devices of a pool, or cores of a tools deployment."""
+    arrivals: int
+    departures: int
+    area_s: float
+    """Time integral of the number present."""
+    sojourn_s: float
+    """Sum of the times present."""
+    busy_s: float
+    """Device-seconds inside a step, or core-seconds."""
+    queue_area_s: float
+    queue_max: int
+
+
+class EnergyLine(NamedTuple):
+    """Joules of one rack over the whole run."""
+
+    place: str
+    accelerator_j: float
+    """Of serving devices inside steps, idle draw included."""
+    accelerator_idle_j: float
+    """Of serving devices between steps."""
+    host_j: float
+    """Of tool hosts above their idle draw."""
+    host_idle_j: float
+    rest_j: float
+
+
+class Closing(NamedTuple):
+    """What a simulation says once, at its end."""
+
+    end_s: float
+    events: int
+    audit: tuple[AuditLine, ...]
+    stations: tuple[StationLine, ...]
+    energy: tuple[EnergyLine, ...]
+    steps: int
