@@ -31,9 +31,9 @@ class Tick:
 
     __slots__ = ("_ok", "callbacks", "value")
 
-    def __init__(self, callback: Callable[[Any], None], value: Any = None) -> None:
+    def __init__(self, callback: Callable[[Any], None], value: object = None) -> None:
         self.callbacks: Any = (callback,)
-        self.value = value
+        self.value: Any = value
         self._ok = True
 
 
@@ -42,17 +42,22 @@ class Clock(simpy.Environment):
 
     def __init__(self) -> None:
         super().__init__(initial_time=0)
+        self.now_fs = 0
+        """`now`, as a plain attribute and a plain int."""
         self.events = 0
         """Events processed so far."""
 
-    def at(self, when_fs: int, priority: int, callback: Callable[[Any], None], value: Any) -> None:
+    def at(
+        self, when_fs: int, priority: int, callback: Callable[[Any], None], value: object
+    ) -> None:
         """Call back with a `Tick` that carries `value`, at an instant not in the past."""
-        heappush(self._queue, (when_fs, priority, next(self._eid), Tick(callback, value)))
+        entry: Any = (when_fs, priority, next(self._eid), Tick(callback, value))
+        heappush(self._queue, entry)
 
     def alone(self) -> bool:
         """Whether nothing else is due at this instant."""
         queue = self._queue
-        return not queue or queue[0][0] > self._now
+        return not queue or queue[0][0] > self.now_fs
 
     def run_until(self, end_fs: int) -> None:
         """Process every event before `end_fs`, and leave the clock there.
@@ -60,22 +65,23 @@ class Clock(simpy.Environment):
         SimPy's own loop, inlined: a method call an event costs a tenth of the
         budget of a simulated call.
         """
-        queue = self._queue
+        queue: list[Any] = self._queue
         events = 0
         while queue and queue[0][0] < end_fs:
-            self._now, _, _, event = heappop(queue)
+            when, _, _, event = heappop(queue)
+            self._now = self.now_fs = when
             events += 1
             callbacks, event.callbacks = event.callbacks, None
             for callback in callbacks:
                 callback(event)
             if not event._ok:
                 raise event._value
-        self._now = end_fs
+        self._now = self.now_fs = end_fs
         self.events += events
 
 
 def at(
-    env: Clock, delay_fs: int, priority: int, callback: Callable[[Any], None], value: Any = None
+    env: Clock, delay_fs: int, priority: int, callback: Callable[[Any], None], value: object = None
 ) -> None:
     """Call back after a delay: `Clock.at` for those who think in delays."""
-    env.at(int(env.now) + delay_fs, priority, callback, value)
+    env.at(env.now_fs + delay_fs, priority, callback, value)

@@ -1,0 +1,820 @@
+"""A replica: continuous batching, walked in runs of steps instead of steps.
+
+A run is a maximal repeat of one step composition. Its end is known when it
+starts: a sequence finishes, a prompt's last chunk comes up, the KV cache runs
+out, a sliding window fills, the law reaches a knot. Something that may change
+the composition before that (an arrival, a cancel, a new law) cuts it at the end
+of the step in progress. Cutting is always safe, so only *not* cutting needs a
+reason: while a head of the queue is blocked, nothing in a run can unblock it,
+because available blocks only shrink and every other bound is constant.
+
+Nothing is touched per token or per sequence: a decoding sequence is its join at
+a step count (`tick`), so its context, its end and its block boundaries follow
+from the count. Durations are integers and sums of them exact: walking one step
+at a time (`Limits.stepwise`) gives the same instants, bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import isqrt
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from factorysim.sim.clock import COMPLETION, DECISION, FS_PER_S
+from factorysim.sim.kv import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from factorysim.physics.step import StepLaw
+    from factorysim.sim.clock import Clock, Tick
+
+WAITING, PARTIAL, DECODING, GONE = range(4)
+MOST_BASES = 1 << 16
+"""Constants of the law that a replica remembers."""
+
+
+class Limits(NamedTuple):
+    """The serving engine's rules on one replica."""
+
+    block_tokens: int
+    blocks: int
+    token_budget: int
+    max_sequences: int
+    scheduler: Literal["vllm", "prefill_first"] = "vllm"
+    order: Literal["fcfs", "priority"] = "fcfs"
+    retain: Literal["session", "none"] = "session"
+    stepwise: bool = False
+    """Walk every step instead of runs of them: the same, slower."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One LLM call: what is asked, and what became of it."""
+
+    number: int
+    """Ascending in the order of submission; breaks every tie."""
+    session: int
+    prompt_tokens: int
+    output_tokens: int
+    prefix_tokens: int = 0
+    priority: int = 0
+    last: bool = False
+    """No call of the session follows, so there is nothing to keep its KV for."""
+    u: float = 0.5
+    """Uniform for laws that draw."""
+    tag: Any = None
+    """Whatever the caller needs when the call comes back."""
+
+    queued_fs: int | None = None
+    scheduled_fs: int | None = None
+    first_token_fs: int | None = None
+    last_token_fs: int | None = None
+    hit_tokens: int = 0
+    computed_tokens: int = 0
+    """Prompt tokens computed for the first time."""
+    recomputed_tokens: int = 0
+    """Tokens computed again after a preemption."""
+    output_made: int = 0
+    """Tokens made until the call joined the decodes, or left."""
+    preemptions: int = 0
+    stall_fs: int = 0
+    """From preemptions to the next token."""
+    first_stall_fs: int = 0
+    """The part of it before the first token."""
+    outcome: str = ""
+
+    state: int = field(default=WAITING, repr=False)
+    known: int = field(default=0, repr=False)
+    """Prompt plus tokens made: what must be computed before the next token."""
+    context: int = field(default=0, repr=False)
+    """Tokens in the KV cache: of a decode at its join, else now."""
+    peak: int = field(default=0, repr=False)
+    """The most tokens that were ever in the cache."""
+    joined: int = field(default=0, repr=False)
+    """The replica's tick at which it began to decode."""
+    phase: int = field(default=0, repr=False)
+    """(context - tick) mod block: which steps need a block."""
+    fills: int = field(default=0, repr=False)
+    """Tick at whose step the sliding window is full."""
+    open: bool = field(default=False, repr=False)
+    """Whether its sliding window still grows."""
+    emitted_fs: int = field(default=0, repr=False)
+    """Instant of the token with which it joined; of its preemption, if none was made."""
+
+
+class Replica:
+    """One serving copy of an LLM: a queue, a batch, a KV cache, and a law."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        index: int,
+        law: StepLaw,
+        limits: Limits,
+        on_done: Callable[[Call], None],
+        rows: list[tuple[object, ...]] | None = None,
+        gaps: list[tuple[object, ...]] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.index = index
+        self.law = law
+        self.limits = limits
+        self.on_done = on_done
+        self.rows: list[tuple[object, ...]] = [] if rows is None else rows
+        """Rows of `records.StepRow`; whoever owns the list drains it."""
+        self.gaps: list[tuple[object, ...]] = [] if gaps is None else gaps
+        """Rows of `records.GapRow`."""
+        self.ledger = Ledger(limits.blocks, limits.block_tokens)
+        self.busy_fs = 0
+        """Inside steps, so far (a run in progress not counted)."""
+        self.steps = 0
+        self.down = False
+
+        self.waiting = 0
+        self.running: dict[int, Call] = {}
+        self._queue: list[tuple[int, int, Call]] = []
+        self._partial: Call | None = None
+        self._tick = 0
+        self._decodes = 0
+        self._context = 0
+        """Tokens in the cache over all decodes."""
+        self._finishes: list[tuple[int, int, int, Call]] = []
+        self._phases = [0] * (2 * limits.block_tokens)
+        """Decodes by phase, twice over so that any cycle is a slice."""
+        self._fills: list[tuple[int, int, int, Call]] = []
+        self._open = 0
+        self._open_context = 0
+        self._joiners: list[Call] = []
+        """Joined since decodes last advanced (`prefill_first` only)."""
+        self._token_fs = -1
+        """When decodes last advanced."""
+        self._by_priority = limits.order == "priority"
+        self._prefill_first = limits.scheduler == "prefill_first"
+
+        self._bases: dict[tuple[int, int, int, int], int] = {}
+        self._next_law: StepLaw | None = None
+        self._generation = 0
+        self._deciding = False
+        self._cancelled: list[Call] = []
+        # The run in progress; `_n` is 0 when there is none.
+        self._n = 0
+        self._cut_short = False
+        self._start_fs = 0
+        self._first_fs = 0
+        self._slope_fs = 0
+        self._advancing = 0
+        self._chunks: list[tuple[Call, int, int]] = []
+        self._context_read = 0
+        self._window_read = 0
+        self._window_grows = 0
+        self._stalled = (0, 0, 0)
+        self._row_waiting = 0
+        self._row_blocks = 0
+
+    # What others do to a replica.
+
+    def submit(self, call: Call) -> None:
+        """Queue a call, at this instant."""
+        limits = self.limits
+        call.queued_fs = self.clock.now_fs
+        call.known = call.prompt_tokens
+        most = call.prompt_tokens + call.output_tokens - 1
+        if self.down:
+            self._leave(call, "failed")
+        elif -(-most // limits.block_tokens) > limits.blocks:
+            self._leave(call, "rejected")
+        else:
+            key = call.priority if self._by_priority else 0
+            queue = self._queue
+            heappush(queue, (key, call.number, call))
+            self.waiting += 1
+            if not self._n:
+                self._ask()
+            elif queue[0][2] is call and len(self.running) < limits.max_sequences:
+                self._cut()
+
+    def cancel(self, call: Call) -> None:
+        """Let a call go: at once if it waits, else as the step in progress ends."""
+        if call.state == GONE:
+            return
+        if call.state == WAITING:
+            self.waiting -= 1
+            self._leave(call, "cancelled")
+        else:
+            self._cancelled.append(call)
+            if self._n:
+                self._cut()
+            else:
+                self._drop_cancelled()
+
+    def change_law(self, law: StepLaw) -> None:
+        """Step by another law from the next step on: a power cap, another clock."""
+        self._next_law = law
+        if self._n:
+            self._cut()
+
+    def fail(self) -> None:
+        """Lose the device: the step in progress, every call, the whole cache."""
+        if self.down:
+            return
+        self.down = True
+        if self._n:
+            self._lose_step()
+        calls = [entry[2] for entry in self._queue if entry[2].state == WAITING]
+        for call in self.running.values():
+            if call.state == DECODING:
+                call.output_made += self._tick - call.joined
+                self._note_last_token(call)
+            calls.append(call)
+        self._forget()
+        for call in sorted(calls, key=_number):
+            self._leave(call, "failed")
+
+    def repair(self) -> None:
+        """Take calls again, with an empty cache."""
+        self.down = False
+
+    def settle(self) -> None:
+        """Credit the steps that ended before now, and stop: the end of a simulation."""
+        if self._n:
+            elapsed = self.clock.now_fs - self._start_fs
+            self._n = self._steps_ended(elapsed - 1) if elapsed else 0
+            self._generation += 1
+            if self._n:
+                self._complete()
+
+    def made(self, call: Call) -> int:
+        """Output tokens of a call so far, by the last run that ended."""
+        if call.state == DECODING:
+            return call.output_made + self._tick - call.joined
+        return call.output_made
+
+    # Ends of runs.
+
+    def _wake(self, event: Tick) -> None:
+        if event.value == self._generation:
+            self._complete()
+            if self.clock.alone():
+                self._decide(event)
+            else:
+                self._ask()
+
+    def _ask(self) -> None:
+        """Have the next step scheduled after all else of this instant."""
+        if not self._deciding:
+            self._deciding = True
+            self.clock.at(self.clock.now_fs, DECISION + self.index, self._decide, None)
+
+    def _cut(self) -> None:
+        """End the run in progress with the step in progress."""
+        if self._cut_short or self._n == 1:
+            return
+        self._cut_short = True
+        now = self.clock.now_fs
+        first, slope = self._first_fs, self._slope_fs
+        elapsed = now - self._start_fs
+        n = self._steps_ended(elapsed)
+        if not n or n * first + slope * (n * (n - 1) // 2) < elapsed:
+            n += 1
+        if n < self._n:
+            self._n = n
+            self._generation += 1
+            end = self._start_fs + n * first + slope * (n * (n - 1) // 2)
+            if end > now:
+                self.clock.at(end, COMPLETION + self.index, self._wake, self._generation)
+            else:  # a step ended at this very instant, and ends come first
+                self._complete()
+                self._ask()
+
+    def _steps_ended(self, elapsed: int) -> int:
+        """Whole steps of the run in `elapsed` femtoseconds: the sum, inverted."""
+        first, slope = self._first_fs, self._slope_fs
+        if not slope:
+            return elapsed // first
+        linear = 2 * first - slope
+        n = (isqrt(linear * linear + 8 * slope * elapsed) - linear) // (2 * slope)
+        while n * first + slope * (n * (n - 1) // 2) > elapsed:
+            n -= 1
+        while (n + 1) * first + slope * (n * (n + 1) // 2) <= elapsed:
+            n += 1
+        return n
+
+    def _complete(self) -> None:
+        """Credit the run's steps, and let those that are done go."""
+        n, decodes, chunks = self._n, self._advancing, self._chunks
+        now = self.clock.now_fs
+        start, first, slope = self._start_fs, self._first_fs, self._slope_fs
+        self._n = 0
+        self.steps += n
+        triangle = n * (n - 1) // 2
+        duration = n * first + slope * triangle
+        self.busy_fs += duration
+        done: list[Call] = []
+        tokens = emitted = recomputed = pairs = priors = 0
+        if n > 1:
+            self._take_later_blocks(n)
+        if decodes:
+            self._tick = tick = self._tick + n
+            self._context += decodes * n
+            self._open_context += self._open * n
+            self._token_fs = now
+            emitted = decodes * n
+            finishes = self._finishes
+            while finishes and finishes[0][0] <= tick:
+                _, _, epoch, call = heappop(finishes)
+                if call.state == DECODING and call.preemptions == epoch:
+                    self._unjoin(call)
+                    call.last_token_fs = now
+                    done.append(call)
+        for call, size, prior in chunks:
+            tokens += size * n
+            pairs += n * (size * prior + size * (size + 1) // 2) + size * size * triangle
+            priors += n * prior + size * triangle
+            before = call.recomputed_tokens
+            if self._advance(call, prior + size * n, size * n, now):
+                emitted += 1
+                if call.output_made == call.output_tokens:
+                    done.append(call)
+                else:
+                    self._join(call)
+            recomputed += call.recomputed_tokens - before
+        survivors, stall, apart = self._stalled
+        self.rows.append(
+            (
+                self.index,
+                start / FS_PER_S,
+                (start + duration) / FS_PER_S,
+                n,
+                first,
+                slope,
+                decodes,
+                len(chunks),
+                tokens,
+                emitted,
+                recomputed,
+                n * self._context_read + decodes * triangle,
+                n * self._window_read + self._window_grows * triangle,
+                pairs,
+                priors,
+                self._row_waiting,
+                self._row_blocks,
+                survivors,
+                stall,
+                apart,
+            )
+        )
+        if done:
+            if len(done) > 1:
+                done.sort(key=_number)
+            for call in done:
+                self._finish(call)
+        if self._cancelled:
+            self._drop_cancelled()
+
+    def _advance(self, call: Call, context: int, tokens: int, now: int) -> bool:
+        """Move a prompt on to `context` tokens; True if that makes it emit one."""
+        prompt = call.prompt_tokens
+        fresh = (context if context < prompt else prompt) - call.peak
+        if fresh < 0:
+            fresh = 0
+        call.computed_tokens += fresh
+        call.recomputed_tokens += tokens - fresh
+        call.context = context
+        if context > call.peak:
+            call.peak = context
+        if context < call.known:
+            return False
+        call.output_made += 1
+        if call.first_token_fs is None:
+            call.first_token_fs = now
+            if call.preemptions:
+                call.stall_fs += now - call.emitted_fs
+                call.first_stall_fs = call.stall_fs
+        else:
+            gap = now - call.emitted_fs
+            call.stall_fs += gap
+            self.gaps.append((call.number, now / FS_PER_S, gap / FS_PER_S, "preemption"))
+        call.emitted_fs = call.last_token_fs = now
+        if self._partial is call:
+            self._partial = None
+        return True
+
+    def _finish(self, call: Call) -> None:
+        """Let a call go that has all its tokens; its cache stays for its session."""
+        del self.running[call.number]
+        call.output_made = call.output_tokens
+        tokens = call.prompt_tokens + call.output_tokens - 1
+        blocks = -(-tokens // self.limits.block_tokens)
+        if call.last or self.limits.retain == "none":
+            self.ledger.free += blocks
+        else:
+            self.ledger.keep(call.session, tokens, blocks)
+        self._leave(call, "completed")
+
+    def _leave(self, call: Call, outcome: str) -> None:
+        call.state = GONE
+        call.outcome = outcome
+        self.on_done(call)
+
+    def _drop_cancelled(self) -> None:
+        """Let the cancelled go that have not finished in the meantime."""
+        cancelled, self._cancelled = self._cancelled, []
+        for call in sorted(cancelled, key=_number):
+            if call.state != GONE:
+                self._release(call)
+                self._leave(call, "cancelled")
+
+    def _lose_step(self) -> None:
+        """Credit the run's ended steps; the one in progress is lost, its time spent."""
+        now = self.clock.now_fs
+        start, first, slope = self._start_fs, self._first_fs, self._slope_fs
+        decodes, chunks = self._advancing, self._chunks
+        n = self._steps_ended(now - start)
+        self._generation += 1
+        self._n = n
+        if n:
+            self._complete()
+        self._n = 0
+        lost_from = start + n * first + slope * (n * (n - 1) // 2)
+        if lost_from < now:
+            self.busy_fs += now - lost_from
+            span = (lost_from / FS_PER_S, now / FS_PER_S, 1, now - lost_from, 0)
+            nothing = (0,) * 7
+            state = (self._row_waiting, self._row_blocks, 0, 0, decodes)
+            self.rows.append((self.index, *span, decodes, len(chunks), *nothing, *state))
+
+    def _forget(self) -> None:
+        """Empty the batch, the queue and the cache."""
+        self.running.clear()
+        self._queue.clear()
+        self._finishes.clear()
+        self._fills.clear()
+        self._joiners.clear()
+        self._cancelled.clear()
+        self._partial = None
+        self.waiting = self._decodes = self._context = self._open = self._open_context = 0
+        self._phases = [0] * (2 * self.limits.block_tokens)
+        self.ledger.clear()
+
+    # The batch.
+
+    def _join(self, call: Call) -> None:
+        """Decode from the next step on."""
+        tick, context, size = self._tick, call.context, self.limits.block_tokens
+        call.known = context + 1
+        call.state = DECODING
+        call.joined = tick
+        self._decodes += 1
+        self._context += context
+        call.phase = phase = (context - tick) % size
+        phases = self._phases
+        phases[phase] += 1
+        phases[phase + size] += 1
+        heappush(
+            self._finishes,
+            (tick + call.output_tokens - call.output_made, call.number, call.preemptions, call),
+        )
+        if self._prefill_first:
+            self._joiners.append(call)
+        window = self.law.window
+        if window is not None and context + 1 < window:
+            call.open = True
+            call.fills = tick + window - 1 - context
+            self._open += 1
+            self._open_context += context
+            heappush(self._fills, (call.fills, call.number, call.preemptions, call))
+
+    def _unjoin(self, call: Call) -> int:
+        """Take a call out of the decodes; returns the tokens that it has in the cache."""
+        size = self.limits.block_tokens
+        context = call.context + self._tick - call.joined
+        self._decodes -= 1
+        self._context -= context
+        phases, phase = self._phases, call.phase
+        phases[phase] -= 1
+        phases[phase + size] -= 1
+        if call.open:
+            call.open = False
+            self._open -= 1
+            self._open_context -= context
+        return context
+
+    def _note_last_token(self, call: Call) -> None:
+        """Remember when a decode that is about to leave made its last token."""
+        if self._tick > call.joined:
+            call.emitted_fs = self._token_fs
+        call.last_token_fs = call.emitted_fs
+
+    def _release(self, call: Call) -> None:
+        """Take a running call out of the batch and free its blocks."""
+        del self.running[call.number]
+        context = call.context
+        if call.state == DECODING:
+            context = self._unjoin(call)
+            call.output_made += self._tick - call.joined
+            self._note_last_token(call)
+        elif self._partial is call:
+            self._partial = None
+        if context > call.peak:
+            call.peak = context
+        self.ledger.free += -(-context // self.limits.block_tokens)
+
+    def _preempt(self) -> Call:
+        """Send the last of the running back to the queue, its cache lost."""
+        running = self.running
+        if self._by_priority:
+            call = max(running.values(), key=_priority)
+        else:  # admitted in order of number, and preempted from the end
+            call = running[next(reversed(running))]
+        self._release(call)
+        if call.first_token_fs is None and not call.preemptions:
+            call.emitted_fs = self.clock.now_fs
+        call.state = WAITING
+        call.context = 0
+        call.known = call.prompt_tokens + call.output_made
+        call.preemptions += 1
+        key = call.priority if self._by_priority else 0
+        heappush(self._queue, (key, call.number, call))
+        self.waiting += 1
+        return call
+
+    # Scheduling.
+
+    def _decide(self, _event: Tick) -> None:
+        """Form the next step, and the run of steps like it."""
+        self._deciding = False
+        if self._n or self.down:
+            return
+        if self._next_law is not None:
+            self._adopt_law(self._next_law)
+        if self._prefill_first:
+            self._decide_prefill_first()
+        else:
+            self._decide_mixed()
+
+    def _adopt_law(self, law: StepLaw) -> None:
+        self._next_law = None
+        self.law = law
+        self._bases.clear()
+
+    def _decide_mixed(self) -> None:
+        """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
+        preempted = self._fit(0) if self._decodes else False
+        chunks: list[tuple[Call, int, int]] = []
+        budget = self.limits.token_budget - self._decodes
+        call = self._partial
+        if call is not None:
+            prior = call.context
+            size = min(call.known - prior, budget)
+            block = self.limits.block_tokens
+            blocks = -(-(prior + size) // block) - -(-prior // block)
+            preempted = self._fit(blocks, call) or preempted
+            if call.state == PARTIAL:
+                self.ledger.take(blocks)
+                chunks.append((call, size, prior))
+                budget -= size
+        self._take_decodes()
+        if self.waiting and not preempted:
+            self._admit(chunks, budget, chunking=True)
+        if self._decodes or chunks:
+            self._start(self._decodes, chunks, preempted)
+
+    def _decide_prefill_first(self) -> None:
+        """Schedule whole prompts while the head of the queue fits, decodes otherwise."""
+        chunks: list[tuple[Call, int, int]] = []
+        if self.waiting:
+            self._admit(chunks, self.limits.token_budget, chunking=False)
+        if chunks:
+            self._start(0, chunks, False)
+        elif self._decodes:
+            preempted = self._fit(0)
+            self._take_decodes()
+            if self._decodes:
+                self._start(self._decodes, chunks, preempted)
+
+    def _fit(self, blocks: int, partial: Call | None = None) -> bool:
+        """Preempt until this step's decodes and `blocks` more fit, or `partial` is out."""
+        ledger, phases = self.ledger, self._phases
+        phase = -self._tick % self.limits.block_tokens
+        preempted = False
+        while phases[phase] + blocks > ledger.free + ledger.evictable:
+            preempted = True
+            if self._preempt() is partial:
+                break
+        return preempted
+
+    def _take_decodes(self) -> None:
+        """Take the blocks that this step's decodes need."""
+        need = self._phases[-self._tick % self.limits.block_tokens]
+        if need:
+            self.ledger.take(need)
+
+    def _admit(self, chunks: list[tuple[Call, int, int]], budget: int, *, chunking: bool) -> None:
+        """Admit from the head of the queue, which blocks those behind it.
+
+        With `chunking` a prompt may be cut to the budget that is left; without, only
+        whole prompts are taken, and the first of a step whatever its length.
+        """
+        limits, ledger = self.limits, self.ledger
+        size, queue, running = limits.block_tokens, self._queue, self.running
+        while queue and len(running) < limits.max_sequences:
+            call = queue[0][2]
+            if call.state != WAITING:
+                heappop(queue)
+                continue
+            hit = 0
+            kept = None if call.preemptions else ledger.kept.get(call.session)
+            if kept is not None:
+                hit = min(call.prefix_tokens, kept[0], call.prompt_tokens - 1) // size * size
+            tokens = call.known - hit
+            if chunking:
+                if budget <= 0:
+                    return
+                if tokens > budget:
+                    tokens = budget
+            elif chunks and tokens > budget:
+                return
+            hit_blocks = hit // size
+            blocks = -(-(hit + tokens) // size) - hit_blocks
+            if blocks > ledger.free + ledger.evictable - hit_blocks:
+                return
+            heappop(queue)
+            self.waiting -= 1
+            if kept is not None:
+                ledger.adopt(call.session, hit_blocks)
+            ledger.take(blocks)
+            call.context = hit
+            if hit:
+                call.hit_tokens = call.peak = hit
+            if call.scheduled_fs is None:
+                call.scheduled_fs = self.clock.now_fs
+            call.state = PARTIAL
+            running[call.number] = call
+            chunks.append((call, tokens, hit))
+            budget -= tokens
+            if hit + tokens < call.known:
+                self._partial = call
+
+    def _start(self, decodes: int, chunks: list[tuple[Call, int, int]], preempted: bool) -> None:
+        """Start a run of steps of this composition."""
+        clock, law = self.clock, self.law
+        start = clock.now_fs
+        steps = 0  # no bound yet
+        slope = prompt_tokens = 0
+        emitting = decodes
+        first = 0
+        for call, size, prior in chunks:
+            prompt_tokens += size
+            first += law.chunk(size, prior)
+            if prior + size == call.known:
+                emitting += 1
+                if law.draws:
+                    first += law.prompt(call.u)
+        if chunks:
+            steps = 1
+            call, size, prior = chunks[0]
+            if len(chunks) == 1 and prior + size < call.known:
+                growth = law.chunk_slope(size)
+                if growth is not None:
+                    steps = (call.known - prior - 1) // size
+                    slope = growth * size
+        if preempted or self.limits.stepwise:
+            steps = 1
+        key = (decodes, prompt_tokens, len(chunks), emitting)
+        base = self._bases.get(key)
+        if base is None:
+            if len(self._bases) >= MOST_BASES:
+                self._bases.clear()
+            base = self._bases[key] = law.base(*key)
+        first += base
+        self._context_read = self._window_read = self._window_grows = 0
+        if decodes:
+            tick = self._tick
+            read = self._context + decodes
+            fixed, growth, knot = law.piece(decodes, read)
+            first += fixed + growth * read
+            slope += growth * decodes
+            left = self._finishes[0][0] - tick
+            while left <= 0 or not self._is_next_finish():
+                heappop(self._finishes)
+                left = self._finishes[0][0] - tick
+            if not steps or left < steps:
+                steps = left
+            if knot is not None and steps > 1:
+                steps = min(steps, (knot - read - 1) // decodes + 1)
+            self._context_read = read
+            if law.window is not None:
+                steps = self._read_windows(law.window, steps)
+                first += law.window_fs * self._window_read
+                slope += law.window_fs * self._open
+                self._window_grows = self._open
+        if steps > 1:
+            steps = self._fit_steps(decodes, chunks, steps)
+        self._stalled = (
+            self._stalls(decodes, start, first) if self._prefill_first else (decodes, 0, 0)
+        )
+        self._n = steps
+        self._cut_short = False
+        self._start_fs = start
+        self._first_fs = first
+        self._slope_fs = slope
+        self._advancing = decodes
+        self._chunks = chunks
+        self._row_waiting = self.waiting
+        self._row_blocks = self.ledger.held
+        self._generation += 1
+        end = start + steps * first + slope * (steps * (steps - 1) // 2)
+        clock.at(end, COMPLETION + self.index, self._wake, self._generation)
+
+    def _is_next_finish(self) -> bool:
+        """Whether the head of the finishes is still what will happen."""
+        _, _, epoch, call = self._finishes[0]
+        return call.state == DECODING and call.preemptions == epoch
+
+    def _read_windows(self, window: int, steps: int) -> int:
+        """Sum the tokens inside sliding windows; bound the run by the next to fill."""
+        tick, fills = self._tick, self._fills
+        while fills:
+            at, _, epoch, call = fills[0]
+            live = call.open and call.state == DECODING and call.preemptions == epoch
+            if live and at > tick:
+                steps = min(steps, at - tick + 1)
+                break
+            heappop(fills)
+            if live:
+                call.open = False
+                self._open -= 1
+                self._open_context -= call.context + tick - call.joined
+        self._window_read = self._open_context + self._open + (self._decodes - self._open) * window
+        return steps
+
+    def _later_blocks(self, decodes: int, steps: int) -> int:
+        """Blocks that decodes need in the steps of a run after its first."""
+        size = self.limits.block_tokens
+        cycles, rest = divmod(steps - 1, size)
+        blocks = cycles * decodes
+        if rest:
+            # Step j needs phase -(tick + j): going down from that of step 1.
+            top = (-self._tick - 1) % size + size
+            blocks += sum(self._phases[top - rest + 1 : top + 1])
+        return blocks
+
+    def _chunk_blocks(self, chunks: list[tuple[Call, int, int]], steps: int) -> int:
+        """Blocks that the one chunk of a run needs after its first step."""
+        if not chunks:
+            return 0
+        _, tokens, prior = chunks[0]
+        size = self.limits.block_tokens
+        return -(-(prior + tokens * steps) // size) - -(-(prior + tokens) // size)
+
+    def _fit_steps(self, decodes: int, chunks: list[tuple[Call, int, int]], steps: int) -> int:
+        """As many of `steps` as the blocks allow; the step after is scheduled anew."""
+        available = self.ledger.free + self.ledger.evictable
+        size = self.limits.block_tokens
+        bound = decodes * ((steps - 1) // size + 1) + self._chunk_blocks(chunks, steps)
+        if bound <= available:
+            return steps
+        low, high = 1, steps  # blocks needed never fall with steps
+        while low < high:
+            middle = (low + high + 1) // 2
+            need = self._later_blocks(decodes, middle) + self._chunk_blocks(chunks, middle)
+            if need <= available:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _take_later_blocks(self, steps: int) -> None:
+        """Take what the run's steps after the first took, before the tick moves on."""
+        blocks = self._chunk_blocks(self._chunks, steps)
+        if self._advancing:
+            blocks += self._later_blocks(self._advancing, steps)
+        if blocks:
+            self.ledger.take(blocks)
+
+    def _stalls(self, decodes: int, start: int, first: int) -> tuple[int, int, int]:
+        """Count decodes that prompts held up: survivors, how long, and those apart."""
+        if not decodes:
+            return (0, 0, 0)
+        apart = joined = 0
+        for call in self._joiners:
+            if call.state == DECODING and call.joined == self._tick:
+                joined += 1
+                if call.emitted_fs < start:
+                    apart += 1
+                    gap = start + first - call.emitted_fs
+                    at = (start + first) / FS_PER_S
+                    self.gaps.append((call.number, at, gap / FS_PER_S, "prefill"))
+        self._joiners.clear()
+        survivors = decodes - joined
+        return (survivors, start - self._token_fs if survivors else 0, apart)
+
+
+def _number(call: Call) -> int:
+    return call.number
+
+
+def _priority(call: Call) -> tuple[int, int]:
+    return (call.priority, call.number)
