@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
 
 from factorysim.spec.base import (
     Bytes,
     GramsPerKwh,
     MoneyPerKwh,
+    Name,
     PerSecond,
     PositiveSeconds,
-    Ratio,
     Seconds,
+    SecondsOrAuto,
+    Share,
     Spec,
+    refuse,
 )
 from factorysim.spec.topology import TopologySpec
 
-Precision = Literal["fp32", "bf16", "fp8", "int8", "fp4", "mxfp4", "nvfp4", "w4a16", "q4_k_m", "q8_0"]
+Precision = Literal[
+    "fp32", "bf16", "fp8", "int8", "fp4", "mxfp4", "nvfp4", "w4a16", "q4_k_m", "q8_0"
+]
 """Formats of the field; `w4a16`, `q4_k_m` and `q8_0` are weight-only."""
 
 
@@ -44,6 +49,12 @@ class ParallelSpec(Spec):
     ep: int = Field(default=1, ge=1, le=4096)
     """Divides `tp`, adds no devices."""
 
+    @model_validator(mode="after")
+    def _experts_share_devices(self) -> Self:
+        if self.tp % self.ep:
+            raise refuse("ep", f"{self.ep}", f"a divisor of tp, which is {self.tp}")
+        return self
+
 
 class RooflineLaw(Spec):
     """Step times from the data sheet, derated by the catalog's efficiencies."""
@@ -57,7 +68,16 @@ class Distribution(Spec):
     kind: Literal["deterministic", "exponential", "lognormal", "gamma", "uniform"]
     mean: Seconds
     cv: float = Field(default=1.0, ge=0.0, le=100.0)
-    """Standard deviation over mean; `exponential` has 1, `deterministic` 0."""
+    """Standard deviation over mean. Of `exponential` always 1; unused by
+    `deterministic`; `uniform` takes at most 0.577, where it reaches down to 0."""
+
+    @model_validator(mode="after")
+    def _uniform_stays_positive(self) -> Self:
+        if self.kind == "uniform" and self.cv > 3**-0.5:
+            raise refuse("cv", f"{self.cv:g}", "at most 0.577, else a uniform time may be negative")
+        if self.kind == "exponential" and self.cv != 1.0:
+            raise refuse("cv", f"{self.cv:g}", "none: of an exponential time it is 1", "remove it")
+        return self
 
 
 class FixedLaw(Spec):
@@ -96,6 +116,15 @@ class DeploymentSpec(Spec):
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
 
+    @model_validator(mode="after")
+    def _llm_fits_role(self) -> Self:
+        if self.role == "tools" and self.llm is not None:
+            raise refuse("llm", repr(self.llm), "none, since the role is tools", "remove it")
+        if self.role == "serve" and self.llm is None and self.law.kind == "roofline":
+            cure = "add `llm:`, or a law of kind fixed or table"
+            raise refuse("llm", "nothing", "a key of llms, since the role is serve", cure)
+        return self
+
 
 class LengthSpec(Spec):
     """Tokens of a prompt or an output."""
@@ -105,6 +134,12 @@ class LengthSpec(Spec):
     """Of `fixed` the value, of `uniform` the middle, of `lognormal` the median."""
     spread: float = Field(default=0.0, ge=0.0, le=10.0)
     """`uniform`: half width over mean, at most 1; `lognormal`: sigma."""
+
+    @model_validator(mode="after")
+    def _uniform_stays_positive(self) -> Self:
+        if self.kind == "uniform" and self.spread > 1.0:
+            raise refuse("spread", f"{self.spread:g}", "at most 1 for a uniform length")
+        return self
 
 
 class CallsSpec(Spec):
@@ -159,7 +194,7 @@ class SloSpec(Spec):
     """Between two gaps: a turn of the user."""
     session: PositiveSeconds | None = None
     """Without the users' gaps."""
-    attain: Ratio = 0.95
+    attain: Share = 0.95
 
 
 class StreamSpec(Spec):
@@ -184,6 +219,20 @@ class StreamSpec(Spec):
     slo: SloSpec = SloSpec()
     replicate: Literal["none", "resample_sessions"] = "none"
     """How a trace differs between replications; `none`: conditional on it."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [key for key in ("agent", "trace", "calls") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = " and ".join(given) or "none of them"
+            raise refuse("", found, "exactly one of agent, trace and calls")
+        if self.arrivals.process == "trace" and self.trace is None:
+            found = "the times of a trace" if "arrivals" in self.model_fields_set else "nothing"
+            cure = "for example `arrivals: {process: poisson, rate: 2/s}`"
+            raise refuse(
+                "arrivals", found, f"arrivals of their own, since {given[0]} has no times", cure
+            )
+        return self
 
 
 class KvSpec(Spec):
@@ -228,6 +277,14 @@ class ServingSpec(Spec):
     router: RouterSpec = RouterSpec()
     kv: KvSpec = KvSpec()
 
+    @model_validator(mode="after")
+    def _a_token_each(self) -> Self:
+        if self.token_budget < self.max_sequences:
+            expected = f"at least max_sequences, which is {self.max_sequences}"
+            cure = "each sequence of a step decodes one token: raise it, or lower max_sequences"
+            raise refuse("token_budget", f"{self.token_budget}", expected, cure)
+        return self
+
 
 class SiteSpec(Spec):
     """Where the factory stands."""
@@ -236,6 +293,22 @@ class SiteSpec(Spec):
     energy_price: MoneyPerKwh | None = None
     carbon_intensity: GramsPerKwh | None = None
     pue: float = Field(default=1.10, ge=1.0, le=5.0)
+    currency: Literal["USD", "EUR"] = "USD"
+    """Of `energy_price`; follows from its unit."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _currency_of_price(cls, data: Any) -> Any:  # noqa: ANN401 - as pydantic hands it over
+        price = data.get("energy_price") if isinstance(data, dict) else None
+        if not isinstance(price, str) or not price.strip().endswith("EUR/kWh"):
+            return data
+        if data.get("currency", "EUR") != "EUR":
+            raise refuse("currency", repr(data["currency"]), "that of energy_price, 'EUR'")
+        return {**data, "currency": "EUR"}
+
+    @field_serializer("energy_price")
+    def _price_with_currency(self, price: float | None) -> str | None:
+        return None if price is None else f"{price!r} {self.currency}/kWh"
 
 
 class RunSpec(Spec):
@@ -243,7 +316,7 @@ class RunSpec(Spec):
 
     kind: Literal["steady_state", "terminating"] = "steady_state"
     window: PositiveSeconds = 600.0
-    warmup: Literal["auto"] | Seconds = "auto"
+    warmup: SecondsOrAuto = "auto"
     drain: Seconds = 300.0
     replications: int = Field(default=5, ge=1, le=10_000)
     seed: int = Field(default=1, ge=0, lt=2**63)
@@ -252,17 +325,34 @@ class RunSpec(Spec):
     """Of the time series over the whole run."""
 
 
+def _kind_of_reference(value: object) -> str:
+    """Tell a name from a spec written in place."""
+    return "name" if isinstance(value, str) else "inline"
+
+
 class ScenarioSpec(Spec):
     """A factory, its demand, and how to run it: everything that a result depends on."""
 
-    schema_: Literal["factorysim.scenario/1"] = Field(alias="schema")
+    schema_: Literal["factorysim.scenario/1"] = Field(
+        default="factorysim.scenario/1", alias="schema"
+    )
     question: str
-    topology: str | TopologySpec
-    llms: dict[str, LlmUse] = Field(default_factory=dict)
-    deployments: dict[str, DeploymentSpec]
-    streams: dict[str, StreamSpec]
+    """What the scenario answers, in a sentence."""
+    topology: Annotated[
+        Annotated[str, Tag("name")] | Annotated[TopologySpec, Tag("inline")],
+        Discriminator(_kind_of_reference),
+    ]
+    """A shipped topology, a file, or one written here."""
+    llms: dict[Name, LlmUse] = Field(default_factory=dict)
+    """LLMs in use, by names of your own."""
+    deployments: dict[Name, DeploymentSpec] = Field(min_length=1)
+    streams: dict[Name, StreamSpec] = Field(min_length=1)
     serving: ServingSpec = ServingSpec()
-    site: str | SiteSpec = "us_texas"
+    site: Annotated[
+        Annotated[str, Tag("name")] | Annotated[SiteSpec, Tag("inline")],
+        Discriminator(_kind_of_reference),
+    ] = "us_texas"
+    """A site of the catalog, a file, or one written here."""
     catalog: str | None = None
     """A user's file of facts, over the shipped ones."""
     run: RunSpec = RunSpec()

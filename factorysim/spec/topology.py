@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from factorysim.spec.base import BytesPerSecond, Seconds, Spec
+from factorysim.spec.base import BytesPerSecond, Name, Seconds, Spec
 
 
 class RackSpec(Spec):
@@ -38,10 +38,12 @@ class FabricSpec(Spec):
 class TopologySpec(Spec):
     """A factory: racks by pool, and the fabric that joins them."""
 
-    schema_: Literal["factorysim.topology/1"] = Field(alias="schema")
+    schema_: Literal["factorysim.topology/1"] = Field(
+        default="factorysim.topology/1", alias="schema"
+    )
     question: str | None = None
     description: str | None = None
-    racks: dict[str, RackSpec] = Field(default_factory=dict)
+    racks: dict[Name, RackSpec] = Field(default_factory=dict)
     fabric: FabricSpec = FabricSpec()
     variant: str | None = None
     """Operating point of the catalog (`maxlps`, `max_q`) for all devices."""
