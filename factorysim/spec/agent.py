@@ -1,0 +1,289 @@
+"""Agent and tool files: what a session is made of, every number with its evidence."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from factorysim.spec.base import Bytes, PositiveSeconds, Ratio, Spec
+
+Kind = Literal[
+    "measured",
+    "vendor_spec",
+    "vendor_claim",
+    "analyst_estimate",
+    "derived",
+    "assumed",
+    "unknown",
+]
+
+Effort = Literal["none", "low", "medium", "high"]
+
+Share = Annotated[Ratio, Field(le=1.0)]
+
+
+class Evidence(Spec):
+    """Where the numbers beside it come from."""
+
+    kind: Kind
+    source: str
+    """Key of the file's `sources`."""
+    note: str = ""
+
+
+class LognormalSeconds(Evidence):
+    """A lognormal duration: `p50` is the median, `sigma` that of its logarithm."""
+
+    p50: PositiveSeconds
+    sigma: float = Field(gt=0.0, le=5.0)
+    max: PositiveSeconds = 3600.0
+    """Longer draws last this long."""
+
+
+class LognormalTokens(Evidence):
+    """A lognormal count of tokens, rounded, at least 1."""
+
+    p50: float = Field(gt=0.0, le=1e7)
+    sigma: float = Field(gt=0.0, le=5.0)
+    max: int = Field(default=32_768, ge=1, le=10_000_000)
+    """Larger draws count this many."""
+
+
+class Tokens(Evidence):
+    """A fixed count of tokens."""
+
+    value: int = Field(ge=0, le=10_000_000)
+
+
+class Number(Evidence):
+    """A share or a factor."""
+
+    value: float = Field(ge=0.0, le=1e6)
+
+
+class Count(Evidence):
+    """A whole number of at least 1, with this mean.
+
+    `lognormal`: a lognormal of that `sigma`, rounded and cut to 1..`max`, its
+    median such that the mean comes out. `geometric`: of mean `mean`, cut likewise.
+    """
+
+    shape: Literal["lognormal", "geometric"] = "lognormal"
+    mean: float = Field(ge=1.0, le=1e4)
+    sigma: float = Field(default=1.0, ge=0.05, le=3.0)
+    max: int = Field(default=500, ge=2, le=10_000)
+
+    @model_validator(mode="after")
+    def _mean_below_max(self) -> Count:
+        if self.mean > self.max / 2:
+            raise ValueError("a mean of at most half of max")
+        return self
+
+
+class Mix(Evidence):
+    """Shares of named things; they sum to 1."""
+
+    shares: dict[str, Share] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Mix:
+        total = sum(self.shares.values())
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(f"shares that sum to 1, not {total:.6g}")
+        return self
+
+
+class Widths(Evidence):
+    """How many tools an LLM calls at once: width -> share, and which of them run so."""
+
+    shares: dict[Annotated[int, Field(strict=False)], Share]
+    tools: tuple[str, ...] = Field(default=(), strict=False)
+    """Classes that come in batches wider than 1."""
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Widths:
+        total = sum(self.shares.values())
+        if abs(total - 1.0) > 1e-9 or any(not 1 <= width <= 64 for width in self.shares):
+            raise ValueError(f"widths of 1 to 64 whose shares sum to 1, not {total:.6g}")
+        if any(width > 1 and share for width, share in self.shares.items()) and not self.tools:
+            raise ValueError("the tools that are called in parallel")
+        return self
+
+
+class ParetoTail(Evidence):
+    """With probability `share`, a draw from a Pareto law cut to `low`..`high` instead."""
+
+    share: Share
+    low: PositiveSeconds
+    high: PositiveSeconds = 3600.0
+    alpha: float = Field(gt=0.0, le=10.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ParetoTail:
+        if self.low >= self.high:
+            raise ValueError("low below high")
+        return self
+
+
+class ToolWork(Evidence):
+    """What a tool asks of a host while it runs."""
+
+    cores: float = Field(gt=0.0, le=1024.0)
+    """That it keeps busy on an idle reference host."""
+    remote_share: Share = 0.0
+    """Of its duration that it waits for a service outside the factory."""
+    memory: Bytes = 0.0
+
+
+class ToolClassSpec(Spec):
+    """One class of tools.
+
+    A call that lasts `d` waits `remote_share * d` elsewhere and then needs
+    `(1 - remote_share) * d * cores` core-seconds of the reference core, so an
+    idle reference host gives back the duration that was drawn.
+    """
+
+    about: str
+    duration: LognormalSeconds
+    tail: ParetoTail | None = None
+    work: ToolWork
+    result_tokens: LognormalTokens
+
+
+class Sourced(Spec):
+    """A file whose numbers name their sources."""
+
+    sources: dict[str, str]
+    """Key -> citation."""
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> Sourced:
+        used = {evidence.source for _, evidence in evidence_of(self)}
+        if missing := sorted(used - set(self.sources)):
+            raise ValueError(f"sources that say what {', '.join(missing)} is")
+        return self
+
+
+class ToolsSpec(Sourced):
+    """The tool classes that agents draw from."""
+
+    schema_: Literal["factorysim.tools/1"] = Field(alias="schema")
+    tools: dict[str, ToolClassSpec]
+
+
+class CompactionSpec(Evidence):
+    """What happens when the context grows too long: a summary replaces the history.
+
+    The next prompt is the system prompt, the tool schemas and the summary; only
+    the first two repeat what went before (`reset`).
+    """
+
+    at_tokens: int = Field(ge=1000, le=10_000_000)
+    """A prompt that would be longer is compacted."""
+    keep: Share
+    """Length of the new prompt over that of the old."""
+
+
+class SubAgentSpec(Evidence):
+    """Sub-agents: blocking calls that run a chain of LLM and tool calls of their own."""
+
+    session_share: Share
+    """Of the sessions that call tools at all."""
+    per_session: int = Field(ge=1, le=64)
+    """One after the other."""
+    calls: Count
+    prompt_tokens: LognormalTokens
+    """First prompt of a sub-agent: it starts without the parent's context."""
+    summary_tokens: LognormalTokens
+    """What it hands back."""
+
+
+class EffortSpec(Evidence):
+    """What a reasoning effort does, relative to `low`."""
+
+    output: float = Field(gt=0.0, le=100.0)
+    """Factor on the output tokens of a call."""
+    calls: float = Field(gt=0.0, le=100.0)
+    """Factor on the calls of a turn."""
+
+
+class AgentSpec(Sourced):
+    """An agent: its sessions are drawn from these distributions."""
+
+    schema_: Literal["factorysim.agent/1"] = Field(alias="schema")
+    about: str
+    system_tokens: Tokens
+    """Shared by every session."""
+    tool_schema_tokens: Tokens
+    """Shared by every session."""
+    first_tokens: LognormalTokens
+    """Of the first message, with what the harness adds to it."""
+    user_tokens: LognormalTokens
+    """Of each later message of the user."""
+    output_tokens: LognormalTokens
+    """Of a call at effort `low`."""
+    turns: Count
+    """Per session."""
+    calls_per_turn: Count
+    """At effort `low`; all but a turn's last are followed by tools."""
+    user_gap: LognormalSeconds
+    """Between the end of a turn and the next."""
+    tools: Mix
+    """Shares of all tool calls."""
+    parallel: Widths
+    history: Literal["full", "visible"] = "full"
+    """Whether reasoning stays in the context after its call. With `visible` it is
+    dropped, so that the next prompt repeats the last prompt only, not the output."""
+    compaction: CompactionSpec | None = None
+    subagents: SubAgentSpec | None = None
+    effort: Effort
+    """Default reasoning effort."""
+    efforts: dict[Effort, EffortSpec]
+
+    @model_validator(mode="after")
+    def _default_effort_exists(self) -> AgentSpec:
+        if self.effort not in self.efforts:
+            raise ValueError(f"an entry of efforts for {self.effort!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _parallel_tools_in_mix(self) -> AgentSpec:
+        width = sum(w * share for w, share in self.parallel.shares.items())
+        wide = sum(w * share for w, share in self.parallel.shares.items() if w > 1)
+        shares = self.tools.shares
+        if strange := [name for name in self.parallel.tools if name not in shares]:
+            raise ValueError(f"parallel tools of the mix, not {', '.join(strange)}")
+        if sum(shares[name] for name in self.parallel.tools) < wide / width - 1e-12:
+            raise ValueError("enough of the parallel tools in the mix for the wide batches")
+        return self
+
+
+def evidence_of(spec: Spec, path: str = "") -> list[tuple[str, Evidence]]:
+    """List every sourced entry below a spec with its dotted path.
+
+    Examples
+    --------
+    >>> tokens = Tokens(value=3, kind="assumed", source="us")
+    >>> evidence_of(tokens, "system_tokens")[0][0]
+    'system_tokens'
+    """
+    found = [(path, spec)] if isinstance(spec, Evidence) else []
+    for name in type(spec).model_fields:
+        value = getattr(spec, name)
+        below = value if isinstance(value, dict) else {"": value}
+        for key, child in below.items():
+            if isinstance(child, Spec):
+                found += evidence_of(child, ".".join(p for p in (path, name, str(key)) if p))
+    return found
+
+
+def assumed_parameters(spec: Spec) -> tuple[str, ...]:
+    """Dotted paths of the entries of a file that nobody has measured or published.
+
+    Examples
+    --------
+    >>> assumed_parameters(Tokens(value=3, kind="measured", source="us"))
+    ()
+    """
+    return tuple(path for path, entry in evidence_of(spec) if entry.kind in ("assumed", "unknown"))

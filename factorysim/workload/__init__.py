@@ -1,0 +1,1 @@
+"""DEMAND: session types, trace readers, synthetic agents, arrivals."""

@@ -1,0 +1,385 @@
+"""Synthetic agents: whole sessions drawn from an agent's file.
+
+A turn begins with a message of the user. All calls of a turn but its last are
+followed by tools, whose answers lengthen the next prompt, as does what the LLM
+wrote; so the growth of the context is an outcome, not a parameter. A session is
+a function of its generator alone: of who it is, not of when it is drawn.
+
+Draws are arrays, a row a call, so that another reasoning effort lengthens a
+session without changing what its calls have in common.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.special import ndtri
+
+from factorysim.errors import Fault, SpecError
+from factorysim.spec.agent import AgentSpec
+from factorysim.workload.draws import count_table, draw_counts, lognormal_tokens, whole_tokens
+from factorysim.workload.files import CATALOG, read_spec
+from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from factorysim.spec.agent import Effort, LognormalTokens, ToolClassSpec, ToolsSpec, Widths
+    from factorysim.workload.session import Initiator, Node
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+_SHARED = 4096
+_SINGLE = tuple((node,) for node in range(_SHARED))
+"""`after` of one node, shared by all sessions: a tuple each would cost 100 bytes a node."""
+
+
+def agent_names() -> tuple[str, ...]:
+    """Names of the shipped agents, sorted.
+
+    Examples
+    --------
+    >>> agent_names()
+    ('chat', 'code_analysis', 'customer_service')
+    """
+    return tuple(sorted(path.stem for path in (CATALOG / "agents").glob("*.yaml")))
+
+
+@cache
+def load_agent(name: str) -> AgentSpec:
+    """Read a shipped agent.
+
+    Raises
+    ------
+    SpecError
+        If nothing of that name ships; tells the nearest name.
+
+    Examples
+    --------
+    >>> load_agent("code_analysis").effort
+    'medium'
+    """
+    if name in agent_names():
+        return read_spec(CATALOG / "agents" / f"{name}.yaml", AgentSpec)
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, agent_names(), n=1)
+    cure = f'did you mean "{near[0]}"? ' if near else ""
+    cure += f"shipped: {', '.join(agent_names())}"
+    raise SpecError(Fault(name, "agent", f'"{name}"', "an agent of the catalog", cure))
+
+
+def read_agent(path: Path, name: str | None = None) -> AgentSpec:
+    """Read a user's agent file; faults as `factorysim.workload.files.read_spec`."""
+    return read_spec(path, AgentSpec, name)
+
+
+class _Delegate(NamedTuple):
+    """A sub-agent's work, drawn."""
+
+    calls: int
+    prompt_tokens: int
+    summary_tokens: int
+    steps: _Steps
+
+
+class _Steps(NamedTuple):
+    """A chain of calls as columns: a call each, and the tools that follow them."""
+
+    outputs: list[int]
+    widths: list[int]
+    """Tools after each call; 0 after the last of a turn."""
+    tools: ToolDraws
+    delegates: dict[int, _Delegate]
+    """Calls whose tools a sub-agent replaces."""
+
+
+class _Place(NamedTuple):
+    """Where the building of a session stands."""
+
+    call: int
+    tool: int
+    context: int
+    """Tokens that the next prompt begins with."""
+    prefix: int
+    """Those of them that the last call has left in the cache."""
+    after: tuple[int, ...]
+
+
+class AgentModel:
+    """An agent at one reasoning effort, ready to draw sessions.
+
+    Raises
+    ------
+    SpecError
+        If the agent names a tool class or an effort that there is not, or a
+        count whose mean the effort lifts beyond what its maximum allows.
+
+    Examples
+    --------
+    >>> from factorysim.rng import stream
+    >>> model = AgentModel(load_agent("customer_service"))
+    >>> nodes = model.nodes(stream(7, 0, "desk", "session", 0))
+    >>> nodes[0].prompt_tokens > 4000 and nodes == model.nodes(stream(7, 0, "desk", "session", 0))
+    True
+    """
+
+    def __init__(
+        self, spec: AgentSpec, effort: Effort | None = None, tools: ToolsSpec | None = None
+    ) -> None:
+        self.spec = spec
+        self.effort: Effort = spec.effort if effort is None else effort
+        classes = (load_tools() if tools is None else tools).tools
+        _check(spec, self.effort, classes)
+        factors = spec.efforts[self.effort]
+        self._output_factor = factors.output
+        self._kept_share = 1.0 if spec.history == "full" else min(1.0, 1.0 / factors.output)
+        self._turns: list[float] = count_table(spec.turns).tolist()
+        self._calls = count_table(spec.calls_per_turn, factors.calls)
+        self._base = spec.system_tokens.value + spec.tool_schema_tokens.value
+        self._gap_mu = float(np.log(spec.user_gap.p50))
+        self._limit = spec.compaction.at_tokens if spec.compaction else 1 << 62
+        self._tools = ToolTable(
+            list(spec.tools.shares), [classes[name] for name in spec.tools.shares]
+        )
+        self._costs = list(
+            zip(self._tools.names, self._tools.cores, self._tools.memory_bytes, strict=True)
+        )
+        self._single, self._wide = _mixes(spec.tools.shares, spec.parallel)
+        widths = sorted(spec.parallel.shares)
+        self._widths = np.array(widths)
+        self._width_cdf = _cdf([spec.parallel.shares[width] for width in widths])
+        if spec.subagents is not None:
+            self._sub_calls: list[float] = count_table(
+                spec.subagents.calls, factors.calls
+            ).tolist()
+
+    def nodes(self, generator: np.random.Generator) -> list[Node]:
+        """Draw one session.
+
+        Parameters
+        ----------
+        generator
+            At the start of the session's own stream; nothing else may use it.
+        """
+        spec = self.spec
+        head = generator.random(3)
+        turns = bisect_right(self._turns, head[0]) + 1
+        rows = generator.random((turns, 3))
+        normals = ndtri(rows[:, 1:])
+        calls = draw_counts(self._calls, rows[:, 0])
+        gaps = np.exp(self._gap_mu + spec.user_gap.sigma * normals[:, 0])
+        gaps_ns = np.rint(np.minimum(gaps, spec.user_gap.max) * 1e9).astype(np.int64).tolist()
+        messages = lognormal_tokens(spec.user_tokens, normals[:, 1])
+        messages[0] = _tokens(spec.first_tokens, head[1])
+        steps = self._steps(generator, calls)
+        for place in self._places(generator, head[2], steps.widths):
+            steps.delegates[place] = self._subagent(generator)
+        return self._session(steps, calls.tolist(), messages, gaps_ns)
+
+    def _steps(self, generator: np.random.Generator, calls: Ints) -> _Steps:
+        """Draw the calls of some turns and the tools between them."""
+        total = int(calls.sum())
+        rows = generator.random((total, 6))
+        outputs = lognormal_tokens(
+            self.spec.output_tokens, ndtri(rows[:, 0]), self._output_factor
+        )
+        widths = self._widths[self._width_cdf.searchsorted(rows[:, 1], side="right")]
+        widths[np.cumsum(calls) - 1] = 0
+        caller = np.repeat(np.arange(total), widths)
+        tools = rows[caller, 2:]
+        if len(caller) > 1:
+            # A batch's first tool has its call's row, the others rows of their own.
+            (others,) = np.nonzero(caller[1:] == caller[:-1])
+            if len(others):
+                tools[others + 1] = generator.random((len(others), 4))
+        cls = self._single.searchsorted(tools[:, 0], side="right")
+        if self._wide is not None:
+            wide = widths[caller] > 1
+            cls[wide] = self._wide.searchsorted(tools[wide, 0], side="right")
+        normals = ndtri(tools[:, 1:3])
+        drawn = self._tools.draw(cls, normals[:, 0], tools[:, 3], normals[:, 1])
+        return _Steps(outputs, widths.tolist(), drawn, {})
+
+    def _places(
+        self, generator: np.random.Generator, uniform: float, widths: Sequence[int]
+    ) -> list[int]:
+        """Calls whose tools are replaced by a sub-agent."""
+        spec = self.spec.subagents
+        if spec is None or uniform >= spec.session_share:
+            return []
+        batches = [place for place, width in enumerate(widths) if width]
+        order = generator.random(len(batches)).argsort()
+        return [batches[i] for i in order[: spec.per_session]]
+
+    def _subagent(self, generator: np.random.Generator) -> _Delegate:
+        """Draw a sub-agent: a chain of its own and what it hands back."""
+        spec = self.spec.subagents
+        assert spec is not None
+        head = generator.random(3)
+        calls = bisect_right(self._sub_calls, head[0]) + 1
+        steps = self._steps(generator, np.array([calls]))
+        return _Delegate(
+            calls,
+            _tokens(spec.prompt_tokens, head[1]),
+            _tokens(spec.summary_tokens, head[2]),
+            steps,
+        )
+
+    def _session(
+        self, steps: _Steps, calls: list[int], messages: list[int], gaps_ns: list[int]
+    ) -> list[Node]:
+        """Build all turns, with the user's gaps between them."""
+        nodes: list[Node] = []
+        at = _Place(0, 0, self._base, 0, ())
+        for turn, count in enumerate(calls):
+            if turn:
+                nodes.append(GapNode(gaps_ns[turn - 1], "user", at.after))
+                at = at._replace(after=_after(len(nodes) - 1))
+            at = at._replace(context=at.context + messages[turn])
+            at = self._turn(nodes, steps, count, at, "user")
+        return nodes
+
+    def _turn(
+        self, nodes: list[Node], steps: _Steps, calls: int, at: _Place, initiator: Initiator
+    ) -> _Place:
+        """Build one turn: calls, each but the last followed by its tools."""
+        outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates = steps
+        costs, limit, kept_share = self._costs, self._limit, self._kept_share
+        first, tool, prompt, prefix, after = at
+        for step in range(first, first + calls):
+            if prompt > limit:
+                prompt, prefix = self._compacted(prompt, prefix)
+            output = outputs[step]
+            place = len(nodes)
+            nodes.append(LlmNode(prompt, output, prefix, after, 0, None, initiator))
+            initiator = "tool"
+            after = _SINGLE[place] if place < _SHARED else (place,)
+            if kept_share == 1.0:
+                prompt = prefix = prompt + output
+            else:
+                prefix = prompt
+                prompt += max(1, round(output * kept_share))
+            if step in delegates:
+                tool += widths[step]
+                after, tokens = self._delegate(nodes, delegates[step], after)
+                prompt, prefix = prompt + tokens, 0
+                continue
+            caller = after
+            for job in range(tool, tool + widths[step]):
+                name, cores, memory_bytes = costs[cls[job]]
+                tokens = result_tokens[job]
+                nodes.append(
+                    ToolNode(
+                        name, cpu_s[job], cores, memory_bytes, remote_ns[job], tokens, 0, 0, caller
+                    )
+                )
+                prompt += tokens
+            if widths[step]:
+                tool += widths[step]
+                after = _after(place + 1) if widths[step] == 1 else _since(place + 1, len(nodes))
+        return _Place(first + calls, tool, prompt, prefix, after)
+
+    def _compacted(self, prompt: int, prefix: int) -> tuple[int, int]:
+        """Replace the history by a summary: the new prompt, and what it repeats."""
+        assert self.spec.compaction is not None
+        shorter = max(self._base + 1, round(self.spec.compaction.keep * prompt))
+        return shorter, min(self._base, prefix)
+
+    def _delegate(
+        self, nodes: list[Node], work: _Delegate, after: tuple[int, ...]
+    ) -> tuple[tuple[int, ...], int]:
+        """Build a sub-agent's chain; return what waits for it and what it hands back.
+
+        A session has one last context, and now it is the sub-agent's: the next
+        call of the parent repeats none of it.
+        """
+        begin = _Place(0, 0, work.prompt_tokens, 0, after)
+        end = self._turn(nodes, work.steps, work.calls, begin, "agent")
+        return end.after, work.summary_tokens
+
+
+def _after(place: int) -> tuple[int, ...]:
+    return _SINGLE[place] if place < _SHARED else (place,)
+
+
+def _since(first: int, end: int) -> tuple[int, ...]:
+    return tuple(range(first, end))
+
+
+def _tokens(spec: LognormalTokens, uniform: float) -> int:
+    """One draw by inverse CDF."""
+    return lognormal_tokens(spec, ndtri(np.array([uniform])))[0]
+
+
+def _cdf(shares: Iterable[float]) -> Floats:
+    """Cumulate shares; what rounding leaves goes to the last that has any."""
+    values = np.array(list(shares))
+    cdf = np.cumsum(values)
+    cdf[int(np.nonzero(values)[0][-1]) :] = 1.0
+    return cdf
+
+
+def _mixes(shares: dict[str, float], parallel: Widths) -> tuple[Floats, Floats | None]:
+    """CDFs of the classes in single and in wide batches, which together give `shares`.
+
+    Wide batches hold parallel tools only, in their proportions, so single ones
+    have that much less of them.
+    """
+    calls = sum(width * share for width, share in parallel.shares.items())
+    wide = sum(width * share for width, share in parallel.shares.items() if width > 1) / calls
+    if not wide:
+        return _cdf(shares.values()), None
+    total = sum(shares[name] for name in parallel.tools)
+    in_wide = [share / total if name in parallel.tools else 0.0 for name, share in shares.items()]
+    rest = [max(0.0, s - wide * w) for s, w in zip(shares.values(), in_wide, strict=True)]
+    left = sum(rest)
+    if not left:
+        return _cdf(in_wide), _cdf(in_wide)
+    return _cdf(share / left for share in rest), _cdf(in_wide)
+
+
+def _check(spec: AgentSpec, effort: Effort, classes: Mapping[str, ToolClassSpec]) -> None:
+    """Refuse what the agent's file alone could not tell."""
+    faults = [
+        Fault(spec.about, f"tools.shares.{name}", f'"{name}"', "a tool class", _classes(classes))
+        for name in spec.tools.shares
+        if name not in classes
+    ]
+    if effort not in spec.efforts:
+        expected = f"one of {', '.join(spec.efforts)}"
+        faults.append(Fault(spec.about, "reasoning_effort", f'"{effort}"', expected))
+    else:
+        faults += _count_faults(spec, effort)
+    if faults:
+        raise SpecError(*faults)
+
+
+def _classes(classes: Mapping[str, ToolClassSpec]) -> str:
+    return f"classes: {', '.join(classes)}"
+
+
+def _count_faults(spec: AgentSpec, effort: Effort) -> list[Fault]:
+    """Find counts whose mean at this effort is beyond half of their maximum."""
+    counts = {"calls_per_turn": spec.calls_per_turn}
+    if spec.subagents is not None:
+        counts["subagents.calls"] = spec.subagents.calls
+    factor = spec.efforts[effort].calls
+    return [
+        Fault(
+            spec.about,
+            key,
+            f"a mean of {count.mean * factor:g} at effort {effort}",
+            f"at most half of max, {count.max / 2:g}",
+        )
+        for key, count in counts.items()
+        if count.mean * factor > count.max / 2
+    ]

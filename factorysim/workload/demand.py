@@ -1,0 +1,235 @@
+"""The sessions of a stream in order of arrival, from whatever the stream names."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from factorysim.errors import Fault, SpecError, TraceError
+from factorysim.spec.scenario import FixedConcurrency, TraceArrivals
+from factorysim.workload.arrivals import arrival_times
+from factorysim.workload.session import LlmNode, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from factorysim.spec.agent import AgentSpec
+    from factorysim.spec.scenario import StreamSpec
+
+RESAMPLED_MAX = 1_000_000
+"""Sessions of a trace that `resample_sessions` keeps in memory, at most."""
+
+
+class Demand(Protocol):
+    """What arrives at the factory on one stream."""
+
+    name: str
+    concurrency: int | None
+    """So many sessions at any time; None: they arrive when `Session.at_ns` says."""
+    think_ns: int
+    """Pause before the next session, where concurrency is fixed."""
+
+    def sessions(self) -> Iterator[Session]:
+        """Yield sessions in order of `at_ns`; each call starts anew, with the same ones."""
+        ...
+
+
+class StreamDemand:
+    """The demand of a stream of the scenario."""
+
+    def __init__(
+        self,
+        name: str,
+        sessions: Callable[[], Iterator[Session]],
+        arrivals: FixedConcurrency | None,
+    ) -> None:
+        self.name = name
+        self.concurrency = None if arrivals is None else arrivals.concurrency
+        self.think_ns = 0 if arrivals is None else round(arrivals.think * 1e9)
+        self._sessions = sessions
+
+    def sessions(self) -> Iterator[Session]:
+        """Yield sessions in order of arrival, lazily."""
+        return self._sessions()
+
+
+def build_demand(
+    name: str,
+    stream: StreamSpec,
+    *,
+    seed: int,
+    replication: int,
+    trace_path: Path | None = None,
+    agent: AgentSpec | None = None,
+) -> StreamDemand:
+    """Make the demand of a stream.
+
+    A session is a function of (seed, replication, name, ordinal); its arrival is
+    that of the unit-rate process scaled by the rate. So neither the rate nor the
+    factory nor the order of drawing changes who comes.
+
+    Parameters
+    ----------
+    trace_path
+        Where the stream's trace is; needed if it names one.
+    agent
+        A user's agent; the shipped one that the stream names if not given.
+
+    Raises
+    ------
+    SpecError
+        If the stream does not name exactly one of agent, trace and calls, or has
+        arrivals that it cannot have, or an unknown agent or effort.
+    TraceError
+        While its sessions are drawn, if the trace is bad; with every fault.
+
+    Examples
+    --------
+    >>> from factorysim.spec.scenario import PoissonArrivals, StreamSpec
+    >>> spec = StreamSpec(llm="l", agent="chat", arrivals=PoissonArrivals(process="poisson", rate="2/s"))
+    >>> session = next(build_demand("chat", spec, seed=7, replication=0).sessions())
+    >>> session.sid, session.agent
+    ('chat-0', 'chat')
+    """
+    _check(name, stream)
+    fixed = stream.arrivals if isinstance(stream.arrivals, FixedConcurrency) else None
+    if stream.agent is not None:
+        make = _agent_sessions(name, stream, seed, replication, agent)
+    elif stream.calls is not None:
+        make = _call_sessions(name, stream, seed, replication)
+    else:
+        if trace_path is None:
+            raise TraceError(Fault(f"streams.{name}", "trace", "no path", "the trace's path"))
+        make = _trace_sessions(name, stream, seed, replication, trace_path)
+    return StreamDemand(name, make, fixed)
+
+
+def _check(name: str, stream: StreamSpec) -> None:
+    """Refuse what no single key shows to be wrong."""
+    where = f"streams.{name}"
+    given = [key for key in ("agent", "trace", "calls") if getattr(stream, key) is not None]
+    faults = []
+    if len(given) != 1:
+        found = " and ".join(given) or "none of them"
+        faults.append(Fault(where, "", found, "exactly one of agent, trace and calls"))
+    elif given != ["trace"]:
+        if isinstance(stream.arrivals, TraceArrivals):
+            cure = f"give {where}.arrivals, as in {{process: poisson, rate: 2/s}}"
+            expected = "poisson, gamma or fixed_concurrency"
+            faults.append(Fault(where, "arrivals", "the times of a trace", expected, cure))
+        if stream.replicate != "none":
+            cure = "remove it: agents and calls are drawn anew in every replication"
+            faults.append(Fault(where, "replicate", stream.replicate, "none", cure))
+    if faults:
+        raise SpecError(*faults)
+
+
+def _agent_sessions(
+    name: str, stream: StreamSpec, seed: int, replication: int, agent: AgentSpec | None
+) -> Callable[[], Iterator[Session]]:
+    from factorysim.workload.agents import AgentModel, load_agent
+    from factorysim.workload.draws import KeyedUniforms
+
+    assert stream.agent is not None
+    label = Path(stream.agent).stem
+    model = AgentModel(load_agent(stream.agent) if agent is None else agent, stream.reasoning_effort)
+
+    def sessions() -> Iterator[Session]:
+        uniforms = KeyedUniforms(seed, replication, name)
+        times = islice(arrival_times(stream.arrivals, seed, replication, name), stream.limit)
+        for ordinal, at_ns in enumerate(times):
+            nodes = model.nodes(uniforms.at("session", ordinal))
+            yield Session(f"{name}-{ordinal}", at_ns, nodes, label, "", stream.priority)
+
+    return sessions
+
+
+def _call_sessions(
+    name: str, stream: StreamSpec, seed: int, replication: int
+) -> Callable[[], Iterator[Session]]:
+    from factorysim.workload.calls import call_nodes
+
+    calls = stream.calls
+    assert calls is not None
+
+    def sessions() -> Iterator[Session]:
+        times = islice(arrival_times(stream.arrivals, seed, replication, name), stream.limit)
+        nodes = call_nodes(calls, seed, replication, name)
+        for ordinal, (at_ns, node) in enumerate(zip(times, nodes, strict=False)):
+            yield Session(f"{name}-{ordinal}", at_ns, [node], "", "", stream.priority)
+
+    return sessions
+
+
+def _trace_sessions(
+    name: str, stream: StreamSpec, seed: int, replication: int, path: Path
+) -> Callable[[], Iterator[Session]]:
+    from factorysim.workload.traces import read_trace
+
+    def recorded() -> Iterator[Session]:
+        for session in islice(read_trace(path, stream.format), stream.limit):
+            yield _sped(session, stream.speed, stream.priority)
+
+    def sessions() -> Iterator[Session]:
+        chosen = recorded()
+        if stream.replicate == "resample_sessions":
+            chosen = _resampled(list(_bounded(chosen, path)), seed, replication, name)
+        if isinstance(stream.arrivals, TraceArrivals):
+            return chosen
+        return _retimed(chosen, arrival_times(stream.arrivals, seed, replication, name))
+
+    return sessions
+
+
+def _sped(session: Session, speed: float, priority: int) -> Session:
+    """Compress recorded instants; what a session does keeps its pace."""
+    session.priority += priority
+    if speed != 1.0:
+        session.at_ns = round(session.at_ns / speed)
+        for node in session.nodes:
+            if node.at_ns is not None:
+                node.at_ns = round(node.at_ns / speed)
+    return session
+
+
+def _bounded(sessions: Iterator[Session], path: Path) -> Iterator[Session]:
+    for number, session in enumerate(sessions):
+        if number == RESAMPLED_MAX:
+            cure = "give the stream a limit"
+            expected = "fewer, to be resampled in memory"
+            raise TraceError(Fault(str(path), "", f"over {number:,} sessions", expected, cure))
+        yield session
+
+
+def _resampled(
+    sessions: list[Session], seed: int, replication: int, name: str
+) -> Iterator[Session]:
+    """Bootstrap: at each recorded arrival, a session drawn with replacement.
+
+    The instants stay, so bursts and the profile of the day are the trace's, and
+    no two copies come at one instant unless two sessions did.
+    """
+    from factorysim.rng import stream
+
+    if not sessions:
+        return
+    chosen = stream(seed, replication, name, "bootstrap").integers(len(sessions), size=len(sessions))
+    for ordinal, (slot, index) in enumerate(zip(sessions, chosen.tolist(), strict=True)):
+        drawn = sessions[index]
+        yield Session(
+            f"{drawn.sid}~{ordinal}",
+            slot.at_ns,
+            drawn.nodes,
+            drawn.agent,
+            drawn.client,
+            drawn.priority,
+            drawn.src,
+        )
+
+
+def _retimed(sessions: Iterator[Session], times: Iterator[int]) -> Iterator[Session]:
+    """Give recorded sessions, in their order, the instants of an arrival process."""
+    for session, at_ns in zip(sessions, times, strict=False):
+        session.at_ns = at_ns
+        yield session
