@@ -1,0 +1,162 @@
+"""Sessions and calls: how many, how many tokens, how long, and where the time goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.metrics.inputs import Layout, Tables, Value, Window
+from factorysim.metrics.quantiles import distribution
+from factorysim.metrics.slo import inside, tpot_s
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from factorysim.store import Columns
+
+    Bools = npt.NDArray[np.bool_]
+    Floats = npt.NDArray[np.float64]
+
+SHARES = ("queue", "prefill", "decode", "stall", "kv", "network", "tool_queue", "tool", "gap")
+SESSION_OUTCOMES = ("completed", "failed", "censored")
+CALL_OUTCOMES = ("completed", "rejected", "failed", "cancelled", "censored")
+TOKENS = {
+    "prompt": "prompt_tokens",
+    "prompt_hit": "hit_tokens",
+    "prompt_computed": "computed_tokens",
+    "recomputed": "recomputed_tokens",
+    "output": "output_tokens",
+}
+
+
+def session_values(tables: Tables, window: Window) -> list[Value]:
+    """Count the measured sessions, time them, and split their time."""
+    sessions = tables.sessions
+    mine = inside(window, sessions["arrived_s"])
+    values = [Value("sessions.arrived", float(mine.sum()))]
+    for outcome in SESSION_OUTCOMES:
+        count = float((mine & sessions["outcome"].equal(outcome)).sum())
+        values.append(Value(f"sessions.{outcome}", count))
+    values.append(_finished_per_s("sessions", sessions, window))
+    values += _durations(sessions, mine)
+    for code, word in enumerate(sessions["stream"].words):
+        of_stream = mine & (sessions["stream"].codes == code)
+        values += [v._replace(by="stream", key=word) for v in _durations(sessions, of_stream)]
+    return values + _time_shares(sessions, mine)
+
+
+def _finished_per_s(kind: str, table: Columns, window: Window) -> Value:
+    ended = table["outcome"].equal("completed") & inside(window, table["finished_s"])
+    return Value(f"{kind}.completed_per_s", float(ended.sum()) / window.length_s)
+
+
+def _durations(sessions: Columns, mine: Bools) -> list[Value]:
+    done = mine & sessions["outcome"].equal("completed")
+    flying = int((mine & sessions["outcome"].equal("censored")).sum())
+    spent = (sessions["finished_s"] - sessions["arrived_s"])[done]
+    values = distribution("session_s", spent, flying)
+    values += distribution("session_active_s", sessions["active_s"][done], flying)
+    return values + distribution("turn_s", sessions["turn_max_s"][done], flying)
+
+
+def _time_shares(sessions: Columns, mine: Bools) -> list[Value]:
+    done = mine & sessions["outcome"].equal("completed")
+    total = float((sessions["finished_s"] - sessions["arrived_s"])[done].sum())
+    if total <= 0:
+        why = "no measured session has ended"
+        return [Value(f"time_share.{share}", None, reason=why) for share in SHARES]
+    n = int(done.sum())
+    return [
+        Value(f"time_share.{share}", float(sessions[f"{share}_s"][done].sum()) / total, n)
+        for share in SHARES
+    ]
+
+
+def call_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
+    """Count the measured calls, their tokens and latencies, whole and broken down."""
+    calls = tables.calls
+    mine = inside(window, calls["arrived_s"])
+    values = [Value("calls.arrived", float(mine.sum()))]
+    for outcome in CALL_OUTCOMES:
+        count = float((mine & calls["outcome"].equal(outcome)).sum())
+        values.append(Value(f"calls.{outcome}", count))
+    values.append(_finished_per_s("calls", calls, window))
+    values += _tokens(calls, mine)
+    values += _latencies(tables, mine)
+    parts: list[tuple[str, str, Bools]] = [
+        (column, word, calls[column].codes == code)
+        for column in ("stream", "deployment")
+        for code, word in enumerate(calls[column].words)
+    ]
+    parts += _by_llm(calls, layout)
+    for by, key, mask in parts:
+        part = _tokens(calls, mine & mask) + _latencies(tables, mine & mask)
+        values += [v._replace(by=by, key=key) for v in part]
+    return values
+
+
+def _by_llm(calls: Columns, layout: Layout) -> list[tuple[str, str, Bools]]:
+    import numpy as np
+
+    llm_of = {station.name: station.llm for station in layout.stations}
+    words = calls["deployment"].words
+    llms = sorted({llm_of[word] for word in words if word in llm_of})
+    codes = {llm: [i for i, word in enumerate(words) if llm_of.get(word) == llm] for llm in llms}
+    return [("llm", llm, np.isin(calls["deployment"].codes, codes[llm])) for llm in llms]
+
+
+def _tokens(calls: Columns, mine: Bools) -> list[Value]:
+    values = [
+        Value(f"tokens.{name}", float(calls[column][mine].sum())) for name, column in TOKENS.items()
+    ]
+    started = mine & (calls["scheduled_s"] >= 0)
+    prompt = float(calls["prompt_tokens"][started].sum())
+    if prompt == 0:
+        return [*values, Value("kv.hit_rate", None, reason="no measured call was scheduled")]
+    hit = float(calls["hit_tokens"][started].sum()) / prompt
+    return [*values, Value("kv.hit_rate", hit, int(started.sum()))]
+
+
+def _latencies(tables: Tables, mine: Bools) -> list[Value]:
+    import numpy as np
+
+    calls = tables.calls
+    flying = mine & calls["outcome"].equal("censored")
+    done = mine & calls["outcome"].equal("completed")
+    started = (done | flying) & ~np.isnan(calls["first_token_s"])
+    ttft = (calls["first_token_s"] - calls["arrived_s"])[started]
+    values = distribution("ttft_s", ttft, int((flying & ~started).sum()))
+    tpot = tpot_s(calls, tables.closing.end_s)
+    several = calls["requested_tokens"] > 1
+    return values + distribution("tpot_s", tpot[done & several], int((flying & several).sum()))
+
+
+def number_in_system(
+    arrived_s: npt.NDArray[np.float64],
+    finished_s: npt.NDArray[np.float64],
+    edges_s: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float64]:
+    """Mean number present in each bin; who has not finished (NaN) stays.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> number_in_system(np.array([0.0, 1.0]), np.array([2.0, np.nan]), np.array([0.0, 2.0, 4.0]))
+    array([1.5, 1. ])
+    """
+    import numpy as np
+
+    area = _area(arrived_s, edges_s) - _area(finished_s[~np.isnan(finished_s)], edges_s)
+    mean: npt.NDArray[np.float64] = np.diff(area) / np.diff(edges_s)
+    return mean
+
+
+def _area(instants: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> Floats:
+    """Integral up to each `at` of the number of instants before."""
+    import numpy as np
+
+    ordered = np.sort(instants)
+    sums = np.concatenate([[0.0], np.cumsum(ordered)])
+    before = np.searchsorted(ordered, at)
+    area: Floats = at * before - sums[before]
+    return area

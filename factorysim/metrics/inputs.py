@@ -1,0 +1,110 @@
+"""What metrics are computed from: the tables of one replication, its window, its stations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from factorysim.records import Closing
+    from factorysim.store import Columns
+
+SESSION_COLUMNS = (
+    "session", "stream", "outcome", "arrived_s", "finished_s", "turns", "turn_max_s", "active_s",
+    "queue_s", "prefill_s", "decode_s", "stall_s", "kv_s", "network_s", "tool_queue_s", "tool_s",
+    "gap_s",
+)  # fmt: skip
+CALL_COLUMNS = (
+    "session", "stream", "deployment", "outcome", "arrived_s", "queued_s", "scheduled_s",
+    "first_token_s", "finished_s", "last_token_s", "prompt_tokens", "hit_tokens",
+    "computed_tokens", "recomputed_tokens", "output_tokens", "requested_tokens",
+)  # fmt: skip
+TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s")
+STEP_COLUMNS = (
+    "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
+    "prompt_tokens", "emitted_tokens", "kv_blocks", "survivors", "stall_fs", "apart", "flops",
+    "bytes_moved", "active_j",
+)  # fmt: skip
+GAP_COLUMNS = ("at_s", "gap_s")
+SERIES_COLUMNS = ("at_s", "series", "place", "value")
+
+
+class Window(NamedTuple):
+    """What of a run is measured: seconds after its start."""
+
+    start_s: float
+    """End of the warm-up."""
+    end_s: float
+
+    @property
+    def length_s(self) -> float:
+        """Seconds of the clock window."""
+        return self.end_s - self.start_s
+
+    def until(self, end_s: float) -> Window:
+        """Cut the window where the run ended."""
+        return Window(self.start_s, max(self.start_s, min(self.end_s, end_s)))
+
+
+class Station(NamedTuple):
+    """A deployment as metrics see it; peaks are of one device."""
+
+    name: str
+    pool: str
+    kind: Literal["serve", "tools"]
+    llm: str
+    first_replica: int
+    """Number of its first replica among all replicas of the factory."""
+    replicas: int
+    devices_per_replica: int
+    capacity: float
+    """Serving devices, or core-seconds on the reference core per second."""
+    peak_flops: float | None
+    """FLOP/s at the precision that it computes in; None where unknown."""
+    peak_bytes: float | None
+    """B/s."""
+    idle_w: float
+    """Draw of one device between steps; 0 of tools, whose hosts are racks' rows."""
+    kv_blocks: int
+    max_sequences: int
+    token_budget: int
+
+
+class Layout(NamedTuple):
+    """The factory as metrics see it."""
+
+    stations: tuple[Station, ...]
+    devices: int
+    """Accelerators of the whole factory, deployed or not."""
+    pue: float
+    carbon_g_per_kwh: float | None
+    usd_per_kwh: float | None
+
+    def serving(self) -> tuple[Station, ...]:
+        """Deployments of LLMs, in order of their replicas."""
+        return tuple(station for station in self.stations if station.kind == "serve")
+
+
+class Tables(NamedTuple):
+    """One replication. `steps` comes in groups, since it may be larger than memory."""
+
+    sessions: Columns
+    calls: Columns
+    tools: Columns
+    steps: Iterable[Columns]
+    gaps: Columns
+    timeseries: Columns
+    closing: Closing
+
+
+class Value(NamedTuple):
+    """A metric of one replication; without a value, the reason why."""
+
+    name: str
+    value: float | str | None
+    n: int = 0
+    """Observations behind it; 0 where it is not a statistic of a sample."""
+    reason: str = ""
+    by: str = "all"
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`."""
+    key: str = ""

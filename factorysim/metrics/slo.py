@@ -1,0 +1,151 @@
+"""Who met the thresholds: verdicts per call and session, attainment, goodput."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from factorysim.metrics.inputs import Tables, Value, Window
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from factorysim.spec.scenario import SloSpec
+    from factorysim.store import Columns, Labels
+
+    Bools = npt.NDArray[np.bool_]
+    Ints = npt.NDArray[np.int64]
+    Verdicts = npt.NDArray[np.int8]
+
+MET, MISSED, UNKNOWN = 1, 0, -1
+
+
+def inside(window: Window, arrived_s: npt.NDArray[np.float64]) -> Bools:
+    """Who is measured: arrived between the warm-up's end and the window's."""
+    mask: Bools = (arrived_s >= window.start_s) & (arrived_s < window.end_s)
+    return mask
+
+
+def call_verdicts(calls: Columns, slos: Mapping[str, SloSpec], end_s: float) -> Verdicts:
+    """Whether each call met its stream's TTFT and TPOT.
+
+    A call in flight missed what it is already past, else its verdict is unknown.
+    One that failed, or was rejected or cancelled, missed.
+    """
+    import numpy as np
+
+    outcome: Labels = calls["outcome"]
+    done, flying = outcome.equal("completed"), outcome.equal("censored")
+    first = calls["first_token_s"]
+    ttft = np.where(np.isnan(first), end_s, first) - calls["arrived_s"]
+    tpot = tpot_s(calls, end_s)
+    late = _over(ttft, calls["stream"], {s: slo.ttft for s, slo in slos.items()})
+    late |= _over(tpot, calls["stream"], {s: slo.tpot for s, slo in slos.items()})
+    return _verdicts(done, flying, late)
+
+
+def tpot_s(calls: Columns, end_s: float) -> npt.NDArray[np.float64]:
+    """Time per output token after the first; NaN where there is none.
+
+    Of a call in flight, the least that it can still be: it ends no sooner than now.
+    """
+    import numpy as np
+
+    flying: Bools = calls["outcome"].equal("censored")
+    last = np.where(flying, end_s, calls["last_token_s"])
+    wanted: Ints = np.where(flying, calls["requested_tokens"], calls["output_tokens"])
+    tokens = wanted - 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = (last - calls["first_token_s"]) / tokens
+    result: npt.NDArray[np.float64] = np.where(tokens > 0, value, np.nan)
+    return result
+
+
+def session_verdicts(tables: Tables, slos: Mapping[str, SloSpec], calls: Verdicts) -> Verdicts:
+    """Whether each session met every threshold of its stream, those of its calls included."""
+    import numpy as np
+
+    sessions, end_s = tables.sessions, tables.closing.end_s
+    outcome: Labels = sessions["outcome"]
+    flying = outcome.equal("censored")
+    turn = np.nan_to_num(sessions["turn_max_s"])
+    # Before its first gap, a session in flight has been in one turn since it arrived;
+    # after that only the turns that have ended are known.
+    since = np.where(flying & (turn == 0.0), end_s - sessions["arrived_s"], turn)
+    active = np.where(flying, since, sessions["active_s"])
+    late = _over(active, sessions["stream"], {s: slo.session for s, slo in slos.items()})
+    late |= _over(since, sessions["stream"], {s: slo.turn for s, slo in slos.items()})
+    late |= np.isin(sessions["session"], tables.calls["session"][calls == MISSED])
+    return _verdicts(outcome.equal("completed"), flying, late)
+
+
+def _over(
+    value: npt.NDArray[np.float64], stream: Labels, limits: Mapping[str, float | None]
+) -> Bools:
+    """Where a value exceeds its stream's limit; NaN exceeds nothing."""
+    import numpy as np
+
+    words = [limits.get(word) for word in stream.words] or [None]
+    limit = np.array([np.inf if word is None else word for word in words])
+    over: Bools = value > limit[stream.codes]
+    return over
+
+
+def _verdicts(done: Bools, flying: Bools, late: Bools) -> Verdicts:
+    import numpy as np
+
+    verdicts: Verdicts = np.where(done & ~late, MET, MISSED).astype(np.int8)
+    verdicts[flying & ~late] = UNKNOWN
+    return verdicts
+
+
+def has_threshold(slo: SloSpec) -> bool:
+    """Whether a stream asks for anything."""
+    return any(limit is not None for limit in (slo.ttft, slo.tpot, slo.turn, slo.session))
+
+
+def goodput(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list[Value]:
+    """Goodput and attainment; None where no stream has a threshold."""
+    import numpy as np
+
+    if not any(has_threshold(slo) for slo in slos.values()):
+        names = (*(f"goodput.{what}_per_s" for what in RATES), "sessions.in_slo", "calls.in_slo")
+        return [Value(n, None, reason=NO_SLO) for n in (*names, *ATTAINMENT, "slo.met")]
+    calls, sessions = tables.calls, tables.sessions
+    of_calls = call_verdicts(calls, slos, tables.closing.end_s)
+    of_sessions = session_verdicts(tables, slos, of_calls)
+    calls_in = inside(window, calls["arrived_s"])
+    sessions_in = inside(window, sessions["arrived_s"])
+    good_calls, good_sessions = calls_in & (of_calls == MET), sessions_in & (of_sessions == MET)
+    tokens = float(calls["output_tokens"][good_calls].sum())
+    good = (float(good_sessions.sum()), float(good_calls.sum()), tokens)
+    values = [
+        Value(f"goodput.{what}_per_s", amount / window.length_s)
+        for what, amount in zip(RATES, good, strict=True)
+    ]
+    values += [Value("sessions.in_slo", good[0]), Value("calls.in_slo", good[1])]
+    values += _attainment("slo.sessions", of_sessions[sessions_in], "all", "")
+    values += _attainment("slo.calls", of_calls[calls_in], "all", "")
+    met: list[bool] = []
+    for code, word in enumerate(sessions["stream"].words):
+        mine = sessions_in & (sessions["stream"].codes == code)
+        values += (share := _attainment("slo.sessions", of_sessions[mine], "stream", word))
+        if np.any(mine) and word in slos and isinstance(share[0].value, float):
+            met.append(share[0].value >= slos[word].attain)
+    verdict = None if not met else float(all(met))
+    values.append(Value("slo.met", verdict, reason="" if met else "no session has a verdict"))
+    return values
+
+
+RATES = ("sessions", "calls", "output_tokens")
+ATTAINMENT = ("slo.sessions", "slo.calls")
+NO_SLO = "no stream has an SLO"
+
+
+def _attainment(name: str, verdicts: Verdicts, by: str, key: str) -> list[Value]:
+    """Share of those with a verdict that met their thresholds."""
+    known = int((verdicts != UNKNOWN).sum())
+    if known == 0:
+        return [Value(name, None, 0, "none has a verdict", by, key)]
+    return [Value(name, float((verdicts == MET).sum() / known), known, "", by, key)]

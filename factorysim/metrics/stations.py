@@ -1,0 +1,152 @@
+"""Pools: how busy, how full, how long their queues; and which of them binds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.metrics.activity import LIMITS, Activity
+from factorysim.metrics.inputs import Layout, Station, Tables, Value, Window
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+NO_ACTIVITY = "the law of this pool gives times only"
+_WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))
+
+
+def pool_values(
+    tables: Tables, window: Window, layout: Layout, activity: dict[str, Activity]
+) -> list[Value]:
+    """Utilization, MFU, MBU, load and queue of every pool, and the bottleneck."""
+    values: list[Value] = []
+    loads: dict[str, tuple[float, str]] = {}
+    for pool in dict.fromkeys(station.pool for station in layout.stations):
+        serving = [s for s in layout.serving() if s.pool == pool]
+        tools = [s for s in layout.stations if s.kind == "tools" and s.pool == pool]
+        if serving:
+            values += _serving_values(pool, serving, activity, window)
+            loads[pool] = _serving_load(serving, activity, window)
+        if tools:
+            loads[f"{pool} (tools)" if serving else pool] = load = _tools_load(
+                tools, tables, window
+            )
+            name = f"{pool}.tools" if serving else pool
+            values.append(Value(f"utilization.{name}", load[0]))
+        values += _queue_values(pool, serving + tools, tables, window)
+    return values + _saturation(loads)
+
+
+def _serving_values(
+    pool: str, stations: list[Station], activity: dict[str, Activity], window: Window
+) -> list[Value]:
+    busy = sum(activity[s.name].busy_s for s in stations)
+    capacity = sum(s.capacity for s in stations)
+    values = [Value(f"utilization.{pool}", busy / (capacity * window.length_s))]
+    flops = [activity[s.name].flops for s in stations]
+    moved = [activity[s.name].bytes_moved for s in stations]
+    peak_flops = [s.peak_flops and s.peak_flops * s.capacity for s in stations]
+    peak_bytes = [s.peak_bytes and s.peak_bytes * s.capacity for s in stations]
+    values.append(_of_peak(f"mfu.{pool}", flops, peak_flops, window))
+    values.append(_of_peak(f"mbu.{pool}", moved, peak_bytes, window))
+    return values
+
+
+def _of_peak(
+    name: str, done: list[float | None], peaks: list[float | None], window: Window
+) -> Value:
+    """Share of what the devices' data sheets promise for the window."""
+    known = [amount for amount in done if amount]
+    sheets = [peak for peak in peaks if peak]
+    if not known:
+        return Value(name, None, reason=NO_ACTIVITY)
+    if len(sheets) < len(peaks):
+        return Value(name, None, reason="a device of this pool has no published peak")
+    return Value(name, sum(known) / (sum(sheets) * window.length_s))
+
+
+def _serving_load(
+    stations: list[Station], activity: dict[str, Activity], window: Window
+) -> tuple[float, str]:
+    """Mean fullness of the fullest limit, and which limit that is on the whole."""
+    replica_s = sum(s.replicas for s in stations) * window.length_s
+    load = sum(activity[s.name].load_s for s in stations) / replica_s
+    full = [sum(activity[s.name].full_s[i] for s in stations) for i in range(len(LIMITS))]
+    return load, _WORDS[LIMITS[full.index(max(full))]]
+
+
+def _tools_load(stations: list[Station], tables: Tables, window: Window) -> tuple[float, str]:
+    """Core-seconds of the tool calls inside the window over those there were."""
+    import numpy as np
+
+    tools = tables.tools
+    mine = _of_stations(tools["deployment"], stations)
+    started, finished = tools["started_s"], tools["finished_s"]
+    ended = np.where(np.isnan(finished), tables.closing.end_s, finished)
+    inside = np.minimum(ended, window.end_s) - np.maximum(started, window.start_s)
+    length = ended - started
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(length > 0, np.maximum(inside, 0.0) / length, 0.0)
+    work = float((tools["cpu_s"] * share)[mine & ~np.isnan(started)].sum())
+    return work / (sum(s.capacity for s in stations) * window.length_s), "cores"
+
+
+def _of_stations(deployment: object, stations: list[Station]) -> npt.NDArray[np.bool_]:
+    import numpy as np
+
+    from factorysim.store import Labels
+
+    assert isinstance(deployment, Labels)
+    names = {s.name for s in stations}
+    return np.isin(
+        deployment.codes, [i for i, word in enumerate(deployment.words) if word in names]
+    )
+
+
+def _queue_values(
+    pool: str, stations: list[Station], tables: Tables, window: Window
+) -> list[Value]:
+    """Follow how many calls wait for a first step, and tool calls for a host."""
+    import numpy as np
+
+    calls, tools = tables.calls, tables.tools
+    mine = _of_stations(calls["deployment"], stations)
+    of_tools = _of_stations(tools["deployment"], stations)
+    since = np.concatenate(
+        [calls["queued_s"][mine], (tools["ready_s"] + tools["remote_s"])[of_tools]]
+    )
+    until = np.concatenate([calls["scheduled_s"][mine], tools["started_s"][of_tools]])
+    left = np.concatenate([calls["finished_s"][mine], tools["finished_s"][of_tools]])
+    until = np.where(np.isnan(until), np.where(np.isnan(left), window.end_s, left), until)
+    start = np.maximum(since, window.start_s)
+    stop = np.minimum(until, window.end_s)
+    waited = stop > start
+    total = float((stop - start)[waited].sum())
+    return [
+        Value(f"queue.{pool}.mean", total / window.length_s),
+        Value(f"queue.{pool}.max", float(_most_at_once(start[waited], stop[waited]))),
+    ]
+
+
+def _most_at_once(start: Floats, stop: Floats) -> int:
+    """Most intervals that overlap at an instant; ends come before starts."""
+    import numpy as np
+
+    if not len(start):
+        return 0
+    instants = np.concatenate([stop, start])
+    change = np.concatenate([np.full(len(stop), -1), np.ones(len(start), int)])
+    order = np.argsort(instants, kind="stable")
+    return int(np.cumsum(change[order]).max())
+
+
+def _saturation(loads: dict[str, tuple[float, str]]) -> list[Value]:
+    values = [Value(f"saturation.{pool}", load) for pool, (load, _) in loads.items()]
+    if not loads:
+        why = "nothing is deployed"
+        return [Value("saturation", None, reason=why), Value("bottleneck", None, reason=why)]
+    pool = max(loads, key=lambda name: loads[name][0])
+    load, limit = loads[pool]
+    return [*values, Value("saturation", load), Value("bottleneck", f"{pool}: {limit}")]
