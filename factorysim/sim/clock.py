@@ -48,7 +48,7 @@ class Clock(simpy.Environment):
         """Events processed so far."""
 
     def at(
-        self, when_fs: int, priority: int, callback: Callable[[Any], None], value: object
+        self, when_fs: int, priority: int, callback: Callable[[Any], None], value: object = None
     ) -> None:
         """Call back with a `Tick` that carries `value`, at an instant not in the past."""
         entry: Any = (when_fs, priority, next(self._eid), Tick(callback, value))

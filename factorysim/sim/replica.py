@@ -66,6 +66,10 @@ class Call:
     """Uniform for laws that draw."""
     tag: Any = None
     """Whatever the caller needs when the call comes back."""
+    replica: int = -1
+    """The router's index of the replica that it was sent to."""
+    held_fs: int = 0
+    """Spent in the router's own queue."""
 
     queued_fs: int | None = None
     scheduled_fs: int | None = None
@@ -244,12 +248,21 @@ class Replica:
             self._generation += 1
             if self._n:
                 self._complete()
+            else:
+                self._give_back_first_step()
 
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
         if call.state == DECODING:
             return call.output_made + self._tick - call.joined
         return call.output_made
+
+    def blocks_of(self, call: Call) -> int:
+        """Blocks that a running call holds, between runs."""
+        context = call.context
+        if call.state == DECODING:
+            context += self._tick - call.joined
+        return -(-context // self.limits.block_tokens)
 
     # Ends of runs.
 
@@ -326,6 +339,7 @@ class Replica:
                 _, _, epoch, call = heappop(finishes)
                 if call.state == DECODING and call.preemptions == epoch:
                     self._unjoin(call)
+                    call.output_made += tick - call.joined
                     call.last_token_fs = now
                     done.append(call)
         for call, size, prior in chunks:
@@ -404,7 +418,6 @@ class Replica:
     def _finish(self, call: Call) -> None:
         """Let a call go that has all its tokens; its cache stays for its session."""
         del self.running[call.number]
-        call.output_made = call.output_tokens
         tokens = call.prompt_tokens + call.output_tokens - 1
         blocks = -(-tokens // self.limits.block_tokens)
         if call.last or self.limits.retain == "none":
@@ -793,6 +806,14 @@ class Replica:
             blocks += self._later_blocks(self._advancing, steps)
         if blocks:
             self.ledger.take(blocks)
+
+    def _give_back_first_step(self) -> None:
+        """Return the blocks of a run of which no step has ended."""
+        size = self.limits.block_tokens
+        blocks = self._phases[-self._tick % size] if self._advancing else 0
+        for _, tokens, prior in self._chunks:
+            blocks += -(-(prior + tokens) // size) - -(-prior // size)
+        self.ledger.free += blocks
 
     def _stalls(self, decodes: int, start: int, first: int) -> tuple[int, int, int]:
         """Count decodes that prompts held up: survivors, how long, and those apart."""

@@ -249,12 +249,13 @@ class KvSpec(Spec):
     """Keep a session's KV between its calls until evicted (LRU), or drop it."""
 
 
+RoutingPolicy = Literal["round_robin", "least_outstanding", "least_kv", "sticky", "shared_queue"]
+
+
 class RouterSpec(Spec):
     """Which replica a call goes to."""
 
-    policy: Literal["round_robin", "least_outstanding", "least_kv", "sticky", "shared_queue"] = (
-        "least_outstanding"
-    )
+    policy: RoutingPolicy = "least_outstanding"
     """`shared_queue`: replicas pull from one queue when they have room."""
     snapshot: Seconds = 0.0
     """Age of the load that it sees: refreshed at multiples of this; 0 is live."""

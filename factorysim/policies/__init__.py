@@ -1,0 +1,1 @@
+"""Policies: functions over frozen snapshots. Whoever has another idea passes a function."""

@@ -1,0 +1,165 @@
+"""The balance of a run: what was counted in one place against another.
+
+Every law compares two numbers that were kept apart, so that a lost block, a token
+counted twice, a joule that went missing or a session that nobody will wake shows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from factorysim.records import AuditLine, StepRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from factorysim.records import StationLine
+    from factorysim.sim.fabric import LinkLoad
+    from factorysim.sim.replica import Call, Replica
+
+_COLUMNS = {name: column for column, name in enumerate(StepRow._fields)}
+_TOLERANCE = 1e-9
+"""Relative, between sums of floats: double precision leaves 1e-12."""
+
+
+class Ledgers:
+    """Sums over rows as they are written, kept apart from the parts that caused them."""
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        """Rows by outcome."""
+        self.sessions: Counter[str] = Counter()
+        self.tools: Counter[str] = Counter()
+        self.call_tokens: Counter[str] = Counter()
+        self.step_tokens: Counter[str] = Counter()
+        self.incomplete = 0
+        """Completed calls whose prompt or output does not add up."""
+        self.share_errors_fs = 0
+        """Sum over sessions of |time shares - duration|."""
+
+    def add_call(self, call: Call, outcome: str, made: int) -> None:
+        """Add a call whose row is being written."""
+        self.calls[outcome] += 1
+        tokens = self.call_tokens
+        tokens["computed"] += call.computed_tokens
+        tokens["recomputed"] += call.recomputed_tokens
+        tokens["made"] += made
+        if outcome == "completed" and (
+            made != call.output_tokens
+            or call.hit_tokens + call.computed_tokens != call.prompt_tokens
+        ):
+            self.incomplete += 1
+
+    def add_steps(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add runs of steps whose rows are being written."""
+        prompt, emitted = _COLUMNS["prompt_tokens"], _COLUMNS["emitted_tokens"]
+        tokens = self.step_tokens
+        for row in rows:
+            tokens["prompt"] += row[prompt]
+            tokens["emitted"] += row[emitted]
+
+    def add_shares(self, sum_fs: int, duration_fs: int) -> None:
+        """Compare a session's time shares with its duration."""
+        self.share_errors_fs += abs(sum_fs - duration_fs)
+
+
+class InFlight(NamedTuple):
+    """What the world says is under way at the end, and what can be found of it."""
+
+    calls_sent: int
+    calls: int
+    calls_found: int
+    """At replicas, in routers, and on their way."""
+    sessions_arrived: int
+    sessions: int
+    asleep: int
+    """Sessions under way that nothing will wake."""
+    tools_used: int
+    tools: int
+
+
+def audit(
+    ledgers: Ledgers,
+    flying: InFlight,
+    replicas: Sequence[Replica],
+    stations: Sequence[StationLine],
+    links: Sequence[LinkLoad],
+    energy: AuditLine,
+    end_s: float,
+) -> tuple[AuditLine, ...]:
+    """Draw every balance of a replication."""
+    tokens, steps = ledgers.call_tokens, ledgers.step_tokens
+    lines = [
+        _equal("calls: arrived = ended + in flight", flying.calls_sent, ledgers.calls.total()),
+        _equal("calls: in flight = found", flying.calls, flying.calls_found),
+        _equal(
+            "sessions: arrived = ended + in flight",
+            flying.sessions_arrived,
+            ledgers.sessions.total(),
+        ),
+        _equal("sessions: in flight and asleep for ever", 0, flying.asleep),
+        _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
+        _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
+        _equal(
+            "prompt tokens of steps = computed + recomputed",
+            steps["prompt"],
+            tokens["computed"] + tokens["recomputed"],
+        ),
+        _equal("tokens emitted by steps = output of calls", steps["emitted"], tokens["made"]),
+        _blocks(replicas),
+        *(_little(station) for station in stations),
+        *(_within(station, end_s) for station in stations),
+        _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
+        energy,
+        _flows(links),
+    ]
+    return tuple(lines)
+
+
+def _equal(name: str, expected: float, got: float) -> AuditLine:
+    return AuditLine(name, expected == got, expected, got, "")
+
+
+def _blocks(replicas: Sequence[Replica]) -> AuditLine:
+    """Every block is free, kept, or held by a sequence that runs."""
+    off = []
+    total = found = 0
+    for replica in replicas:
+        ledger = replica.ledger
+        kept = sum(size for _, size in ledger.kept.values())
+        held = sum(replica.blocks_of(call) for call in replica.running.values())
+        total += ledger.blocks
+        found += ledger.free + kept + held
+        if ledger.free + kept + held != ledger.blocks or kept != ledger.evictable:
+            off.append(f"replica {replica.index}: {ledger.free} free, {kept} kept, {held} held")
+    return AuditLine("KV blocks: free + kept + held", not off, total, found, "; ".join(off[:3]))
+
+
+def _little(station: StationLine) -> AuditLine:
+    off = abs(station.area_s - station.sojourn_s)
+    name = f"Little's law: {station.station}"
+    ok = off <= _TOLERANCE * max(station.area_s, station.sojourn_s)
+    return AuditLine(name, ok, station.area_s, station.sojourn_s, "call-seconds")
+
+
+def _within(station: StationLine, end_s: float) -> AuditLine:
+    """Utilization law: nobody is busy for longer than there is time."""
+    most = station.capacity * end_s
+    ok = station.busy_s <= most * (1 + _TOLERANCE)
+    return AuditLine(f"busy <= capacity: {station.station}", ok, most, station.busy_s, "")
+
+
+def _flows(links: Sequence[LinkLoad]) -> AuditLine:
+    """Warn where flows asked for more than a link has: they were not slowed down."""
+    over = [link for link in links if link.over_s > 0]
+    seconds = sum(link.over_s for link in over)
+    peak = max((link.peak_ratio for link in over), default=0.0)
+    detail = ""
+    if over:
+        worst = max(over, key=lambda link: link.over_s)
+        detail = (
+            f"warning: {len(over)} links, peak {peak:.2f} x, worst {worst.name}; "
+            "flows there were not slowed down"
+        )
+    return AuditLine("link seconds over capacity", True, 0.0, seconds, detail)

@@ -1,0 +1,73 @@
+"""A serving deployment under way: its replicas, their rows, its share of Little's law."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from factorysim.records import StationLine
+from factorysim.sim.clock import FS_PER_S
+
+if TYPE_CHECKING:
+    from factorysim.graph.plan import ServePlan
+    from factorysim.sim.replica import Call, Replica
+
+
+class Deployment:
+    """What is inside its replicas, counted twice: as an area, and by each call's stay."""
+
+    def __init__(self, number: int, plan: ServePlan) -> None:
+        self.number = number
+        self.plan = plan
+        self.replicas: list[Replica] = []
+        self.rows: list[tuple[Any, ...]] = []
+        """Of `records.StepRow`, which its replicas write."""
+        self.arrivals = self.departures = 0
+        self._present = 0
+        self._area_fs = self._since_fs = 0
+        self._sojourn_fs = self._queue_area_fs = self._queue_max = 0
+
+    def arrive(self, now_fs: int) -> None:
+        """Note a call that has reached a replica."""
+        self.arrivals += 1
+        self._account(now_fs)
+        self._present += 1
+
+    def leave(self, call: Call, now_fs: int) -> None:
+        """Note a call that has left its replica."""
+        self.departures += 1
+        self._account(now_fs)
+        self._present -= 1
+        queued, scheduled = call.queued_fs, call.scheduled_fs
+        assert queued is not None
+        self._sojourn_fs += now_fs - queued
+        self._queue_area_fs += (now_fs if scheduled is None else scheduled) - queued
+
+    def note_queue(self, waiting: int) -> None:
+        """Remember the longest queue of a replica."""
+        if waiting > self._queue_max:
+            self._queue_max = waiting
+
+    def line(self, now_fs: int, present: list[Call]) -> StationLine:
+        """Draw the balance, with the stays so far of the calls that are present."""
+        self._account(now_fs)
+        sojourn, queue = self._sojourn_fs, self._queue_area_fs
+        for call in present:
+            assert call.queued_fs is not None
+            sojourn += now_fs - call.queued_fs
+            queue += (now_fs if call.scheduled_fs is None else call.scheduled_fs) - call.queued_fs
+        devices = self.plan.devices_per_replica
+        return StationLine(
+            station=self.plan.name,
+            capacity=devices * len(self.replicas),
+            arrivals=self.arrivals,
+            departures=self.departures,
+            area_s=self._area_fs / FS_PER_S,
+            sojourn_s=sojourn / FS_PER_S,
+            busy_s=devices * sum(replica.busy_fs for replica in self.replicas) / FS_PER_S,
+            queue_area_s=queue / FS_PER_S,
+            queue_max=self._queue_max,
+        )
+
+    def _account(self, now_fs: int) -> None:
+        self._area_fs += self._present * (now_fs - self._since_fs)
+        self._since_fs = now_fs

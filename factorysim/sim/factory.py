@@ -1,0 +1,532 @@
+"""The factory in motion: streams of sessions over replicas, tool hosts and fabric.
+
+`run_replication` builds the world from a plan, lets sessions arrive, and stops
+the clock at the horizon. What it saw goes to the sink as rows, chunk by chunk,
+so memory follows what is in flight; what it counted comes back as a `Closing`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from factorysim.policies.routing import routing
+from factorysim.records import Closing
+from factorysim.rng import uniform
+from factorysim.sim.audit import InFlight, Ledgers, audit
+from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, Clock
+from factorysim.sim.deployment import Deployment
+from factorysim.sim.fabric import Fabric
+from factorysim.sim.power import PowerMeter
+from factorysim.sim.replica import Call, Limits, Replica
+from factorysim.sim.router import Router
+from factorysim.sim.session import GAP, SHARES, Live, Stream, start_session
+from factorysim.sim.tools import ToolJob, ToolStation
+from factorysim.sim.ways import FabricWay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from factorysim.graph.plan import FactoryPlan, ServePlan
+    from factorysim.policies.routing import Routing
+    from factorysim.records import RecordSink, StationLine
+    from factorysim.sim.clock import Tick
+    from factorysim.sim.session import Branch
+    from factorysim.sim.tools import BusyRow
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.workload.demand import Demand
+    from factorysim.workload.session import LlmNode, Session, ToolNode
+
+    Progress = Callable[[float, int], None]
+
+CHUNK_ROWS = 8192
+"""Rows of a table that are handed on at a time."""
+
+
+def run_replication(
+    scenario: ScenarioSpec,
+    plan: FactoryPlan,
+    demands: Sequence[Demand],
+    *,
+    replication: int,
+    horizon_s: float,
+    arrivals_end_s: float,
+    sink: RecordSink,
+    progress: Progress | None = None,
+    policies: Mapping[str, Routing] | None = None,
+) -> Closing:
+    """Simulate one replication of a scenario.
+
+    Parameters
+    ----------
+    demands
+        One per stream of the scenario, in its order.
+    horizon_s
+        The clock stops here; what is in flight becomes a censored row.
+    arrivals_end_s
+        No session arrives at or after this instant.
+    sink
+        Takes the rows of `records`, many at a time.
+    progress
+        Called now and then with simulated seconds and sessions that have ended.
+    policies
+        A user's own, by what they decide: ``{"router": f}``.
+
+    Returns
+    -------
+    Totals and audit. A law that was broken is a line that is not `ok`; to raise is
+    the caller's business, who has the rows to show.
+    """
+    world = FactoryWorld(
+        scenario, plan, replication, horizon_s, arrivals_end_s, sink, progress, policies or {}
+    )
+    for number, demand in enumerate(demands):
+        world.open_stream(number, demand)
+    world.clock.run_until(round(horizon_s * FS_PER_S))
+    return world.close()
+
+
+class FactoryWorld:
+    """Everything that lives during one replication."""
+
+    def __init__(
+        self,
+        scenario: ScenarioSpec,
+        plan: FactoryPlan,
+        replication: int,
+        horizon_s: float,
+        arrivals_end_s: float,
+        sink: RecordSink,
+        progress: Progress | None,
+        policies: Mapping[str, Routing],
+    ) -> None:
+        self.clock = Clock()
+        self._scenario = scenario
+        self._plan = plan
+        self._seed_parts = (scenario.run.seed, "service", replication)
+        self._horizon_s = horizon_s
+        self._arrivals_end_fs = round(arrivals_end_s * FS_PER_S)
+        self._sink = sink
+        self._progress = progress
+        self._calls: list[tuple[Any, ...]] = []
+        self._tools: list[tuple[Any, ...]] = []
+        self._sessions: list[tuple[Any, ...]] = []
+        self._gaps: list[tuple[Any, ...]] = []
+        self._calls_sent = self._tools_used = self._sessions_arrived = 0
+        self._tool_rows = 0
+        self._travelling = 0
+        """Calls between a router and a replica, or on their way back."""
+        self._flying: dict[int, tuple[Branch, Call, int]] = {}
+        """Calls in flight by number, and when they were asked."""
+        self._using: dict[int, tuple[Branch, ToolNode, int]] = {}
+        """Tools at work on hosts by number, and when the cores were asked for."""
+        self._live: dict[int, Live] = {}
+        self._ledgers = Ledgers()
+        self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
+        self._fabric = Fabric(self.clock, plan, sink)
+        self._routers: dict[str, Router] = {}
+        self._deployments: list[Deployment] = []
+        self._replicas: list[Replica] = []
+        self._deployment_of: list[Deployment] = []
+        for serve in plan.serve:
+            self._build_deployment(serve, policies)
+        self._draws = {
+            llm: any(replica.law.draws for replica in router.replicas)
+            for llm, router in self._routers.items()
+        }
+        self._tool_station = self._build_tools()
+
+    # Building.
+
+    def _build_deployment(self, serve: ServePlan, policies: Mapping[str, Routing]) -> None:
+        serving = self._scenario.serving
+        router = self._routers.get(serve.llm)
+        if router is None:
+            policy = serving.router.policy
+            router = self._routers[serve.llm] = Router(
+                self.clock,
+                policies.get("router") or routing(policy),
+                serving.router.snapshot,
+                shared_queue=policy == "shared_queue",
+                max_sequences=serving.max_sequences,
+                on_landed=self._call_landed,
+            )
+        deployment = Deployment(len(self._deployments), serve)
+        self._deployments.append(deployment)
+        limits = Limits(
+            serving.kv.block_tokens,
+            serve.kv_blocks,
+            serving.token_budget,
+            serving.max_sequences,
+            serving.scheduler,
+            serving.order,
+            serving.kv.retain,
+            stepwise=self._scenario.run.clock == "stepwise",
+        )
+        for placed in serve.replicas:
+            index = len(self._replicas)
+            replica = Replica(
+                self.clock, index, serve.law, limits, self._call_left, deployment.rows, self._gaps
+            )
+            router.add(replica, FabricWay(self.clock, self._fabric, self._plan.clients, placed))
+            deployment.replicas.append(replica)
+            self._replicas.append(replica)
+            self._deployment_of.append(deployment)
+
+    def _build_tools(self) -> ToolStation | None:
+        if not self._plan.tools:
+            return None
+        return ToolStation(
+            self.clock,
+            self._plan.tools[0],
+            self._tool_left,
+            entity=len(self._replicas),
+            on_busy=self._note_busy,
+        )
+
+    def _note_busy(self, rows: list[BusyRow]) -> None:
+        self._meter.add_busy(0, rows)
+
+    # Arrivals.
+
+    def open_stream(self, number: int, demand: Demand) -> None:
+        """Let a stream's sessions arrive: by their times, or as others end."""
+        spec = self._scenario.streams[demand.name]
+        stream = Stream(number, demand, spec)
+        if demand.concurrency is None:
+            self._await_next(stream)
+        else:
+            for _ in range(demand.concurrency):
+                self.clock.at(0, ARRIVAL + number, self._arrive_in_turn, stream)
+
+    def _await_next(self, stream: Stream) -> None:
+        plan = next(stream.plans, None)
+        if plan is not None:
+            when = plan.at_ns * FS_PER_NS
+            if when < self._arrivals_end_fs:
+                self.clock.at(when, ARRIVAL + stream.number, self._arrive_by_clock, (stream, plan))
+
+    def _arrive_by_clock(self, event: Tick) -> None:
+        stream, plan = event.value
+        self._await_next(stream)
+        self._arrive(stream, plan)
+
+    def _arrive_in_turn(self, event: Tick) -> None:
+        stream: Stream = event.value
+        if self.clock.now_fs < self._arrivals_end_fs:
+            plan = next(stream.plans, None)
+            if plan is not None:
+                self._arrive(stream, plan)
+
+    def _arrive(self, stream: Stream, plan: Session) -> None:
+        number = self._sessions_arrived
+        self._sessions_arrived += 1
+        live = Live(number, stream, plan, self.clock.now_fs)
+        self._live[number] = live
+        start_session(self, live)
+
+    # What sessions ask (`session.World`).
+
+    def ask_llm(self, branch: Branch, node: LlmNode) -> Call:
+        """Send a call; the branch is resumed when the answer is back."""
+        live = branch.live
+        number = self._calls_sent
+        self._calls_sent += 1
+        stream = live.stream
+        call = Call(
+            number,
+            live.number,
+            node.prompt_tokens,
+            node.output_tokens,
+            node.prefix_tokens,
+            stream.priority + live.plan.priority,
+            not live.calls_left,
+            tag=branch,
+        )
+        if self._draws[stream.llm]:
+            call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
+        self._flying[number] = (branch, call, self.clock.now_fs)
+        self._travelling += 1
+        self._routers[stream.llm].send(call)
+        return call
+
+    def _replica_for(self, call: Call) -> Replica:
+        branch: Branch = call.tag
+        return self._routers[branch.live.stream.llm].replicas[call.replica]
+
+    def _call_landed(self, call: Call) -> None:
+        self._travelling -= 1
+        replica = self._replica_for(call)
+        deployment = self._deployment_of[replica.index]
+        deployment.arrive(self.clock.now_fs)
+        deployment.note_queue(replica.waiting + 1)
+
+    def _call_left(self, call: Call) -> None:
+        self._travelling += 1
+        deployment = self._deployment_of[self._replica_for(call).index]
+        deployment.leave(call, self.clock.now_fs)
+        if len(deployment.rows) >= CHUNK_ROWS:
+            self._flush_steps(deployment)
+        self._routers[call.tag.live.stream.llm].back(call, self._answer_landed)
+
+    def _answer_landed(self, event: Tick) -> None:
+        call: Call = event.value
+        self._travelling -= 1
+        call.tag.resume()
+
+    def note_call(self, branch: Branch, call: Call, asked_fs: int) -> None:
+        """Write down a call that is back."""
+        del self._flying[call.number]
+        self._write_call(branch, call, asked_fs, call.outcome, self.clock.now_fs)
+
+    def ask_tool(self, branch: Branch, node: ToolNode) -> ToolJob | None:
+        """Start a tool's CPU work; the branch is resumed at its end."""
+        station = self._tool_station
+        if station is None:
+            return None
+        number = self._tools_used
+        self._tools_used += 1
+        now = self.clock.now_fs
+        job = ToolJob(number, branch.live.number, node.cpu_s, node.cores, node.memory_bytes)
+        station.submit(job)
+        if job.outcome:  # no host can ever hold it: the branch is not waiting yet
+            self.clock.at(now, ARRIVAL + branch.live.number, branch.resume)
+        else:
+            self._using[number] = (branch, node, now)
+        return job
+
+    def _tool_left(self, job: ToolJob) -> None:
+        using = self._using.pop(job.number, None)
+        if using is not None:
+            using[0].resume()
+
+    def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
+        """Write down a tool call that has ended."""
+        outcome = "completed" if job is None else job.outcome
+        self._write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
+
+    def session_over(self, live: Live, shares: list[int] | None, outcome: str) -> None:
+        """Write down a session that has ended."""
+        now = self.clock.now_fs
+        del self._live[live.number]
+        if shares is not None:
+            self._ledgers.add_shares(sum(shares), now - live.arrived_fs)
+        self._write_session(live, shares, outcome, now)
+        stream = live.stream
+        if outcome != "completed":
+            self._routers[stream.llm].forget(live.number)
+        demand = stream.demand
+        if demand.concurrency is not None:
+            think = demand.think_ns * FS_PER_NS
+            self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)
+
+    # Rows.
+
+    def _write_call(
+        self, branch: Branch, call: Call, asked_fs: int, outcome: str, finished_fs: int | None
+    ) -> None:
+        live = branch.live
+        stream = live.stream
+        replica = -1
+        deployment = ""
+        made = call.output_made
+        if call.replica >= 0:
+            served_by = self._replica_for(call)
+            replica = served_by.index
+            deployment = self._deployment_of[replica].plan.name
+            made = served_by.made(call)
+        self._ledgers.add_call(call, outcome, made)
+        rows = self._calls
+        rows.append(
+            (
+                call.number,
+                live.number,
+                stream.name,
+                deployment,
+                replica,
+                outcome,
+                asked_fs / FS_PER_S,
+                _seconds(call.queued_fs),
+                _seconds(call.scheduled_fs),
+                _seconds(call.first_token_fs),
+                _seconds(finished_fs),
+                _seconds(call.last_token_fs),
+                call.prompt_tokens,
+                call.hit_tokens,
+                call.computed_tokens,
+                call.recomputed_tokens,
+                made,
+                call.output_tokens,
+                call.preemptions,
+            )
+        )
+        if len(rows) >= CHUNK_ROWS:
+            self._calls = []
+            self._sink.rows("calls", rows)
+            if self._progress is not None:
+                self._progress(self.clock.now_fs / FS_PER_S, self._sessions_arrived)
+
+    def _write_tool(
+        self,
+        branch: Branch,
+        node: ToolNode,
+        job: ToolJob | None,
+        asked_fs: int,
+        outcome: str,
+        finished_fs: int | None,
+    ) -> None:
+        remote_fs = node.remote_ns * FS_PER_NS
+        if job is not None:
+            self._ledgers.tools[outcome] += 1
+        number = self._tool_rows
+        self._tool_rows += 1
+        rows = self._tools
+        rows.append(
+            (
+                number,
+                branch.live.number,
+                branch.live.stream.name,
+                node.cls,
+                "remote" if job is None else self._plan.tools[0].name,
+                -1 if job is None else job.host,
+                outcome,
+                asked_fs / FS_PER_S,
+                (asked_fs + remote_fs) / FS_PER_S if job is None else _seconds(job.admitted_fs),
+                _seconds(finished_fs),
+                remote_fs / FS_PER_S,
+                node.cpu_s,
+                node.cores,
+                node.memory_bytes,
+            )
+        )
+        if len(rows) >= CHUNK_ROWS:
+            self._tools = []
+            self._sink.rows("tools", rows)
+
+    def _write_session(
+        self, live: Live, shares: list[int] | None, outcome: str, now_fs: int
+    ) -> None:
+        done = outcome == "completed"
+        active = None
+        if shares is not None:
+            active = (now_fs - live.arrived_fs - shares[GAP]) / FS_PER_S
+        self._ledgers.sessions[outcome] += 1
+        rows = self._sessions
+        rows.append(
+            (
+                live.number,
+                live.stream.name,
+                live.plan.sid,
+                live.plan.agent,
+                outcome,
+                live.arrived_fs / FS_PER_S,
+                None if outcome == "censored" else now_fs / FS_PER_S,
+                live.calls,
+                live.tools,
+                live.prompt_tokens,
+                live.output_tokens,
+                live.turns,
+                live.turn_max_fs / FS_PER_S if done else None,
+                active,
+                *((share / FS_PER_S for share in shares) if shares else (0.0,) * len(SHARES)),
+            )
+        )
+        if len(rows) >= CHUNK_ROWS:
+            self._sessions = []
+            self._sink.rows("sessions", rows)
+
+    def _flush_steps(self, deployment: Deployment) -> None:
+        rows: list[Any] = deployment.rows.copy()
+        deployment.rows.clear()
+        self._ledgers.add_steps(rows)
+        self._meter.add_steps(deployment.number, rows)
+        self._sink.rows("steps", rows)
+        if self._gaps:
+            gaps = self._gaps.copy()
+            self._gaps.clear()
+            self._sink.rows("gaps", gaps)
+
+    # The end.
+
+    def close(self) -> Closing:
+        """Write down what is in flight, hand on every row, and draw the balance."""
+        now = self.clock.now_fs
+        for replica in self._replicas:
+            replica.settle()
+        flying = self._in_flight()
+        for branch, call, asked in self._flying.values():
+            self._write_call(branch, call, asked, "censored", None)
+        for job in self._station_jobs():
+            branch, node, asked = self._using[job.number]
+            self._write_tool(branch, node, job, asked, "censored", None)
+        for live in self._live.values():
+            self._write_session(live, None, "censored", now)
+        for deployment in self._deployments:
+            self._flush_steps(deployment)
+        self._fabric.flush()
+        for table, rows in (
+            ("calls", self._calls),
+            ("tools", self._tools),
+            ("sessions", self._sessions),
+            ("timeseries", list[tuple[Any, ...]](self._meter.samples())),
+        ):
+            self._sink.rows(table, rows)
+        stations = self._stations()
+        lines = audit(
+            self._ledgers,
+            flying,
+            self._replicas,
+            stations,
+            self._fabric.loads(),
+            self._meter.audit(),
+            self._horizon_s,
+        )
+        return Closing(
+            end_s=self._horizon_s,
+            events=self.clock.events,
+            audit=lines,
+            stations=stations,
+            energy=self._meter.energy(),
+            steps=sum(replica.steps for replica in self._replicas),
+        )
+
+    def _station_jobs(self) -> Iterator[ToolJob]:
+        """Flush the tool station, and go through what is still there."""
+        if self._tool_station is not None:
+            self._tool_station.flush()
+            yield from self._tool_station.in_flight()
+
+    def _in_flight(self) -> InFlight:
+        """Count what is under way, and look for it."""
+        found = self._travelling
+        for replica in self._replicas:
+            found += replica.waiting + len(replica.running)
+        awake = {branch.live.number for branch, _, _ in self._flying.values()}
+        awake.update(branch.live.number for branch, _, _ in self._using.values())
+        return InFlight(
+            calls_sent=self._calls_sent,
+            calls=len(self._flying),
+            calls_found=found,
+            sessions_arrived=self._sessions_arrived,
+            sessions=len(self._live),
+            asleep=sum(
+                number not in awake and not live.pauses for number, live in self._live.items()
+            ),
+            tools_used=self._tools_used,
+            tools=len(self._using),
+        )
+
+    def _stations(self) -> tuple[StationLine, ...]:
+        """Balance every station, with what is in it."""
+        now = self.clock.now_fs
+        present: dict[int, list[Call]] = {d.number: [] for d in self._deployments}
+        for _, call, _ in self._flying.values():
+            if call.queued_fs is not None and not call.outcome:
+                present[self._deployment_of[self._replica_for(call).index].number].append(call)
+        lines = [d.line(now, present[d.number]) for d in self._deployments]
+        if self._tool_station is not None:
+            lines.append(self._tool_station.line())
+        return tuple(lines)
+
+
+def _seconds(instant_fs: int | None) -> float | None:
+    return None if instant_fs is None else instant_fs / FS_PER_S

@@ -1,0 +1,149 @@
+"""A router: sends the calls for one LLM to its replicas, and counts what is there.
+
+Load is kept in arrays, changed when a call is sent and when it comes back. With
+a snapshot period the policy sees the load as it was at the last multiple of the
+period: the arrays are copied before the first change after it, so an idle router
+costs nothing.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from factorysim.policies.routing import Ask, Load
+from factorysim.sim.clock import FS_PER_S, TRANSFER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from factorysim.policies.routing import Routing
+    from factorysim.sim.clock import Clock, Tick
+    from factorysim.sim.replica import Call, Replica
+
+    Landed = Callable[[Tick], None]
+
+
+class Way(Protocol):
+    """Between the sessions and a replica: carries the text of so many tokens."""
+
+    def there(self, tokens: int, priority: int, landed: Landed, call: Call, /) -> None:
+        """Carry a prompt to the replica."""
+        ...
+
+    def back(self, tokens: int, priority: int, landed: Landed, call: Call, /) -> None:
+        """Carry the end of an answer to its session."""
+        ...
+
+
+class Router:
+    """The calls for one LLM, over the replicas of all deployments that serve it."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        policy: Routing,
+        snapshot_s: float,
+        *,
+        shared_queue: bool,
+        max_sequences: int,
+        on_landed: Callable[[Call], None],
+    ) -> None:
+        self._clock = clock
+        self._policy = policy
+        self._period_fs = round(snapshot_s * FS_PER_S)
+        self._shared_queue = shared_queue
+        self._max_sequences = max_sequences
+        self._on_landed = on_landed
+        self.replicas: list[Replica] = []
+        self._ways: list[Way] = []
+        self._routed = 0
+        self._held: list[tuple[int, int, Call]] = []
+        """Calls that wait here for a replica with room (`shared_queue`)."""
+        self._homes: dict[int, int] = {}
+        self._calls = np.zeros(0, dtype=np.int64)
+        self._tokens = np.zeros(0, dtype=np.int64)
+        self._seen = _snapshot(self._calls, self._tokens)
+        self._seen_period = -1
+
+    def add(self, replica: Replica, way: Way) -> None:
+        """Add a replica, and the way there."""
+        self.replicas.append(replica)
+        self._ways.append(way)
+        size = len(self.replicas)
+        self._calls = np.zeros(size, dtype=np.int64)
+        self._tokens = np.zeros(size, dtype=np.int64)
+        self._seen = _snapshot(self._calls, self._tokens)
+
+    def send(self, call: Call) -> None:
+        """Choose a replica for a call, and send it there."""
+        if self._shared_queue and int(self._calls.min()) >= self._max_sequences:
+            call.held_fs = -self._clock.now_fs
+            heappush(self._held, (call.priority, call.number, call))
+        else:
+            home = self._homes.get(call.session)
+            ask = Ask(self._routed, call.session, call.prompt_tokens, call.prefix_tokens, home)
+            self._send_to(self._policy(self._load(), ask), call)
+
+    def back(self, call: Call, landed: Landed) -> None:
+        """Send the answer of a call that left its replica back to its session."""
+        index = call.replica
+        self._change(index, -1, -call.prompt_tokens)
+        if self._held:
+            held = heappop(self._held)[2]
+            held.held_fs += self._clock.now_fs
+            self._send_to(index, held)
+        self._ways[index].back(call.output_made, TRANSFER + call.number, landed, call)
+
+    @property
+    def held(self) -> int:
+        """Calls that wait here, not at a replica."""
+        return len(self._held)
+
+    def forget(self, session: int) -> None:
+        """Forget where a session's last call ran: it is over."""
+        self._homes.pop(session, None)
+
+    def _send_to(self, index: int, call: Call) -> None:
+        self._routed += 1
+        call.replica = index
+        if not call.last:
+            self._homes[call.session] = index
+        self._change(index, 1, call.prompt_tokens)
+        self._ways[index].there(call.prompt_tokens, TRANSFER + call.number, self._land, call)
+
+    def _land(self, event: Tick) -> None:
+        call: Call = event.value
+        self._on_landed(call)
+        self.replicas[call.replica].submit(call)
+
+    def _load(self) -> Load:
+        """Return the load as the policy may see it now."""
+        if self._period_fs:
+            self._copy_if_due()
+        return self._seen
+
+    def _change(self, index: int, calls: int, tokens: int) -> None:
+        if self._period_fs:
+            self._copy_if_due()
+        self._calls[index] += calls
+        self._tokens[index] += tokens
+
+    def _copy_if_due(self) -> None:
+        """Take the snapshot of this period, before anything changes in it."""
+        period = self._clock.now_fs // self._period_fs
+        if period != self._seen_period:
+            self._seen_period = period
+            self._seen = _snapshot(self._calls.copy(), self._tokens.copy())
+
+
+def _snapshot(calls: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]) -> Load:
+    """Wrap arrays in views that a policy cannot write through; live ones stay live."""
+    views = calls.view(), tokens.view()
+    for view in views:
+        view.flags.writeable = False
+    return Load(*views)

@@ -1,0 +1,55 @@
+"""The way between the sessions and a replica: text that crosses the fabric.
+
+Messages below the fabric's limit cost latency only and are folded into the one
+event of their landing; larger ones (a prompt of 16,000 tokens and up) are
+transfers of the fabric, with a record and a share of its links.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.sim.clock import Tick
+from factorysim.sim.fabric import LATENCY_ONLY_BYTES
+
+if TYPE_CHECKING:
+    from factorysim.graph.plan import ReplicaPlan
+    from factorysim.sim.clock import Clock
+    from factorysim.sim.fabric import Fabric
+    from factorysim.sim.replica import Call
+    from factorysim.sim.router import Landed
+
+BYTES_PER_TOKEN = 4
+"""Of text, both ways: about four characters a token in English (a rule of thumb of
+tokenizers' authors; tau-bench's figures in our sources use the same). A guess."""
+
+
+class FabricWay:
+    """From the clients' node of the graph to a replica's first device."""
+
+    def __init__(self, clock: Clock, fabric: Fabric, clients: int, plan: ReplicaPlan) -> None:
+        self._clock = clock
+        self._fabric = fabric
+        self._clients = clients
+        self._replica = plan.devices[0]
+        self._latency_fs = plan.latency_fs
+
+    def there(self, tokens: int, priority: int, landed: Landed, call: Call) -> None:
+        """Carry a prompt to the replica."""
+        size = tokens * BYTES_PER_TOKEN
+        if size < LATENCY_ONLY_BYTES:
+            self.back(tokens, priority, landed, call)
+        else:
+            self._fabric.transfer(
+                self._clients,
+                self._replica,
+                size,
+                None,
+                lambda: landed(Tick(landed, call)),
+                kind="prompt",
+            )
+
+    def back(self, tokens: int, priority: int, landed: Landed, call: Call) -> None:
+        """Carry the last token of an answer to its session: the others went ahead."""
+        clock = self._clock
+        clock.at(clock.now_fs + self._latency_fs, priority, landed, call)
