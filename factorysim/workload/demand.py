@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from factorysim.errors import Fault, SpecError, TraceError
 from factorysim.spec.scenario import FixedConcurrency, TraceArrivals
 from factorysim.workload.arrivals import arrival_times
-from factorysim.workload.session import LlmNode, Session
+from factorysim.workload.session import GapNode, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -188,7 +188,7 @@ def _sped(session: Session, speed: float, priority: int) -> Session:
     if speed != 1.0:
         session.at_ns = round(session.at_ns / speed)
         for node in session.nodes:
-            if node.at_ns is not None:
+            if not isinstance(node, GapNode) and node.at_ns is not None:
                 node.at_ns = round(node.at_ns / speed)
     return session
 

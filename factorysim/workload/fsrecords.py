@@ -1,0 +1,204 @@
+"""Records of `fstrace/1`: which fields each kind has, and how they are checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from factorysim.workload.lines import Problem
+from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row
+
+if TYPE_CHECKING:
+    from factorysim.workload.rows import Json
+
+SCHEMA = "fstrace/1"
+
+Kind = Literal["meta", "session", "llm", "tool", "gap"]
+
+SIMULATED: dict[str, tuple[str, ...]] = {
+    "session": ("k", "sid", "t", "agent", "client", "priority", "src"),
+    "llm": (
+        *("k", "sid", "id", "t", "after", "delay", "initiator", "in", "out", "cached"),
+        *("hashes", "bs", "retain_out", "reset"),
+    ),
+    "tool": (
+        *("k", "sid", "id", "call", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
+        *("mem", "in_bytes", "out_bytes", "out_tokens"),
+    ),
+    "gap": ("k", "sid", "id", "after", "delay", "cls"),
+}
+"""Fields that the session types hold; the file's other fields travel in `src`."""
+
+CARRIED: dict[str, tuple[str, ...]] = {
+    "session": ("parent", "slo"),
+    "llm": ("n", "reason", "model", "effort", "mm", "finish", "obs", "src"),
+    "tool": ("name", "io_r", "io_w", "net", "status", "blocking", "sandbox", "spawns", "obs", "src"),
+    "gap": ("src",),
+}
+"""Fields that are kept and written back, and change nothing in a simulation."""
+
+META = (
+    *("k", "schema", "name", "source", "origin_format", "epoch", "block_size"),
+    *("hash_scope", "prompt_mode", "tokenizer", "vocab"),
+)
+
+
+@dataclass(slots=True)
+class Meta:
+    """What the first line says of the whole file."""
+
+    name: str = ""
+    origin_format: str = "fstrace"
+    epoch: str | None = None
+    block_size: int | None = None
+    hash_scope: Literal["global", "session"] = "global"
+    prompt_mode: Literal["full", "delta"] = "full"
+    source: dict[str, Json] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Record:
+    """One line of a session, checked as far as it can be alone."""
+
+    line: int
+    kind: Kind
+    row: Row
+    id: str = ""
+    after: list[str] | None = None
+    """None: not said."""
+
+
+def read_meta(row: Row) -> Meta:
+    """Check the first line.
+
+    Raises
+    ------
+    BadRow
+        If it is no `meta` record of this schema.
+    """
+    if row.data.get("k") != "meta" or row.data.get("schema") != SCHEMA:
+        expected = f'{{"k": "meta", "schema": "{SCHEMA}", ..}}'
+        row.bad("", "another record", expected, "the first line says what the file is")
+        row.close()
+    _unknown_keys(row, META)
+    scope = _choice(row, "hash_scope", ("global", "session"), "global")
+    mode = _choice(row, "prompt_mode", ("full", "delta"), "full")
+    size = None if row.data.get("block_size") is None else row.whole("block_size", 1, 1_000_000)
+    source = row.plain("source") if "source" in row.data else {}
+    meta = Meta(
+        name=row.text("name", ""),
+        origin_format=row.text("origin_format", "fstrace"),
+        epoch=None if row.data.get("epoch") is None else row.text("epoch"),
+        block_size=size,
+        hash_scope="session" if scope == "session" else "global",
+        prompt_mode="delta" if mode == "delta" else "full",
+        source=source if isinstance(source, dict) else {},
+    )
+    row.close()
+    return meta
+
+
+def read_record(line: int, row: Row) -> Record:
+    """Check the fields of a session, llm, tool or gap record.
+
+    Raises
+    ------
+    BadRow
+        With every problem that the record has by itself.
+    """
+    kind = _choice(row, "k", tuple(SIMULATED), "gap")
+    row.close()
+    _unknown_keys(row, SIMULATED[kind] + CARRIED[kind])
+    record = Record(line, kind, row)  # type: ignore[arg-type]  # one of SIMULATED's keys
+    if "sid" in row.data or kind == "session":
+        row.text("sid")
+    if kind != "session":
+        record.id = row.text("id", "") if "id" in row.data else ""
+        record.after = _after(row)
+        row.whole("delay", 0, MAX_NS, default=0)
+    if "t" in row.data:
+        row.whole("t", 0, MAX_NS)
+    _CHECKS[kind](row)
+    for key in (*CARRIED[kind], "src"):
+        if key in row.data:
+            row.plain(key)
+    row.close()
+    return record
+
+
+def _choice(row: Row, key: str, choices: tuple[str, ...], default: str) -> str:
+    value = row.data.get(key, None if key == "k" else default)
+    if isinstance(value, str) and value in choices:
+        return value
+    row.bad(key, row.found(key), f"one of {', '.join(choices)}")
+    return default
+
+
+def _unknown_keys(row: Row, known: tuple[str, ...]) -> None:
+    from difflib import get_close_matches
+
+    for key in row.data:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            cure = f'did you mean "{near[0]}"? ' if near else ""
+            cure += "Fields of another source go into src"
+            row.problems.append(Problem(key[:60], "an unknown key", "the fields of fstrace/1", cure))
+
+
+def _after(row: Row) -> list[str] | None:
+    if "after" not in row.data:
+        return None
+    after = row.data["after"]
+    if isinstance(after, list) and all(isinstance(item, str) for item in after):
+        return after
+    row.bad("after", row.found("after"), "a list of ids")
+    return []
+
+
+def _check_session(row: Row) -> None:
+    row.whole("priority", -1000, 1000, default=0)
+    row.text("agent", "")
+    row.text("client", "")
+    if not isinstance(row.data.get("src", {}), dict):
+        row.bad("src", row.found("src"), "an object")
+
+
+def _check_llm(row: Row) -> None:
+    prompt = row.tokens("in")
+    row.tokens("out")
+    _choice(row, "initiator", ("user", "tool", "agent", "system"), "user")
+    if "cached" in row.data:
+        row.whole("cached", 0, prompt)
+    if row.data.get("bs") is not None:
+        row.whole("bs", 1, 1_000_000)
+    row.flag("retain_out", default=True)
+    row.flag("reset", default=False)
+
+
+def _check_tool(row: Row) -> None:
+    row.text("cls")
+    duration = row.whole("dur", 0, MAX_NS)
+    cores = row.number("cores", 1e-6, 1e6, 1.0)
+    cpu = row.number("cpu_s", 0.0, 1e12, 0.0)
+    if round(cpu / cores * 1e9) > duration:
+        expected = f"at most dur times cores, {duration * cores / 1e9:g}"
+        row.bad("cpu_s", f"{cpu:g}", expected, "raise cores to how many were busy")
+    row.number("mem", 0.0, 1e18, 0.0)
+    for key in ("in_bytes", "out_bytes"):
+        row.whole(key, 0, 10**15, default=0)
+    row.whole("out_tokens", 0, MAX_TOKENS, default=0)
+    if "call" in row.data:
+        row.text("call")
+
+
+def _check_gap(row: Row) -> None:
+    row.whole("delay", 0, MAX_NS)
+    _choice(row, "cls", ("user", "approval", "client"), "user")
+
+
+_CHECKS = {
+    "session": _check_session,
+    "llm": _check_llm,
+    "tool": _check_tool,
+    "gap": _check_gap,
+}

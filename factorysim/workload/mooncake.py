@@ -1,0 +1,138 @@
+"""Traces in Mooncake form: JSONL, a row a call, whole prompts in blocks of 512 tokens.
+
+``timestamp`` is in milliseconds, ``input_length`` counts the whole prompt, and
+``hash_ids`` names its blocks: one id means the same block after the same prefix.
+A row becomes a session of one call; other fields of the row are kept in `src`.
+
+References
+----------
+.. [1] Qin et al., "Mooncake", FAST 2025, and kvcache-ai/Mooncake, FAST25-release.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from factorysim.errors import Fault, TraceError
+from factorysim.workload.lines import BadRow, Problem, read_sessions
+from factorysim.workload.rows import MAX_TOKENS, Row, parse_object
+from factorysim.workload.session import LlmNode, Session
+from factorysim.workload.write import write_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from factorysim.workload.lines import FaultLog
+
+BLOCK_TOKENS = 512
+FIELDS = ("timestamp", "input_length", "output_length", "hash_ids")
+CLOSED_LOOP = ("delay", "wait_for", "tool_wait_ms", "prefix_reset")
+"""Fields of related formats whose rows depend on each other."""
+
+
+def read_mooncake(path: Path) -> Iterator[Session]:
+    """Yield the calls of a Mooncake trace, lazily and in bounded memory.
+
+    Raises
+    ------
+    TraceError
+        When the file ends (or cannot be read on), with every fault of every row.
+    """
+    return read_sessions(path, _parse)
+
+
+def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    last_ns = ordinal = 0
+    for number, text in lines:
+        try:
+            session = _session(Row(parse_object(text)), ordinal)
+        except BadRow as bad:
+            for problem in bad.problems:
+                log.add(number, problem)
+            continue
+        if session.at_ns < last_ns:
+            log.add(number, unsorted("timestamp", session.at_ns, last_ns, "ms", 1e6))
+        last_ns = max(last_ns, session.at_ns)
+        ordinal += 1
+        yield session
+
+
+def unsorted(key: str, at_ns: int, last_ns: int, unit: str, unit_ns: float) -> Problem:
+    """Tell that a row is earlier than one above it."""
+    found = f"{at_ns / unit_ns:g} {unit} below a row of {last_ns / unit_ns:g} {unit}"
+    return Problem(key, found, "rows in order of time", f"sort the rows by {key}")
+
+
+def _session(row: Row, ordinal: int) -> Session:
+    at_ns = row.nanoseconds("timestamp", 1_000_000)
+    prompt = row.tokens("input_length")
+    output = row.tokens("output_length")
+    hashes = _hashes(row, prompt)
+    src: dict[str, object] = {}
+    for key in row.data:
+        if key in CLOSED_LOOP:
+            cure = "convert it to fstrace/1, which says what waits for what"
+            row.bad(key, "a field of closed-loop traces", "rows that stand alone", cure)
+        elif key not in FIELDS:
+            src[key] = row.plain(key)
+    row.close()
+    blocks = BLOCK_TOKENS if hashes else None
+    call = LlmNode(prompt, output, 0, (), 0, None, "user", hashes, blocks)
+    return Session(f"r{ordinal}", at_ns, [call], src=src)
+
+
+def _hashes(row: Row, prompt: int) -> tuple[int, ...]:
+    """Take the block ids: at most one a block of the prompt."""
+    ids = row.data.get("hash_ids", [])
+    if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+        row.bad("hash_ids", "something else", "a list of whole numbers, none below 0")
+        return ()
+    if len(ids) > -(-min(prompt, MAX_TOKENS) // BLOCK_TOKENS):
+        expected = f"one for each {BLOCK_TOKENS} tokens of input_length {prompt}, at most"
+        cure = "blocks of another size, or rows with new tokens only, go through fstrace/1"
+        row.bad("hash_ids", f"{len(ids)} ids", expected, cure)
+    return tuple(ids)
+
+
+def mooncake_line(session: Session) -> str:
+    """Write a session of one call as a row.
+
+    Raises
+    ------
+    TraceError
+        If it has more than one node, or blocks of another size.
+
+    Examples
+    --------
+    >>> call = LlmNode(600, 5, hashes=(0, 1), block_tokens=512)
+    >>> mooncake_line(Session("r0", 3_000_000, [call]))
+    '{"timestamp": 3, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}'
+    """
+    node = session.nodes[0]
+    if len(session.nodes) != 1 or not isinstance(node, LlmNode):
+        expected = "sessions of one call, which is all that Mooncake rows can say"
+        raise TraceError(Fault(session.sid, "", f"{len(session.nodes)} nodes", expected))
+    if node.block_tokens not in (None, BLOCK_TOKENS):
+        expected = f"blocks of {BLOCK_TOKENS} tokens"
+        raise TraceError(Fault(session.sid, "bs", f"{node.block_tokens}", expected))
+    at_ms = session.at_ns / 1e6
+    row: dict[str, object] = {
+        "timestamp": int(at_ms) if session.at_ns % 1_000_000 == 0 else at_ms,
+        "input_length": node.prompt_tokens,
+        "output_length": node.output_tokens,
+        "hash_ids": list(node.hashes),
+    }
+    extra = {key: value for key, value in session.src.items() if key != "fstrace"}
+    return json.dumps(row | extra)
+
+
+def write_mooncake(path: Path, sessions: Iterable[Session]) -> int:
+    """Write sessions of one call in Mooncake form; gzip if the name ends in ``.gz``.
+
+    Returns
+    -------
+    Rows written. The file appears under its name only when it is whole.
+    """
+    return write_lines(path, (mooncake_line(session) for session in sessions))
