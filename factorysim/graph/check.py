@@ -19,6 +19,7 @@ from factorysim.graph.schema import (
     REFERENCES,
     SWITCHES,
     Attribute,
+    kinds_of,
 )
 
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ def _connection_faults(graph: nx.Graph[str], where: str) -> list[Fault]:
     """Find parts that no link joins to the rest, and what every factory needs."""
     import networkx as nx
 
-    kinds = {kind for _, kind in graph.nodes(data="kind")}
+    kind_of = kinds_of(graph)
+    kinds = set(kind_of.values())
     faults = [
         Fault(where, "nodes", f"no node of kind {kind}", "one", cure)
         for kind, cure in (
@@ -216,7 +218,7 @@ def _connection_faults(graph: nx.Graph[str], where: str) -> list[Fault]:
     ]
     if not kinds & COMPUTE:
         faults.append(Fault(where, "nodes", "no gpu, lpu or cpu", "at least one", ""))
-    linked = graph.subgraph(n for n, kind in graph.nodes(data="kind") if kind not in CONTAINERS)
+    linked = graph.subgraph([n for n, kind in kind_of.items() if kind not in CONTAINERS])
     parts = sorted(nx.connected_components(linked), key=len, reverse=True)
     faults += [
         Fault(
@@ -267,7 +269,7 @@ def _port_faults(
                 Fault(
                     where,
                     name,
-                    f"{len(edges):,} neighbours over {lanes / BREAKOUT:,.4g} ports of {gbps(speed)}",
+                    f"{len(edges):,} neighbours on {lanes / BREAKOUT:,.4g} ports of {gbps(speed)}",
                     f"at most its {ports:,.0f} ports",
                     "take a larger switch, fewer links, or more switches",
                 )

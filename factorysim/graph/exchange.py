@@ -95,10 +95,11 @@ def read_node_link(data: bytes, where: str) -> nx.Graph[str]:
     if not isinstance(document, dict):
         _refuse(where, "", f"a {type(document).__name__}", "an object with nodes and edges")
     graph: nx.Graph[str] = nx.Graph()
-    faults: list[Fault] = []
-    for key in ("directed", "multigraph"):
-        if document.get(key, False) is not False:
-            faults.append(Fault(where, key, repr(document[key]), "false: links go both ways, once"))
+    faults = [
+        Fault(where, key, repr(document[key])[:80], "false: links go both ways, once")
+        for key in ("directed", "multigraph")
+        if document.get(key, False) is not False
+    ]
     header = document.get("graph", {})
     if isinstance(header, dict):
         graph.graph.update({str(k): v for k, v in header.items() if isinstance(v, str)})
@@ -172,7 +173,7 @@ def _add_edge(
         found = f"{ends[0]} -- {ends[1]} a second time"
         faults.append(Fault(where, key, found, "one edge: `links` counts parallel ones"))
     else:
-        graph.add_edge(*ends, **{str(k): v for k, v in attributes.items()})
+        graph.add_edge(ends[0], ends[1], **{str(k): v for k, v in attributes.items()})
 
 
 def _finish(graph: nx.Graph[str], where: str, faults: list[Fault]) -> nx.Graph[str]:
@@ -201,7 +202,8 @@ def _graphml_lines(graph: nx.Graph[str]) -> Iterator[str]:
                 f'attr.type="{_WRITTEN[attribute.type]}"/>'
             )
     for name in graph.graph:
-        yield f'  <key id={quoteattr("graph." + name)} for="graph" attr.name={quoteattr(name)} attr.type="string"/>'
+        key, name_ = quoteattr(f"graph.{name}"), quoteattr(name)
+        yield f'  <key id={key} for="graph" attr.name={name_} attr.type="string"/>'
     yield '  <graph edgedefault="undirected">'
     yield from _graphml_data("graph", graph.graph, {}, "    ")
     for name, node in graph.nodes(data=True):
@@ -218,13 +220,13 @@ def _graphml_lines(graph: nx.Graph[str]) -> Iterator[str]:
 
 def _graphml_data(
     domain: str,
-    values: Mapping[str, object],
+    values: Mapping[str, str | float],
     attributes: Mapping[str, Attribute],
     indent: str,
 ) -> Iterator[str]:
     for name, value in values.items():
         kind = attributes[name].type if name in attributes else str
-        yield f"{indent}<data key={quoteattr(f'{domain}.{name}')}>{escape(str(kind(value)))}</data>"  # type: ignore[arg-type]
+        yield f"{indent}<data key={quoteattr(f'{domain}.{name}')}>{escape(str(kind(value)))}</data>"
 
 
 def read_graphml(data: bytes, where: str) -> nx.Graph[str]:

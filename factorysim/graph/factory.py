@@ -190,8 +190,8 @@ class Factory:
     routes: Routes
 
     def of_kind(self, kind: str) -> tuple[int, ...]:
-        """Indices of the nodes of one kind."""
-        return tuple((self.kinds == NODE_KINDS.index(kind)).nonzero()[0].tolist())  # type: ignore[arg-type]
+        """Find the nodes of one kind."""
+        return tuple((self.kinds == NODE_KINDS.index(kind)).nonzero()[0].tolist())
 
 
 def compile_graph(graph: nx.Graph[str]) -> Factory:

@@ -95,3 +95,5 @@ class FactoryPlan(NamedTuple):
     """Sorted ids of every fact that the plan rests on."""
     notes: tuple[str, ...] = ()
     """What a reader of the results should know: published numbers that disagree."""
+    rack_of: tuple[int, ...] = ()
+    """Rack of each node, -1 where it stands in none; empty: replicas sit in their `rack`."""

@@ -27,6 +27,7 @@ attribute          type    meaning
 `port_bandwidth`   float   of each port, per direction, B/s
 `bandwidth`        float   switching capacity per direction, B/s
 `model`            str     of a rack: its id in the catalog
+`per_row`          int     of a rack: racks of its pool in a row of the drawing
 ================== ======= ====================================================
 
 Edges:
@@ -44,7 +45,10 @@ facts that it was built from, separated by spaces).
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 SCHEMA = "factorysim.graph/1"
 
@@ -114,6 +118,7 @@ NODE_ATTRIBUTES: dict[str, Attribute] = {
     "failure_domain": Attribute(str),
     "scale_up_domain": Attribute(str),
     "model": Attribute(str),
+    "per_row": Attribute(int, above_zero=True),
     "memory_bytes": Attribute(float),
     "idle_w": Attribute(float),
     "peak_w": Attribute(float),
@@ -132,3 +137,15 @@ EDGE_ATTRIBUTES: dict[str, Attribute] = {
 
 REFERENCES = ("rack", "tray", "power_parent", "failure_domain")
 """Node attributes that name other nodes."""
+
+
+def kinds_of(graph: nx.Graph[str]) -> dict[str, str]:
+    """Kind of every node, in the order of the graph; ``""`` where it has none.
+
+    Examples
+    --------
+    >>> import networkx as nx
+    >>> kinds_of(nx.Graph([("a", "b")]))
+    {'a': '', 'b': ''}
+    """
+    return {name: node.get("kind", "") for name, node in graph.nodes(data=True)}
