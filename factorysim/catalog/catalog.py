@@ -1,0 +1,321 @@
+"""The catalog: every fact that ships, and what a user puts over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
+from factorysim.catalog.names import NameIndex
+from factorysim.catalog.reading import Reading
+from factorysim.catalog.shipped import Tree, read_shipped
+from factorysim.catalog.trees import fill, lay, leaves
+from factorysim.catalog.values import Device, Llm, Rack, Site, Switch
+from factorysim.errors import Fault, SpecError
+
+Kind: TypeAlias = Literal[
+    "accelerators", "cpus", "devices", "network", "racks", "llms", "sites", "engines"
+]
+"""What can be listed and found; `devices` are accelerators and CPUs."""
+
+_FILES = {
+    "accelerators": "accelerators.yaml",
+    "cpus": "cpus.yaml",
+    "network": "network.yaml",
+    "racks": "racks.yaml",
+    "llms": "llms.yaml",
+    "facility": "facility.yaml",
+    "calibration": "calibration.yaml",
+    "claims": "claims.yaml",
+    "efficiency": "efficiency.yaml",
+}
+_OWN = ("sites", "rules")
+"""Sections that `assumed.yaml` has alone; of the others it fills what is unknown."""
+
+_WORDS = {
+    "accelerators": "an accelerator",
+    "cpus": "a CPU",
+    "devices": "an accelerator or a CPU",
+    "network": "a network part",
+    "racks": "a rack or a device",
+    "llms": "an LLM",
+    "sites": "a site",
+    "engines": "a serving engine",
+}
+
+
+class Catalog:
+    """Facts by id, and devices, LLMs, racks, switches and sites built from them.
+
+    Examples
+    --------
+    >>> catalog = load_catalog()
+    >>> catalog.find("llms", "Llama-3.1-70B-Instruct-FP8")
+    'llama_3_1_70b'
+    >>> catalog.device("rubin_gpu", "maxlps").memory_bandwidth
+    19200000000000.0
+    """
+
+    def __init__(self, sections: Mapping[str, Tree], sources: Tree, rules: BandRules) -> None:
+        """Take the merged sections of the files: kind -> id -> record."""
+        self.sections = sections
+        """All records as the files have them: kind -> id -> record."""
+        self._rules = rules
+        self.sources: Mapping[str, Source] = MappingProxyType(
+            {name: Source(name, **told) for name, told in sources.items()}
+        )
+        self._devices: dict[tuple[str, str | None], Device] = {}
+        self._indexes: dict[str, NameIndex] = {}
+
+    @cached_property
+    def facts(self) -> Mapping[str, Fact]:
+        """Every fact by its id, such as ``accelerators.rubin_gpu.memory_bandwidth``."""
+        return MappingProxyType(
+            {
+                name: build_fact(name, leaf, self._rules)
+                for section, tree in self.sections.items()
+                for name, leaf in leaves(tree, section)
+            }
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that the catalog says; the same facts give the same digest."""
+        said = {"sections": self.sections, "rules": repr(self._rules)}
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=dict)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the operating points that some facts state."""
+        return tuple(sorted(set(self._rules.variants.values())))
+
+    def ids(self, kind: Kind) -> tuple[str, ...]:
+        """Ids of one kind, in the order of the files."""
+        if kind == "devices":
+            return self.ids("accelerators") + self.ids("cpus")
+        if kind == "engines":
+            return tuple(self.sections["efficiency"])
+        section = self.sections[kind]
+        return tuple(name for name, record in section.items() if _is_record(record))
+
+    def record(self, kind: Kind, name: str) -> Tree:
+        """Record as the files have it: words and leaves."""
+        record: Tree = self._section_of(kind)[self.find(kind, name)]
+        return record
+
+    def find(self, kind: Kind, name: str) -> str:
+        """Id of a record, from its id, an alias or a usual spelling.
+
+        Raises
+        ------
+        SpecError
+            If nothing has that name, or more than one record has; with the
+            candidates or the nearest id.
+        """
+        ids = self._index(kind).lookup(name)
+        if len(ids) == 1:
+            return ids[0]
+        expected = f"{_WORDS[kind]} of the catalog"
+        if ids:
+            cure = f"say which: {', '.join(ids)}"
+            raise SpecError(
+                Fault("catalog", kind, f'"{name}", which can be several', expected, cure)
+            )
+        near = self.suggest(kind, name)
+        cure = f'did you mean "{near}"? ' if near else ""
+        cure += f"`factorysim catalog list {kind}` lists all; a `catalog:` file can add one"
+        raise SpecError(Fault("catalog", kind, f'"{name}"', expected, cure))
+
+    def suggest(self, kind: Kind, name: str) -> str | None:
+        """Nearest id to a name that is unknown, if any is near."""
+        return self._index(kind).suggest(name)
+
+    def device(self, name: str, variant: str | None = None) -> Device:
+        """Build an accelerator or a CPU, at an operating point if one is named.
+
+        A device that states nothing for a known operating point is as ever.
+
+        Raises
+        ------
+        SpecError
+            If the name or the variant is unknown.
+        CapacityError
+            If a fact that it cannot do without is unknown; names the fact.
+        """
+        from factorysim.catalog.devices import build_device
+
+        identity = self.find("devices", name)
+        key = (identity, self._variant(variant))
+        if key not in self._devices:
+            is_cpu = identity not in self.sections["accelerators"]
+            reading = self._reading(_section(is_cpu), identity, variant)
+            self._devices[key] = build_device(reading, identity, is_cpu=is_cpu)
+        return self._devices[key]
+
+    def llm(self, name: str) -> Llm:
+        """Build an LLM.
+
+        Raises
+        ------
+        SpecError
+            If the name is unknown.
+        CapacityError
+            If a shape is unknown; names every missing fact.
+        """
+        from factorysim.catalog.llms import build_llm
+
+        identity = self.find("llms", name)
+        return build_llm(self._reading("llms", identity), identity)
+
+    def rack(self, name: str, variant: str | None = None) -> Rack:
+        """Build a rack or a server; the name of a device gives a server of one.
+
+        Raises
+        ------
+        SpecError
+            If the name or the variant is unknown.
+        CapacityError
+            If a count is unknown.
+        """
+        from factorysim.catalog.racks import build_rack, build_single
+
+        self._variant(variant)
+        if not self._index("racks").lookup(name) and self._index("devices").lookup(name):
+            device = self.device(name, variant)
+            reading = self._reading(_section(device.kind == "cpu"), device.id, variant)
+            return build_single(device, reading, self.sections["rules"])
+        identity = self.find("racks", name)
+        reading = self._reading("racks", identity, variant)
+        return build_rack(reading, identity, self.sections["racks"][identity], self.find)
+
+    def switch(self, name: str) -> Switch:
+        """Build a switch.
+
+        Raises
+        ------
+        SpecError
+            If the name is unknown, or a NIC's or DPU's.
+        CapacityError
+            If its ports, bandwidth or latency are unknown.
+        """
+        from factorysim.catalog.racks import build_switch
+
+        identity = self.find("network", name)
+        kind = self.sections["network"][identity].get("kind", "")
+        if not kind.endswith("switch"):
+            raise SpecError(Fault("catalog", "network", f'"{name}", of kind {kind}', "a switch"))
+        return build_switch(self._reading("network", identity), identity)
+
+    def site(self, name: str) -> Site:
+        """Build a site.
+
+        Raises
+        ------
+        SpecError
+            If the name is unknown.
+        CapacityError
+            If its price, carbon intensity or PUE is unknown.
+        """
+        from factorysim.catalog.racks import build_site
+
+        identity = self.find("sites", name)
+        unit = self.sections["sites"][identity].get("energy_price", {}).get("unit", "USD/kWh")
+        return build_site(self._reading("sites", identity), identity, unit.split("/")[0])
+
+    def _variant(self, variant: str | None) -> str | None:
+        if variant is None or variant in self.variants:
+            return variant
+        expected = f"one of the operating points {', '.join(self.variants)}"
+        raise SpecError(Fault("catalog", "variant", f'"{variant}"', expected))
+
+    def _reading(self, section: str, identity: str, variant: str | None = None) -> Reading:
+        record = self.sections[section][identity]
+        return Reading(self.facts, record, f"{section}.{identity}", self._variant(variant))
+
+    def _index(self, kind: Kind) -> NameIndex:
+        if kind not in self._indexes:
+            self._indexes[kind] = NameIndex(
+                {identity: self._aliases(kind, identity) for identity in self.ids(kind)}
+            )
+        return self._indexes[kind]
+
+    def _aliases(self, kind: Kind, identity: str) -> Iterable[str]:
+        if kind == "engines":
+            return ()
+        record = self._section_of(kind)[identity]
+        return (record["name"], *record.get("aliases", ()))
+
+    def _section_of(self, kind: Kind) -> Tree:
+        if kind == "devices":
+            return self.sections["accelerators"] | self.sections["cpus"]
+        return self.sections[kind]
+
+
+def load_catalog(overlay: Path | None = None) -> Catalog:
+    """Load the shipped catalog, with a user's file over it if one is given.
+
+    Parameters
+    ----------
+    overlay
+        A YAML file of ``schema: factorysim.catalog/1`` that overrides or adds
+        facts and records; see `factorysim.catalog.overlay`.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the user's file.
+
+    Examples
+    --------
+    >>> load_catalog() is load_catalog()
+    True
+    """
+    if overlay is None:
+        return _shipped()
+    from factorysim.catalog.overlay import read_overlay
+
+    base = _shipped()
+    sections, sources = read_overlay(overlay, base)
+    merged = {kind: lay(tree, sections.get(kind, {})) for kind, tree in base.sections.items()}
+    return Catalog(merged, _sources() | sources, _band_rules())
+
+
+@cache
+def _shipped() -> Catalog:
+    assumed = _read("assumed.yaml")
+    sections = {
+        kind: fill(_read(file)[kind], assumed.get(kind, {})) for kind, file in _FILES.items()
+    }
+    sections |= {kind: assumed[kind] for kind in _OWN}
+    return Catalog(sections, _sources(), _band_rules())
+
+
+@cache
+def _read(file: str) -> Tree:
+    return read_shipped(file)
+
+
+def _sources() -> Tree:
+    """Join the sources of all files; a file may bring its own."""
+    sources: Tree = {}
+    for file in ("sources.yaml", "assumed.yaml", *_FILES.values()):
+        sources |= _read(file).get("sources", {})
+    return sources
+
+
+def _band_rules() -> BandRules:
+    return BandRules.of(_read("assumed.yaml"))
+
+
+def _section(is_cpu: bool) -> str:
+    return "cpus" if is_cpu else "accelerators"
+
+
+def _is_record(node: object) -> bool:
+    return isinstance(node, dict) and "name" in node

@@ -1,0 +1,77 @@
+"""Finding a record by its id, an alias or a usual spelling of it.
+
+Case and punctuation do not count, nor does the owner before a slash, nor
+words that only tell a format or a tuning: ``meta-llama/Llama-3.1-70B-Instruct-FP8``
+is `llama_3_1_70b`. Nothing else is guessed: a name that fits two records is
+refused, one that fits none gets a suggestion.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+_IDLE_WORDS = frozenset(
+    (
+        *("instruct", "chat", "it", "hf", "base", "dynamic", "kv"),
+        *("fp32", "fp16", "bf16", "fp8", "fp4", "nvfp4", "mxfp4", "mxfp8", "int8", "int4"),
+        *("w4a16", "w8a8", "awq", "gptq", "gguf"),
+    )
+)
+"""Words of a name that leave the shapes as they are."""
+
+
+def fold(name: str) -> str:
+    """Name without case and punctuation.
+
+    Examples
+    --------
+    >>> fold("H100-SXM 80GB")
+    'h100sxm80gb'
+    """
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """Folded forms under which to look a name up, the closest first.
+
+    Examples
+    --------
+    >>> spellings("mistralai/Mistral-Small-4-FP8")
+    ('mistralaimistralsmall4fp8', 'mistralsmall4fp8', 'mistralsmall4')
+    """
+    own = name.rsplit("/", 1)[-1]
+    words = [word for word in re.split(r"[\s_-]+", own.lower()) if word not in _IDLE_WORDS]
+    return tuple(dict.fromkeys(filter(None, (fold(name), fold(own), fold("".join(words))))))
+
+
+class NameIndex:
+    """Folded spellings of the records of one kind."""
+
+    def __init__(self, names: Mapping[str, Iterable[str]]) -> None:
+        """Take the aliases of each id."""
+        self._ids: dict[str, set[str]] = defaultdict(set)
+        for identity, aliases in names.items():
+            for spelling in (identity, *aliases):
+                self._ids[fold(spelling)].add(identity)
+        # An id always means itself, even where it is also somebody's alias.
+        for identity in names:
+            self._ids[fold(identity)] = {identity}
+
+    def lookup(self, name: str) -> tuple[str, ...]:
+        """Ids that a name can mean: one if it is known, several if ambiguous, or none."""
+        for spelling in spellings(name):
+            if spelling in self._ids:
+                return tuple(sorted(self._ids[spelling]))
+        return ()
+
+    def suggest(self, name: str) -> str | None:
+        """Id whose spelling is nearest, if any is near."""
+        from difflib import get_close_matches
+
+        for spelling in spellings(name):
+            near = get_close_matches(spelling, self._ids, n=1, cutoff=0.7)
+            if near:
+                return min(self._ids[near[0]])
+        return None

@@ -1,0 +1,67 @@
+"""Trees of records: finding the leaves, and laying one tree over another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeGuard
+
+from factorysim.catalog.shipped import Tree
+
+
+def is_leaf(node: object) -> TypeGuard[Tree]:
+    """Whether a node of a record is a fact: a map with a value."""
+    return isinstance(node, dict) and "value" in node
+
+
+def is_branch(node: object) -> TypeGuard[Tree]:
+    """Whether a node of a record is a map of other nodes."""
+    return isinstance(node, dict) and "value" not in node
+
+
+def leaves(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:
+    """Give every leaf below a node, with its dotted path.
+
+    Examples
+    --------
+    >>> dict(leaves({"vera": {"cores": {"value": 88}}}, "cpus"))
+    {'cpus.vera.cores': {'value': 88}}
+    """
+    for key, child in tree.items():
+        if is_leaf(child):
+            yield f"{path}.{key}", child
+        elif is_branch(child):
+            yield from leaves(child, f"{path}.{key}")
+
+
+def fill(tree: Tree, filler: Tree) -> Tree:
+    """Add to a tree what it lacks; of what it has, only unknown leaves are replaced.
+
+    Examples
+    --------
+    >>> fill({"a": {"value": None}, "b": {"c": 2}}, {"a": {"value": 1}, "b": {"c": 3, "d": 4}})
+    {'a': {'value': 1}, 'b': {'c': 2, 'd': 4}}
+    """
+    filled = dict(tree)
+    for key, value in filler.items():
+        below = filled.get(key)
+        if key not in filled or (is_leaf(below) and below["value"] is None):
+            filled[key] = value
+        elif is_branch(below) and is_branch(value):
+            filled[key] = fill(below, value)
+    return filled
+
+
+def lay(tree: Tree, over: Tree) -> Tree:
+    """Lay one tree over another: maps merge, leaves and words are replaced whole.
+
+    Examples
+    --------
+    >>> lay({"a": {"value": 1, "note": "old"}, "b": {"c": 2}}, {"a": {"value": 3}, "b": {"d": 4}})
+    {'a': {'value': 3}, 'b': {'c': 2, 'd': 4}}
+    """
+    laid = dict(tree)
+    for key, value in over.items():
+        below = laid.get(key)
+        both = is_branch(below) and is_branch(value)
+        laid[key] = lay(laid[key], value) if both else value
+    return laid
