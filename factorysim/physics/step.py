@@ -100,7 +100,7 @@ class StepLaw(Protocol):
         ...
 
     def chunk_slope(self, tokens: int) -> int | None:
-        """What `chunk` grows by for one more prior token; None where it is not linear."""
+        """Growth of `chunk` for one more prior token; None where it is not linear."""
         ...
 
     def prompt(self, u: float) -> int:

@@ -1,0 +1,1 @@
+"""How long, how much: pure laws of time, memory and power, with their sources."""

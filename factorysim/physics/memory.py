@@ -1,0 +1,142 @@
+"""What must be held in device memory: weights, KV cache, recurrent state."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from factorysim.errors import CapacityError, Fault
+from factorysim.physics.precision import element_width, weight_width
+from factorysim.physics.shape import llm_shape
+
+if TYPE_CHECKING:
+    from factorysim.catalog.values import Device, Llm
+    from factorysim.physics.shape import Attention
+    from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+
+
+class WeightBytes(NamedTuple):
+    """Bytes of an LLM's weights by class, all devices together."""
+
+    attention: float
+    """Projections of attention and of recurrent layers."""
+    dense_ffn: float
+    shared_experts: float
+    """With the way into and out of a latent MoE."""
+    routed_experts: float
+    router: float
+    embeddings: float
+    head: float
+    """0 where the LM head is the embedding table."""
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return sum(self)
+
+
+def weight_bytes(llm: Llm, precision: PrecisionSpec) -> WeightBytes:
+    """Bytes of the weights of an LLM by class, as `precision.weights` stores them."""
+    shape = llm_shape(llm)
+    size = {
+        linear.name: linear.params * weight_width(precision.weights, linear.part)
+        for linear in shape.linears
+    }
+    table = shape.table * weight_width(precision.weights, "embeddings")
+    routed = shape.experts * shape.moe_layers * shape.expert_params
+    return WeightBytes(
+        attention=size.get("attention", 0.0) + size.get("recurrent", 0.0),
+        dense_ffn=size.get("dense_ffn", 0.0),
+        shared_experts=size.get("shared_experts", 0.0) + size.get("latent", 0.0),
+        routed_experts=routed * weight_width(precision.weights, "ffn"),
+        router=size.get("router", 0.0),
+        embeddings=table,
+        head=0.0 if shape.tied else table,
+    )
+
+
+def kv_share(attention: Attention, tp: int) -> float:
+    """Share of a group's KV cache that each of `tp` devices holds.
+
+    TP cuts the cache by heads: with fewer KV heads than devices they are copied,
+    and the one latent of MLA is held by all.
+    """
+    return math.ceil(attention.kv_heads / tp) / attention.kv_heads
+
+
+def kv_bytes_per_token(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpec) -> float:
+    """Bytes of KV cache that a token takes on each device of a replica.
+
+    Of the layers that keep every token: what sliding-window and recurrent layers
+    hold is bounded per sequence, see `sequence_bytes`.
+    """
+    return sum(
+        attention.elements * kv_share(attention, parallel.tp) * element_width(precision.kv)
+        for attention in llm_shape(llm).attention
+        if attention.window is None
+    )
+
+
+def sequence_bytes(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpec) -> float:
+    """Bytes on each device that a running sequence takes whatever its length, at most.
+
+    Full sliding windows, and the FP32 state of recurrent layers cut over TP.
+    """
+    shape = llm_shape(llm)
+    windows = sum(
+        group.window * group.elements * kv_share(group, parallel.tp) * element_width(precision.kv)
+        for group in shape.attention
+        if group.window is not None
+    )
+    return windows + 4.0 * shape.state_elements / parallel.tp
+
+
+def kv_blocks(
+    llm: Llm,
+    device: Device,
+    precision: PrecisionSpec,
+    parallel: ParallelSpec,
+    kv: KvSpec,
+    sequences: int = 0,
+) -> int:
+    """Blocks of KV cache that a replica holds: what memory leaves, or `kv.blocks` as given.
+
+    ``(memory_fraction * memory - weights / tp - workspace - sequences * state) / block``,
+    all per device. Weights are cut evenly over TP, experts over EP inside it.
+
+    Parameters
+    ----------
+    sequences
+        Running sequences whose windows and recurrent state are set aside.
+
+    Raises
+    ------
+    CapacityError
+        If the weights leave no room for a block, or for the blocks given.
+    """
+    weights = weight_bytes(llm, precision).total / parallel.tp
+    state = sequences * sequence_bytes(llm, precision, parallel)
+    block = kv.block_tokens * kv_bytes_per_token(llm, precision, parallel)
+    room = kv.memory_fraction * device.memory_bytes - weights - kv.workspace - state
+    wanted = kv.blocks or 1
+    if kv.blocks is not None:
+        room = device.memory_bytes - weights
+    if room < wanted * block:
+        cure = "more tp, fewer bits, or another device"
+        raise CapacityError(
+            Fault(
+                f"{llm.id} on {parallel.tp} x {device.id}",
+                "parallel.tp",
+                f"{_gb(weights)} of weights and {wanted} KV blocks of {_gb(block)} a device"
+                f" (workspace {_gb(kv.workspace)}, state {_gb(state)})",
+                f"no more than {kv.memory_fraction:.0%} of {_gb(device.memory_bytes)}"
+                if kv.blocks is None
+                else f"no more than {_gb(device.memory_bytes)}",
+                cure,
+            )
+        )
+    return kv.blocks or int(room // block)
+
+
+def _gb(size_bytes: float) -> str:
+    return f"{size_bytes / 1e9:.4g} GB"

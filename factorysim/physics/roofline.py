@@ -1,0 +1,332 @@
+"""The roofline law: a step's time from an LLM's shapes and a device's data sheet.
+
+Each class of operators takes the longer of its arithmetic and its memory
+traffic, and the classes follow each other (Williams, Waterman and Patterson,
+"Roofline", CACM 52(4), 2009, applied per operator) ::
+
+    step = max(FLOP / (peak * eff_c), bytes / (bandwidth * eff_m))   dense linears, experts, LM head
+         + activations + recurrent state + collectives + kernels     by token counts
+         + attention                                                 linear in context
+
+Weights are read once a step, whoever shares it. Host work of the engine is added
+(`overlap: none`) or hides behind what follows from token counts (`full`); it
+never hides behind attention, so that the law stays linear in context. With
+``tp`` devices everything is cut evenly, but the heads of attention as whole
+ones. The busiest device decides where experts are cut by ``ep``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from factorysim.errors import CapacityError, Fault
+from factorysim.physics.attention import (
+    AttentionCost,
+    AttentionRates,
+    attention_cost,
+    own_pairs,
+    whole_fs,
+    window_pairs,
+)
+from factorysim.physics.costs import (
+    RESIDUAL_BYTES,
+    expert_cost,
+    head_cost,
+    linear_costs,
+    link_cost,
+)
+from factorysim.physics.precision import element_width
+from factorysim.physics.shape import llm_shape
+from factorysim.physics.step import Activity, Piece
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from factorysim.catalog.efficiency import Efficiency
+    from factorysim.catalog.values import Device, Llm
+    from factorysim.physics.collectives import Links
+    from factorysim.physics.costs import ExpertCost, LinkCost, Ridge
+    from factorysim.physics.shape import Shape
+    from factorysim.physics.step import StepRuns
+    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+
+    Floats = npt.NDArray[np.float64]
+
+STREAM_PASSES = 10.0
+"""Times a layer reads or writes the residual stream outside its products: two norms
+(read, write) and two additions (read twice, write): derived by counting."""
+
+
+class HostCost(NamedTuple):
+    """The engine's work on the host."""
+
+    step_s: float
+    sequence_s: float
+
+
+class Totals(NamedTuple):
+    """FLOP that the LLM needs, on however many devices."""
+
+    token: float
+    emission: float
+    context: float
+    window: float
+    pair: float
+    window_pair: float
+
+
+class Rates(NamedTuple):
+    """What one device delivers, in bytes per second."""
+
+    weights: float
+    kv: float
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineLaw:
+    """`StepLaw` from shapes, a data sheet and efficiencies; built by `roofline_law`."""
+
+    devices: int
+    linears: tuple[Ridge, ...]
+    experts: ExpertCost | None
+    head: Ridge
+    stream_s: float
+    """Activations of a token, and its KV to write."""
+    kv_write_s: float
+    """Part of `stream_s`."""
+    state_s: float
+    """Recurrent state of a sequence, read and written."""
+    kernels_s: float
+    """Floor of a step's kernels, beyond what the rooflines ask."""
+    links: LinkCost
+    host: HostCost
+    hides_host: bool
+    full: AttentionCost
+    local: AttentionCost
+    """Of sliding-window layers."""
+    totals: Totals
+    rates: Rates
+    window: int | None
+    slope_fs: int
+    window_fs: int
+    draws: bool = False
+
+    def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
+        """Femtoseconds of everything but attention; see `StepLaw.base`."""
+        tokens = decodes + prompt_tokens
+        sequences = decodes + prompts
+        device = self.kernels_s + self.links.step_s + sequences * self.state_s
+        device += tokens * (self.stream_s + self.links.token_s)
+        for token_s, read_s in self.linears:
+            device += max(tokens * token_s, read_s)
+        if emitting:
+            device += max(emitting * self.head.token_s, self.head.read_s)
+        if self.experts is not None:
+            device += self.experts.busiest(tokens)
+        host = self.host.step_s + sequences * self.host.sequence_s
+        return max(1, whole_fs(max(device, host) if self.hides_host else device + host))
+
+    def piece(self, decodes: int, context: int) -> Piece:
+        """Attention of decodes: one line, for any context."""
+        return Piece(0, self.slope_fs, None)
+
+    def chunk(self, tokens: int, prior: int) -> int:
+        """Femtoseconds of a chunk's attention; see `StepLaw.chunk`."""
+        whole = whole_fs(own_pairs(tokens) * self.full.pair_s)
+        whole += prior * whole_fs(self.full.prior_s(tokens))
+        if self.window is not None:
+            pairs = window_pairs(tokens, prior, self.window)
+            seen = min(prior, self.window)
+            whole += whole_fs(max(pairs * self.local.pair_s, seen * self.local.read_s))
+        return whole
+
+    def chunk_slope(self, tokens: int) -> int | None:
+        """Femtoseconds for one more prior token; None with sliding windows."""
+        return whole_fs(self.full.prior_s(tokens)) if self.window is None else None
+
+    def prompt(self, u: float) -> int:
+        """Nothing is drawn."""
+        return 0
+
+    def activity(self, runs: StepRuns) -> Activity:
+        """Closed-form activity of runs of steps; experts spread evenly over devices.
+
+        Windowed pairs are those of equal chunks after equal priors: exact for the
+        consecutive chunks of one prompt.
+        """
+        steps = runs.steps.astype(np.float64)
+        tokens = runs.decodes * steps + runs.prompt_tokens
+        sequences = steps * (runs.decodes + runs.prompts)
+        pairs = _windowed_pairs(runs, self.window)
+        compute_s, weights_s = self._linear_seconds(runs, steps, tokens)
+        attention_s, kv_s = self._attention_seconds(runs, pairs)
+        weights_s += tokens * (self.stream_s - self.kv_write_s) + sequences * self.state_s
+        kv_s += tokens * self.kv_write_s
+        total = self.totals
+        flops = (
+            tokens * total.token
+            + runs.emitted_tokens * total.emission
+            + runs.context_tokens * total.context
+            + runs.window_tokens * total.window
+            + runs.pair_tokens * total.pair
+            + pairs * total.window_pair
+        )
+        moved = weights_s * self.rates.weights + kv_s * self.rates.kv
+        return Activity(
+            flops=flops,
+            bytes_moved=self.devices * moved,
+            link_bytes=tokens * self.links.token_bytes,
+            compute_s=compute_s + attention_s,
+            memory_s=weights_s + kv_s,
+            link_s=steps * self.links.step_s + tokens * self.links.token_s,
+        )
+
+    def _linear_seconds(
+        self, runs: StepRuns, steps: Floats, tokens: Floats
+    ) -> tuple[Floats, Floats]:
+        """Arithmetic and memory seconds of linears, experts and head."""
+        compute = tokens * sum(ridge.token_s for ridge in self.linears)
+        compute += runs.emitted_tokens * self.head.token_s
+        emits = runs.emitted_tokens > 0
+        memory = steps * (sum(ridge.read_s for ridge in self.linears) + emits * self.head.read_s)
+        if self.experts is not None:
+            cost = self.experts
+            missed = 1.0 - cost.active / cost.experts
+            touched = steps * cost.experts * (1.0 - missed ** (tokens / steps)) / cost.groups
+            choices = tokens * cost.active / cost.groups
+            compute += choices * cost.token_s + touched * cost.padding_s
+            memory += touched * cost.read_s
+        return compute, memory
+
+    def _attention_seconds(self, runs: StepRuns, pairs: Floats) -> tuple[Floats, Floats]:
+        """Arithmetic and memory seconds of attention, `pairs` inside windows."""
+        full, local = self.full, self.local
+        chunks = np.maximum(runs.prompts * runs.steps, 1)
+        size = runs.prompt_tokens / chunks
+        own = runs.pair_tokens - size * runs.prior_tokens
+        expanded = np.minimum(size * full.pair_s + full.expand_s, size * full.absorbed_s)
+        compute = (
+            runs.context_tokens * full.decode_s
+            + runs.window_tokens * local.decode_s
+            + own * full.pair_s
+            + runs.prior_tokens * expanded
+            + pairs * local.pair_s
+        )
+        memory = (
+            runs.context_tokens + runs.prior_tokens
+        ) * full.read_s + runs.window_tokens * local.read_s
+        return compute, memory
+
+
+def roofline_law(
+    llm: Llm,
+    device: Device,
+    precision: PrecisionSpec,
+    parallel: ParallelSpec,
+    links: Links,
+    efficiency: Efficiency,
+    overlap: str,
+) -> RooflineLaw:
+    """Law of a replica of `llm` on ``parallel.tp`` devices.
+
+    Parameters
+    ----------
+    links
+        What TP and EP cross; not looked at for a single device.
+    overlap
+        ``"full"``: host work hides behind the device's, attention apart;
+        ``"none"``: it is added.
+
+    Raises
+    ------
+    CapacityError
+        If the device lacks the arithmetic of the precision, or the layout cannot
+        cut the LLM.
+    """
+    shape = llm_shape(llm)
+    _check(shape, llm, device, precision, parallel)
+    tp = parallel.tp
+    weights_rate = device.memory_bandwidth * efficiency.weight_bandwidth
+    kv_rate = device.memory_bandwidth * efficiency.kv_bandwidth
+    attention_peak = device.flops.get("bf16", device.flops[precision.compute])
+    rates = AttentionRates(
+        decode_flops=attention_peak * efficiency.decode_compute,
+        prefill_flops=attention_peak * efficiency.attention_compute,
+        read_bandwidth=kv_rate,
+        element_bytes=element_width(precision.kv),
+    )
+    full = attention_cost((g for g in shape.attention if g.window is None), tp, rates)
+    local = attention_cost((g for g in shape.attention if g.window is not None), tp, rates)
+    window = next((g.window for g in shape.attention if g.window is not None), None)
+    stream = STREAM_PASSES * shape.hidden + shape.inner_width / tp
+    stream_s = shape.layers * stream * RESIDUAL_BYTES / weights_rate
+    kv_write_s = full.read_s + local.read_s
+    return RooflineLaw(
+        devices=tp,
+        linears=linear_costs(shape, device, precision, tp, efficiency),
+        experts=expert_cost(shape, device, precision, parallel, efficiency),
+        head=head_cost(shape, device, precision, tp, efficiency),
+        stream_s=stream_s + kv_write_s,
+        kv_write_s=kv_write_s,
+        state_s=2 * 4.0 * shape.state_elements / tp / weights_rate,
+        kernels_s=shape.blocks * efficiency.block_s + shape.moe_layers * efficiency.moe_s,
+        links=link_cost(shape, parallel, precision, links, efficiency),
+        host=HostCost(efficiency.host_step_s, efficiency.host_sequence_s),
+        hides_host=overlap == "full",
+        full=full,
+        local=local,
+        totals=_totals(shape),
+        rates=Rates(weights_rate, kv_rate),
+        window=window,
+        slope_fs=whole_fs(full.slope_s),
+        window_fs=whole_fs(local.slope_s),
+    )
+
+
+def _check(
+    shape: Shape, llm: Llm, device: Device, precision: PrecisionSpec, parallel: ParallelSpec
+) -> None:
+    where = f"{llm.id} on {device.id}"
+    faults = []
+    if precision.compute not in device.flops:
+        has = ", ".join(sorted(device.flops)) or "no known rate"
+        cure = "choose another `compute`, or give the device's rate in a catalog file"
+        faults.append(Fault(where, "precision.compute", precision.compute, f"one of {has}", cure))
+    tp, ep = parallel.tp, parallel.ep
+    if ep > 1 and not shape.experts:
+        faults.append(Fault(where, "parallel.ep", str(ep), "1 for an LLM without experts"))
+    elif tp % ep or (shape.experts and shape.experts % ep):
+        wanted = f"a divisor of tp = {tp} and of {shape.experts} experts"
+        faults.append(Fault(where, "parallel.ep", str(ep), wanted))
+    if faults:
+        raise CapacityError(*faults)
+
+
+def _totals(shape: Shape) -> Totals:
+    layers = sum(linear.params for linear in shape.linears)
+    routed = shape.active * shape.moe_layers * shape.expert_params
+    full = [group for group in shape.attention if group.window is None]
+    local = [group for group in shape.attention if group.window is not None]
+    return Totals(
+        token=2.0 * (layers + routed),
+        emission=2.0 * shape.table,
+        context=float(sum(group.decode_flops for group in full)),
+        window=float(sum(group.decode_flops for group in local)),
+        pair=float(sum(group.pair_flops for group in full)),
+        window_pair=float(sum(group.pair_flops for group in local)),
+    )
+
+
+def _windowed_pairs(runs: StepRuns, window: int | None) -> Floats:
+    """Pairs of the chunks inside windows: each prompt's chunks of a run taken as one."""
+    prompts = np.maximum(runs.prompts, 1)
+    size = runs.prompt_tokens / prompts
+    if window is None:
+        return np.zeros_like(size)
+    own = size * (size + 1) / 2
+    prior = (runs.pair_tokens / prompts - own) / np.maximum(size, 1)
+    short = np.clip(window - prior, 0.0, size)
+    return prompts * (short * prior + short * (short + 1) / 2 + (size - short) * window)
