@@ -20,7 +20,7 @@ from scipy.special import ndtri
 
 from factorysim.errors import Fault, SpecError
 from factorysim.spec.agent import AgentSpec
-from factorysim.workload.draws import count_table, draw_counts, lognormal_tokens, whole_tokens
+from factorysim.workload.draws import count_table, draw_counts, lognormal_tokens
 from factorysim.workload.files import CATALOG, read_spec
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
@@ -158,9 +158,7 @@ class AgentModel:
         self._widths = np.array(widths)
         self._width_cdf = _cdf([spec.parallel.shares[width] for width in widths])
         if spec.subagents is not None:
-            self._sub_calls: list[float] = count_table(
-                spec.subagents.calls, factors.calls
-            ).tolist()
+            self._sub_calls: list[float] = count_table(spec.subagents.calls, factors.calls).tolist()
 
     def nodes(self, generator: np.random.Generator) -> list[Node]:
         """Draw one session.
@@ -189,9 +187,7 @@ class AgentModel:
         """Draw the calls of some turns and the tools between them."""
         total = int(calls.sum())
         rows = generator.random((total, 6))
-        outputs = lognormal_tokens(
-            self.spec.output_tokens, ndtri(rows[:, 0]), self._output_factor
-        )
+        outputs = lognormal_tokens(self.spec.output_tokens, ndtri(rows[:, 0]), self._output_factor)
         widths = self._widths[self._width_cdf.searchsorted(rows[:, 1], side="right")]
         widths[np.cumsum(calls) - 1] = 0
         caller = np.repeat(np.arange(total), widths)
@@ -212,7 +208,7 @@ class AgentModel:
     def _places(
         self, generator: np.random.Generator, uniform: float, widths: Sequence[int]
     ) -> list[int]:
-        """Calls whose tools are replaced by a sub-agent."""
+        """Choose the calls whose tools a sub-agent replaces."""
         spec = self.spec.subagents
         if spec is None or uniform >= spec.session_share:
             return []
@@ -262,7 +258,7 @@ class AgentModel:
             place = len(nodes)
             nodes.append(LlmNode(prompt, output, prefix, after, 0, None, initiator))
             initiator = "tool"
-            after = _SINGLE[place] if place < _SHARED else (place,)
+            after = _after(place)
             if kept_share == 1.0:
                 prompt = prefix = prompt + output
             else:
@@ -285,7 +281,7 @@ class AgentModel:
                 prompt += tokens
             if widths[step]:
                 tool += widths[step]
-                after = _after(place + 1) if widths[step] == 1 else _since(place + 1, len(nodes))
+                after = _after(*range(place + 1, len(nodes)))
         return _Place(first + calls, tool, prompt, prefix, after)
 
     def _compacted(self, prompt: int, prefix: int) -> tuple[int, int]:
@@ -307,12 +303,9 @@ class AgentModel:
         return end.after, work.summary_tokens
 
 
-def _after(place: int) -> tuple[int, ...]:
-    return _SINGLE[place] if place < _SHARED else (place,)
-
-
-def _since(first: int, end: int) -> tuple[int, ...]:
-    return tuple(range(first, end))
+def _after(*places: int) -> tuple[int, ...]:
+    """Return the `after` of a node that waits for these."""
+    return _SINGLE[places[0]] if len(places) == 1 and places[0] < _SHARED else places
 
 
 def _tokens(spec: LognormalTokens, uniform: float) -> int:

@@ -87,7 +87,8 @@ def build_demand(
     Examples
     --------
     >>> from factorysim.spec.scenario import PoissonArrivals, StreamSpec
-    >>> spec = StreamSpec(llm="l", agent="chat", arrivals=PoissonArrivals(process="poisson", rate="2/s"))
+    >>> arrivals = PoissonArrivals(process="poisson", rate="2/s")
+    >>> spec = StreamSpec(llm="l", agent="chat", arrivals=arrivals)
     >>> session = next(build_demand("chat", spec, seed=7, replication=0).sessions())
     >>> session.sid, session.agent
     ('chat-0', 'chat')
@@ -133,7 +134,9 @@ def _agent_sessions(
 
     assert stream.agent is not None
     label = Path(stream.agent).stem
-    model = AgentModel(load_agent(stream.agent) if agent is None else agent, stream.reasoning_effort)
+    model = AgentModel(
+        load_agent(stream.agent) if agent is None else agent, stream.reasoning_effort
+    )
 
     def sessions() -> Iterator[Session]:
         uniforms = KeyedUniforms(seed, replication, name)
@@ -214,7 +217,9 @@ def _resampled(
 
     if not sessions:
         return
-    chosen = stream(seed, replication, name, "bootstrap").integers(len(sessions), size=len(sessions))
+    chosen = stream(seed, replication, name, "bootstrap").integers(
+        len(sessions), size=len(sessions)
+    )
     for ordinal, (slot, index) in enumerate(zip(sessions, chosen.tolist(), strict=True)):
         drawn = sessions[index]
         yield Session(

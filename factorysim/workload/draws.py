@@ -116,7 +116,7 @@ def table_mean(cdf: Floats) -> float:
 
 
 def draw_counts(cdf: Floats, uniforms: Floats) -> Ints:
-    """Counts of at least 1 by inverse CDF."""
+    """Draw counts of at least 1 by inverse CDF."""
     return cdf.searchsorted(uniforms, side="right") + 1
 
 

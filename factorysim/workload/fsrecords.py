@@ -32,7 +32,18 @@ SIMULATED: dict[str, tuple[str, ...]] = {
 CARRIED: dict[str, tuple[str, ...]] = {
     "session": ("parent", "slo"),
     "llm": ("n", "reason", "model", "effort", "mm", "finish", "obs", "src"),
-    "tool": ("name", "io_r", "io_w", "net", "status", "blocking", "sandbox", "spawns", "obs", "src"),
+    "tool": (
+        "name",
+        "io_r",
+        "io_w",
+        "net",
+        "status",
+        "blocking",
+        "sandbox",
+        "spawns",
+        "obs",
+        "src",
+    ),
     "gap": ("src",),
 }
 """Fields that are kept and written back, and change nothing in a simulation."""
@@ -142,7 +153,9 @@ def _unknown_keys(row: Row, known: tuple[str, ...]) -> None:
             near = get_close_matches(key, known, n=1)
             cure = f'did you mean "{near[0]}"? ' if near else ""
             cure += "Fields of another source go into src"
-            row.problems.append(Problem(key[:60], "an unknown key", "the fields of fstrace/1", cure))
+            row.problems.append(
+                Problem(key[:60], "an unknown key", "the fields of fstrace/1", cure)
+            )
 
 
 def _after(row: Row) -> list[str] | None:

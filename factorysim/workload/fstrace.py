@@ -177,7 +177,9 @@ def _assemble(records: list[Record], meta: Meta) -> Session:
 
 def _sources(head: Record | None, order: list[Record], meta: Meta) -> dict[str, object]:
     """Gather what the session types do not hold."""
-    own = cast("dict[str, object]", head.row.plain("src")) if head and "src" in head.row.data else {}
+    own = (
+        cast("dict[str, object]", head.row.plain("src")) if head and "src" in head.row.data else {}
+    )
     carried: dict[str, object] = {}
     ids = [record.id for record in order]
     if ids != default_ids(len(ids)):
@@ -289,7 +291,7 @@ class _NodeBuilder:
                 return GapNode(delay_ns, cls, after)  # type: ignore[arg-type]  # checked before
 
     def _start(self, record: Record, after: tuple[int, ...]) -> int | None:
-        """Recorded start after the session's; none where it says nothing new."""
+        """Return the recorded start after the session's; None where it says nothing new."""
         at_ns = cast("int | None", record.row.data.get("t"))
         if at_ns is None:
             return None

@@ -64,17 +64,17 @@ def session_lines(session: Session) -> Iterator[str]:
     head = _head(session, cast("Row", kept.get("session", {})))
     if head is not None:
         yield _line(head)
-    for place, (name, node) in enumerate(zip(ids, session.nodes, strict=True)):
+    for name, node in zip(ids, session.nodes, strict=True):
         row = _node_row(node, ids)
-        start = getattr(node, "at_ns", None)
-        if start is not None:
-            row["t"] = session.at_ns + start
-        elif head is None and place == 0:
-            row["t"] = session.at_ns
         common: Row = {"k": row.pop("k"), "sid": session.sid}
         if head is not None or name != "n0":
             common["id"] = name
-        yield _line(common | ({"t": row.pop("t")} if "t" in row else {}) | row | extra.get(name, {}))
+        start = None if isinstance(node, GapNode) else node.at_ns
+        if start is not None or head is None:
+            common["t"] = session.at_ns + (start or 0)
+        yield _line(
+            common | ({"t": row.pop("t")} if "t" in row else {}) | row | extra.get(name, {})
+        )
 
 
 def _head(session: Session, kept: Row) -> Row | None:

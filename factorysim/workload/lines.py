@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from factorysim.workload.session import Session
 
+    Lines = Iterator[tuple[int, str]]
     Sessions = Iterator[Session]
 
 ROW_BYTES = 16 * 2**20
@@ -156,7 +157,7 @@ def _open_regular(path: Path) -> io.BufferedReader:
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise TraceError(Fault(str(path), "", "a folder, device or pipe", "a trace file"))
-    return open(handle, "rb")  # noqa: PTH123, SIM115 - a descriptor; the reader closes it
+    return open(handle, "rb")  # noqa: PTH123 - a descriptor; the reader closes it
 
 
 def _unopened(path: Path, error: Exception) -> Fault:
@@ -185,7 +186,9 @@ def _bomb() -> Problem:
     return Problem("", found, "a trace", "decompress it yourself if you trust it")
 
 
-def read_sessions(path: Path, parse: Callable[[Iterator[tuple[int, str]], FaultLog], Sessions]) -> Sessions:
+def read_sessions(
+    path: Path, parse: Callable[[Iterator[tuple[int, str]], FaultLog], Sessions]
+) -> Sessions:
     """Yield the sessions of a trace until its first fault, then look for more faults.
 
     Parameters

@@ -82,7 +82,9 @@ class Row:
         if self.problems:
             raise BadRow(*self.problems)
 
-    def whole(self, key: str, low: int, high: int, default: int | None = None, cure: str = "") -> int:
+    def whole(
+        self, key: str, low: int, high: int, default: int | None = None, cure: str = ""
+    ) -> int:
         """Take an integer within bounds; required if there is no default."""
         value = self.data.get(key)
         if value is None and default is not None and key not in self.data:
@@ -114,7 +116,11 @@ class Row:
         value = self.data.get(key)
         if key not in self.data:
             return default
-        if isinstance(value, int | Decimal) and not isinstance(value, bool) and low <= value <= high:
+        if (
+            isinstance(value, int | Decimal)
+            and not isinstance(value, bool)
+            and low <= value <= high
+        ):
             return float(value)
         self.bad(key, self.found(key), f"a number from {low:g} to {high:g}")
         return default

@@ -75,7 +75,7 @@ def check_trace(
 
 
 def trace_meta(path: Path, trace_format: TraceFormat) -> Meta:
-    """What an fstrace of this trace says of it in its first line."""
+    """Make the first line of an fstrace of this trace."""
     match trace_format:
         case "fstrace":
             return read_fstrace_meta(path)
