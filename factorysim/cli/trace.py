@@ -21,8 +21,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="Of the trace; au
 @app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="A trace, plain or gzip.")],
-    trace_format: Target = Literal["fstrace", "mooncake"]
-FormatOption = "auto",
+    trace_format: FormatOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count sessions, calls and tokens; tell rate, bursts, lengths and repetition."""
@@ -69,8 +68,7 @@ def convert(
     to: Annotated[
         Literal["fstrace", "mooncake"], typer.Option(help="Format to write.")
     ] = "fstrace",
-    trace_format: Target = Literal["fstrace", "mooncake"]
-FormatOption = "auto",
+    trace_format: FormatOption = "auto",
 ) -> None:
     """Convert a trace to fstrace/1, or one of single calls to Mooncake form."""
     from factorysim.workload.detect import detect_format
