@@ -97,3 +97,5 @@ class FactoryPlan(NamedTuple):
     """What a reader of the results should know: published numbers that disagree."""
     rack_of: tuple[int, ...] = ()
     """Rack of each node, -1 where it stands in none; empty: replicas sit in their `rack`."""
+    clients: int = 0
+    """Node from which sessions send their calls (`clients` of the graph)."""

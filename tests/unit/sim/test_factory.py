@@ -1,0 +1,284 @@
+"""The world of one replication: sessions, routing, closing, and the audit of leaks."""
+
+from __future__ import annotations
+
+import pytest
+
+from factorysim.sim.kv import Ledger
+from factorysim.sim.replica import Replica
+from factorysim.sim.session import SHARES, Branch
+from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
+from tests.unit.sim.builders import MS, Listed, UnitLaw, calls, plan, run, scenario
+
+CHAIN = [
+    LlmNode(10, 5),
+    ToolNode("shell", cpu_s=0.5, after=(0,)),
+    LlmNode(20, 5, prefix_tokens=14, after=(1,)),
+    GapNode(2_000_000_000, after=(2,)),
+    LlmNode(40, 1, prefix_tokens=24, after=(3,)),
+]
+
+
+def test_one_call_takes_its_way_its_prompt_and_its_tokens():
+    ran = run(scenario(), plan(latency_fs=3 * MS), [Listed("s", calls([7], prompt=10, output=4))])
+    (call,) = ran.calls
+    assert call.outcome == "completed"
+    assert call.arrived_s == pytest.approx(0.007)
+    assert call.queued_s == call.scheduled_s == pytest.approx(0.010)
+    assert call.first_token_s == pytest.approx(0.020)
+    assert call.last_token_s == pytest.approx(0.023)
+    assert call.finished_s == pytest.approx(0.026)
+    assert not ran.broken()
+
+
+def test_a_session_walks_its_chain_and_its_shares_add_up():
+    ran = run(scenario(), plan(hosts=1), [Listed("s", [Session("a", 0, list(CHAIN))])])
+    (session,) = ran.sessions
+    assert session.outcome == "completed"
+    assert (session.calls, session.tools, session.turns) == (3, 1, 2)
+    shares = {name: getattr(session, f"{name}_s") for name in SHARES}
+    assert shares["tool"] == pytest.approx(0.5)
+    assert shares["gap"] == pytest.approx(2.0)
+    # 10 prompt tokens, then 20 of which 14 stay (16-token blocks: none), then 40 less 16
+    assert shares["prefill"] == pytest.approx(0.010 + 0.020 + 0.024)
+    assert shares["decode"] == pytest.approx(0.008)
+    assert sum(shares.values()) == pytest.approx(session.finished_s - session.arrived_s, abs=1e-9)
+    assert session.active_s == pytest.approx(session.finished_s - 2.0)
+    assert session.turn_max_s == pytest.approx(0.010 + 0.004 + 0.5 + 0.020 + 0.004)
+    assert not ran.broken()
+
+
+def test_a_fork_runs_side_by_side_and_the_join_waits_for_the_slowest():
+    nodes = [
+        LlmNode(1, 1),
+        ToolNode("a", cpu_s=1.0, after=(0,)),
+        ToolNode("b", cpu_s=3.0, after=(0,)),
+        ToolNode("c", remote_ns=2_000_000_000, after=(0,)),
+        LlmNode(1, 1, after=(1, 2, 3)),
+    ]
+    ran = run(scenario(), plan(hosts=1), [Listed("s", [Session("a", 0, nodes)])])
+    (session,) = ran.sessions
+    assert session.finished_s == pytest.approx(3.002)
+    assert session.tool_s == pytest.approx(3.0)
+    assert session.tools == 3
+
+
+def test_kv_stays_with_the_session_only_where_it_is_kept():
+    nodes = [LlmNode(64, 1), LlmNode(128, 1, prefix_tokens=64, after=(0,))]
+    for retain, hit in (("session", 64), ("none", 0)):
+        spec = scenario(serving={"kv": {"retain": retain}})
+        ran = run(spec, plan(), [Listed("s", [Session("a", 0, list(nodes))])])
+        assert [call.hit_tokens for call in ran.calls] == [0, hit]
+
+
+def test_fixed_concurrency_starts_the_next_when_one_ends():
+    sessions = calls([0] * 10, prompt=100, output=1)
+    spec = scenario(serving={"max_sequences": 1})
+    ran = run(spec, plan(), [Listed("s", sessions, concurrency=2)], horizon_s=0.55)
+    assert [s.outcome for s in ran.sessions] == ["completed"] * 5 + ["censored"] * 2
+    assert [s.arrived_s for s in ran.sessions][:4] == pytest.approx([0, 0, 0.1, 0.2])
+
+
+def test_what_is_in_flight_at_the_end_is_censored_and_balances():
+    ran = run(
+        scenario(),
+        plan(hosts=1),
+        [Listed("s", [Session(f"x{i}", i * 10**8, list(CHAIN)) for i in range(20)])],
+        horizon_s=1.2034,
+    )
+    assert {s.outcome for s in ran.sessions} == {"censored"}
+    assert {"completed", "censored"} == {c.outcome for c in ran.calls}
+    assert len(ran.sessions) == 13
+    assert not ran.broken()
+
+
+def test_a_call_that_can_never_fit_fails_its_session():
+    ran = run(scenario(), plan(blocks=4), [Listed("s", calls([0], prompt=65))])
+    assert ran.calls[0].outcome == "rejected"
+    assert ran.sessions[0].outcome == "failed"
+    assert not ran.broken()
+
+
+def test_a_tool_that_no_host_can_hold_fails_its_session():
+    nodes = [LlmNode(1, 1), ToolNode("x", cpu_s=1.0, memory_bytes=1e12, after=(0,))]
+    ran = run(scenario(), plan(hosts=1), [Listed("s", [Session("a", 0, nodes)])])
+    assert ran.tools[0].outcome == "rejected"
+    assert ran.sessions[0].outcome == "failed"
+    assert not ran.broken()
+
+
+def test_without_tool_hosts_the_work_is_done_elsewhere():
+    ran = run(scenario(), plan(), [Listed("s", [Session("a", 0, list(CHAIN))])])
+    assert ran.sessions[0].tool_s == pytest.approx(0.5)
+    assert ran.tools[0].deployment == "remote"
+    assert not ran.broken()
+
+
+@pytest.mark.parametrize("policy", ["round_robin", "least_outstanding", "least_kv", "sticky"])
+def test_every_policy_spreads_calls_that_come_together(policy):
+    spec = scenario(serving={"router": {"policy": policy}})
+    ran = run(spec, plan(replicas=4), [Listed("s", calls([0] * 8))])
+    assert sorted(call.replica for call in ran.calls) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_sticky_goes_back_to_where_the_cache_is():
+    nodes = [LlmNode(64, 1), LlmNode(128, 1, prefix_tokens=64, after=(0,))]
+    sessions = [Session(f"x{i}", 0, list(nodes)) for i in range(3)]
+    spec = scenario(serving={"router": {"policy": "sticky"}})
+    ran = run(spec, plan(replicas=3), [Listed("s", sessions)])
+    assert all(call.hit_tokens == 64 for call in ran.calls[3:])
+
+
+def test_a_stale_snapshot_sends_a_burst_to_one_replica():
+    times = [500, 501, 502, 503, 1100]
+    for snapshot, expected in (("0 s", {0, 1, 2, 3}), ("1 s", {0})):
+        spec = scenario(serving={"router": {"policy": "least_outstanding", "snapshot": snapshot}})
+        demand = [Listed("s", calls(times, prompt=100, output=5000))]
+        ran = run(spec, plan(replicas=4), demand)
+        assert {c.replica for c in ran.calls if c.arrived_s < 1} == expected
+        late = next(c for c in ran.calls if c.arrived_s > 1)
+        assert late.replica == (0 if snapshot == "0 s" else 1)
+
+
+def test_a_shared_queue_waits_where_no_replica_has_room():
+    spec = scenario(
+        serving={"max_sequences": 1, "router": {"policy": "shared_queue"}},
+    )
+    sessions = calls([0, 0, 0, 0], prompt=100)
+    ran = run(spec, plan(replicas=2), [Listed("s", sessions)])
+    assert sorted(c.finished_s for c in ran.calls) == pytest.approx([0.1, 0.1, 0.2, 0.2])
+    assert [s.queue_s for s in ran.sessions] == pytest.approx([0, 0, 0.1, 0.1])
+    assert not ran.broken()
+
+
+def test_walking_every_step_gives_the_same_rows():
+    sessions = [Session(f"x{i}", i * 3 * 10**6, list(CHAIN)) for i in range(40)]
+    outcomes = [
+        run(
+            scenario(run={"clock": clock}, serving={"max_sequences": 8}),
+            plan(replicas=2, blocks=30, hosts=1),
+            [Listed("s", [Session(x.sid, x.at_ns, list(x.nodes)) for x in sessions])],
+        )
+        for clock in ("run_length", "stepwise")
+    ]
+    a, b = outcomes
+    assert (a.calls, a.sessions, a.tools) == (b.calls, b.sessions, b.tools)
+    assert sum(row.steps for row in a.steps) == len(b.steps)
+    assert not a.broken()
+    assert not b.broken()
+
+
+# Planted leaks: the audit has to catch each of them.
+
+
+def busy_run() -> list[str]:
+    sessions = [Session(f"x{i}", i * 3 * 10**6, list(CHAIN)) for i in range(30)]
+    factory = plan(replicas=2, blocks=30, hosts=1)
+    return run(scenario(), factory, [Listed("s", sessions)], horizon_s=20.0).broken()
+
+
+def test_nothing_is_broken_where_nothing_is_planted():
+    assert busy_run() == []
+
+
+def test_the_audit_catches_a_lost_block(monkeypatch):
+    keep = Ledger.keep
+
+    def forgetful(self: Ledger, session: int, tokens: int, blocks: int) -> None:
+        keep(self, session, tokens, blocks)
+        if session == 7:
+            self.free -= 1
+
+    monkeypatch.setattr(Ledger, "keep", forgetful)
+    assert "KV blocks: free + kept + held" in busy_run()
+
+
+def test_the_audit_catches_a_token_counted_twice(monkeypatch):
+    advance = Replica._advance
+
+    def generous(self, call, context, tokens, now):
+        if call.number == 5:
+            call.computed_tokens += 1
+        return advance(self, call, context, tokens, now)
+
+    monkeypatch.setattr(Replica, "_advance", generous)
+    broken = busy_run()
+    assert "prompt tokens of steps = computed + recomputed" in broken
+    assert "calls: completed, prompt or output short" in broken
+
+
+def test_the_audit_catches_an_output_token_too_many(monkeypatch):
+    join = Replica._join
+
+    def generous(self, call):
+        join(self, call)
+        if call.number == 5:
+            call.output_made += 1
+
+    monkeypatch.setattr(Replica, "_join", generous)
+    assert "tokens emitted by steps = output of calls" in busy_run()
+
+
+def test_the_audit_catches_a_missing_joule(monkeypatch):
+    from factorysim.sim.power import PowerMeter
+
+    spread = PowerMeter._spread
+
+    def leaky(self, place, start_s, stop_s, total_j, until_j):
+        spread(self, place, start_s, stop_s, total_j * (1 - 1e-6), until_j)
+
+    monkeypatch.setattr(PowerMeter, "_spread", leaky)
+    assert "energy of parts = meter" in busy_run()
+
+
+def test_the_audit_catches_a_session_that_nobody_wakes(monkeypatch):
+    resume = Branch.resume
+
+    def sleepy(self, event=None):
+        if self.live.number != 3 or self.live.calls < 2:
+            resume(self, event)
+
+    monkeypatch.setattr(Branch, "resume", sleepy)
+    assert busy_run()
+
+
+def test_the_audit_catches_a_call_that_is_lost_on_its_way(monkeypatch):
+    submit = Replica.submit
+
+    def lossy(self, call):
+        if call.number != 4:
+            submit(self, call)
+
+    monkeypatch.setattr(Replica, "submit", lossy)
+    broken = busy_run()
+    assert "calls: in flight = found" in broken
+
+
+def test_the_audit_catches_time_that_no_share_holds(monkeypatch):
+    from factorysim.sim import session
+
+    monkeypatch.setattr(session, "QUEUE", session.KV)  # harmless: still a share
+    assert busy_run() == []
+    follow = Branch._pause
+
+    def forgetful(self, delay_ns, share=session.GAP):
+        follow(self, delay_ns, share)
+        self.shares[share] -= 1
+
+    monkeypatch.setattr(Branch, "_pause", forgetful)
+    assert "time shares = duration (fs)" in busy_run()
+
+
+def test_law_that_draws_gives_each_call_its_own_time_whatever_the_order():
+    law = UnitLaw(token_fs=0, decode_fs=0, draw_s=0.1, exponential=True)
+    times = []
+    for order in ([0, 1000, 2000], [2000, 1000, 0]):
+        sessions = sorted(
+            (Session(f"x{i}", at * 10**6, [LlmNode(1, 1)]) for i, at in enumerate(order)),
+            key=lambda s: s.at_ns,
+        )
+        ran = run(scenario(), plan(law), [Listed("s", sessions)])
+        by_sid = {s.sid: s.finished_s - s.arrived_s for s in ran.sessions}
+        times.append([by_sid[f"x{i}"] for i in range(3)])
+    assert times[0] == pytest.approx(times[1])
+    assert len(set(times[0])) == 3
