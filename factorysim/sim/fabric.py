@@ -184,7 +184,7 @@ class Fabric:
         assert size_bytes >= 0
         assert cap is None or cap > 0.0
         path = self._plan.routes(src, dst)
-        now_fs = int(self._env.now)
+        now_fs = self._env.now_fs
         busy_fs = sending_fs(path, size_bytes, cap)
         landed_fs = now_fs + path.latency_fs + busy_fs
         if busy_fs:
@@ -200,8 +200,8 @@ class Fabric:
         self._env.at(landed_fs, priority, self._land, (row, on_landed))
 
     def loads(self) -> list[LinkLoad]:
-        """What each link that carried something has seen up to now, in order of index."""
-        now_fs = int(self._env.now)
+        """Report what each link that carried something has seen so far, in order of index."""
+        now_fs = self._env.now_fs
         loads = []
         for index, link in sorted(self._links.items()):
             link.settle(now_fs)

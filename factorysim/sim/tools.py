@@ -128,11 +128,12 @@ class _Host:
 class ToolStation:
     """The hosts of one tools deployment.
 
-    `on_done(job)` is called at the instant at which a job leaves: as an event of
-    `COMPLETION` priority, or from inside `submit` for a job without CPU work
-    (which touches no host) and for one whose memory no host has (`rejected`).
-    Whoever submits should do so from an event of `ARRIVAL` priority, so that
-    the choice of host sees every completion of that instant.
+    `on_done(job)` is called at the instant at which a job leaves, from an event of
+    `COMPLETION` priority, never from inside `submit`. A job without CPU work
+    touches no host and leaves at the instant of its submission, and so does one
+    whose memory no host has (`rejected`). Whoever submits should do so from an
+    event of `ARRIVAL` priority, so that the choice of host sees every completion
+    of that instant.
 
     Parameters
     ----------
@@ -191,17 +192,17 @@ class ToolStation:
 
     def submit(self, job: ToolJob) -> None:
         """Take a job now."""
-        now_fs = int(self._env.now)
+        now_fs = self._env.now_fs
         job.ready_fs = now_fs
         self._arrivals += 1
         if job.cpu_s <= 0.0:
             job.admitted_fs = now_fs
-            self._leave(job, now_fs, "completed")
+            self._env.at(now_fs, self._priority, self._pass, (job, "completed"))
             return
         job.memory = ceil(job.memory_bytes)
         host = self._least_loaded(job.memory)
         if host is None:
-            self._leave(job, now_fs, "rejected")
+            self._env.at(now_fs, self._priority, self._pass, (job, "rejected"))
             return
         assert job.cores > 0.0
         job.host = host.index
@@ -234,7 +235,7 @@ class ToolStation:
         those still here: Little's law asks that they be equal, to the femtosecond.
         Rejected jobs count among the arrivals and the departures.
         """
-        now_fs = int(self._env.now)
+        now_fs = self._env.now_fs
         self._account(now_fs)
         sojourn_fs = self._sojourn_fs
         for job in self.in_flight():
@@ -255,7 +256,7 @@ class ToolStation:
 
     def flush(self) -> None:
         """Hand on the busy intervals up to now, the open ones too."""
-        now_fs = int(self._env.now)
+        now_fs = self._env.now_fs
         for host in self._hosts:
             self._close_interval(host, now_fs)
         if self._on_busy is not None and self._busy_rows:
@@ -301,7 +302,7 @@ class ToolStation:
         host, generation = tick.value
         if generation != host.generation:
             return
-        now_fs = int(self._env.now)
+        now_fs = self._env.now_fs
         host.wake_fs = None
         if host.due_fs() > now_fs:  # later jobs slowed the first one down
             self._arm(host)
@@ -334,6 +335,12 @@ class ToolStation:
         if len(done) > 1:
             done.sort(key=lambda job: job.number)
         return done
+
+    def _pass(self, tick: Tick) -> None:
+        """Let a job go that no host has seen."""
+        job: ToolJob
+        job, outcome = tick.value
+        self._leave(job, self._env.now_fs, outcome)
 
     def _leave(self, job: ToolJob, now_fs: int, outcome: str) -> None:
         assert job.ready_fs is not None

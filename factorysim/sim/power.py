@@ -1,0 +1,376 @@
+"""The power meter: joules of runs of steps and of busy hosts, spread over time exactly.
+
+Inside a run the k-th step lasts ``d + k * dd`` and is worth ``min(duration, b + k *
+db)`` seconds of a device at full span, since its activity is linear in the context
+that grows from step to step; the minimum clips the draw at the device's peak. Joules
+up to an instant are the sum over the steps that have ended, plus the share of the
+step in progress: a closed form, so one run of a thousand steps meters like a
+thousand runs of one, bin by bin.
+
+Everything is kept twice: per replica and host ("parts": from the totals of the
+activity), and per rack and bin ("meter": from differences between the edges of bins).
+That the two agree is a law that every run is audited by.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import numpy as np
+
+from factorysim.physics.power import first_steps, sum_of_smaller
+from factorysim.physics.step import FS_PER_S, StepRuns
+from factorysim.records import AuditLine, EnergyLine, SampleRow, StepRow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+
+    from factorysim.graph.plan import FactoryPlan, ReplicaPlan
+    from factorysim.physics.power import PowerModel
+    from factorysim.physics.step import Activity, StepLaw
+    from factorysim.sim.tools import BusyRow
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+    Until: TypeAlias = Callable[[Ints, Floats], Floats]
+
+_COLUMN = {name: column for column, name in enumerate(StepRow._fields)}
+
+TOLERANCE = 1e-9
+"""By which parts and meter may differ, relative: double precision leaves 1e-12."""
+
+
+class Lines(NamedTuple):
+    """Runs of steps: duration and activity of the k-th step are ``first + k * growth``."""
+
+    steps: Floats
+    step_s: Floats
+    step_growth_s: Floats
+    active_s: Floats
+    """Seconds at full span that the activity is worth, before the clip."""
+    active_growth_s: Floats
+
+    def length_s(self) -> Floats:
+        """Seconds that each run lasts."""
+        return self._starts_s(self.steps)
+
+    def spent_s(self, after_s: Floats) -> Floats:
+        """Seconds at full span spent by each run, so long after it began."""
+        ended = self._ended(after_s)
+        whole = sum_of_smaller(
+            ended, self.step_s, self.step_growth_s, self.active_s, self.active_growth_s
+        )
+        duration = self.step_s + ended * self.step_growth_s
+        active = np.minimum(self.active_s + ended * self.active_growth_s, duration)
+        return whole + active * np.clip((after_s - self._starts_s(ended)) / duration, 0.0, 1.0)
+
+    def clipped(self) -> npt.NDArray[np.bool_]:
+        """Whether the draw of any step is clipped: of the first or the last, lines being lines."""
+        last = self.steps - 1
+        last_s = self.step_s + last * self.step_growth_s
+        last_active_s = self.active_s + last * self.active_growth_s
+        over: npt.NDArray[np.bool_] = (self.active_s > self.step_s) | (last_active_s > last_s)
+        return over
+
+    def of(self, index: Ints) -> Lines:
+        """Pick runs, repeated as often as the index says."""
+        return Lines(*(column[index] for column in self))
+
+    def _starts_s(self, k: Floats) -> Floats:
+        return k * self.step_s + self.step_growth_s * (k * (k - 1) / 2)
+
+    def _ended(self, after_s: Floats) -> Floats:
+        """Count the steps that have ended: the sum inverted, then mended for rounding."""
+        half = self.step_s - self.step_growth_s / 2
+        root = np.sqrt(np.maximum(half * half + 2 * self.step_growth_s * after_s, 0.0))
+        both = half + root
+        ended = np.floor(np.divide(2 * after_s, both, out=np.zeros_like(both), where=both > 0))
+        ended -= self._starts_s(ended) > after_s
+        ended += self._starts_s(ended + 1) <= after_s
+        return np.clip(ended, 0, self.steps - 1)
+
+
+class PowerMeter:
+    """Takes runs of steps and busy intervals in any order; tells joules and watts.
+
+    Parameters
+    ----------
+    end_s
+        Horizon: what runs on after it is cut there, inside a step too.
+    bins
+        Equal bins of the series, from 0 to `end_s`.
+    """
+
+    def __init__(self, plan: FactoryPlan, end_s: float, bins: int) -> None:
+        self._plan = plan
+        self._end_s = end_s
+        self._bins = bins
+        places = _Places(plan)
+        self._places = places
+        counts = [len(serve.replicas) for serve in plan.serve]
+        self._first = np.concatenate(([0], np.cumsum(counts, dtype=np.int64)))
+        replicas = [(serve, replica) for serve in plan.serve for replica in serve.replicas]
+        self._place = np.array([places.of(replica) for _, replica in replicas], dtype=np.int64)
+        self._step_j = np.zeros(len(replicas))
+        self._step_s = np.zeros(len(replicas))
+        self._host_j = [np.zeros(len(tools.hosts)) for tools in plan.tools]
+        self._meter_j = np.zeros((places.count, bins))
+        """Above idle, per place and bin."""
+
+    def add_steps(self, deployment: int, rows: Sequence[StepRow]) -> None:
+        """Meter runs of steps of one deployment that serves.
+
+        Parameters
+        ----------
+        deployment
+            Index into the plan's `serve`.
+        rows
+            Their `replica` counts through all deployments, in the plan's order.
+        """
+        if not rows:
+            return
+        serve = self._plan.serve[deployment]
+        table = _table(rows)
+        runs = StepRuns(*(table[:, _COLUMN[name]].astype(np.int64) for name in StepRuns._fields))
+        first_fs, growth_fs = table[:, _COLUMN["step_fs"]], table[:, _COLUMN["slope_fs"]]
+        totals = serve.law.activity(runs)
+        lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs)
+        start_s, finish_s = table[:, _COLUMN["started_s"]], table[:, _COLUMN["finished_s"]]
+        length_s = lines.length_s()
+        left_s = np.maximum(self._end_s - start_s, 0.0)
+        stop_s = np.where(finish_s < self._end_s, length_s, np.minimum(length_s, left_s))
+        span_w = (serve.power.peak_w - serve.power.idle_w) * serve.devices_per_replica
+        spent_s = lines.spent_s(stop_s)
+        replica = table[:, _COLUMN["replica"]].astype(np.int64)
+        self._spread(
+            self._place[replica],
+            start_s,
+            stop_s,
+            span_w * spent_s,
+            lambda index, after_s: span_w * lines.of(index).spent_s(after_s),
+        )
+        plain = (stop_s == length_s) & ~lines.clipped()
+        floor_s = serve.power.weights.active * length_s
+        parts_s = np.where(plain, _full_span_s(serve.power, totals) + floor_s, spent_s)
+        np.add.at(self._step_j, replica, span_w * parts_s)
+        np.add.at(self._step_s, replica, stop_s)
+
+    def add_busy(self, deployment: int, rows: Sequence[BusyRow]) -> None:
+        """Meter intervals in which hosts of one tools deployment kept cores busy.
+
+        Parameters
+        ----------
+        deployment
+            Index into the plan's `tools`.
+        """
+        if not rows:
+            return
+        hosts = self._plan.tools[deployment].hosts
+        table = _table(rows)
+        host, start_s, busy = table[:, 0].astype(np.int64), table[:, 1], table[:, 3]
+        stop_s = np.maximum(np.minimum(table[:, 2], self._end_s) - start_s, 0.0)
+        draw_w = busy * np.array([(h.peak_w - h.idle_w) / h.cores for h in hosts])[host]
+        self._spread(
+            np.array([h.rack for h in hosts], dtype=np.int64)[host],
+            start_s,
+            stop_s,
+            draw_w * stop_s,
+            lambda index, after_s: draw_w[index] * after_s,
+        )
+        np.add.at(self._host_j[deployment], host, draw_w * stop_s)
+
+    def energy(self) -> tuple[EnergyLine, ...]:
+        """Joules of each rack over the whole run, from the parts."""
+        racks = len(self._plan.racks)
+        step_j, between_j = np.zeros(self._places.count), np.zeros(self._places.count)
+        for serve, first in zip(self._plan.serve, self._first, strict=False):
+            own = slice(first, first + len(serve.replicas))
+            inside_s = self._step_s[own] * serve.devices_per_replica
+            total_s = self._end_s * serve.devices_per_replica
+            idle_w = serve.power.idle_w
+            np.add.at(step_j, self._place[own], self._step_j[own] + idle_w * inside_s)
+            np.add.at(between_j, self._place[own], idle_w * (total_s - inside_s))
+        step_j, between_j = self._places.to_racks(step_j), self._places.to_racks(between_j)
+        host_j, host_idle_j = np.zeros(racks), np.zeros(racks)
+        for tools, joules in zip(self._plan.tools, self._host_j, strict=True):
+            rack = [host.rack for host in tools.hosts]
+            np.add.at(host_j, rack, joules)
+            np.add.at(host_idle_j, rack, [host.idle_w * self._end_s for host in tools.hosts])
+        names = [rack.name for rack in self._plan.racks]
+        rest_j = [rack.rest_w * self._end_s for rack in self._plan.racks]
+        columns = (step_j.tolist(), between_j.tolist(), host_j.tolist(), host_idle_j.tolist())
+        return tuple(map(EnergyLine, names, *columns, rest_j))
+
+    def samples(self) -> list[SampleRow]:
+        """Mean watts of each bin: every rack, then the `factory` (its racks together)."""
+        width_s = self._end_s / self._bins
+        watts = self._rack_j() / width_s
+        middles = [(i + 0.5) * width_s for i in range(self._bins)]
+        names = [rack.name for rack in self._plan.racks]
+        return [
+            SampleRow(at_s, "power_w", place, value)
+            for place, series in zip(
+                [*names, "factory"], [*watts.tolist(), watts.sum(axis=0).tolist()], strict=True
+            )
+            for at_s, value in zip(middles, series, strict=True)
+        ]
+
+    def audit(self) -> AuditLine:
+        """Compare the parts' joules with the meter's, rack by rack."""
+        parts = [sum(line[1:]) for line in self.energy()]
+        meter = self._rack_j().sum(axis=1).tolist()
+        off = {
+            rack.name: got - expected
+            for rack, expected, got in zip(self._plan.racks, parts, meter, strict=True)
+            if abs(got - expected) > TOLERANCE * max(abs(expected), abs(got))
+        }
+        detail = ", ".join(f"{name}: {joules:+.6g} J" for name, joules in off.items())
+        return AuditLine("energy of parts = meter", not off, sum(parts), sum(meter), detail)
+
+    def _rack_j(self) -> Floats:
+        """Joules per rack and bin, by the meter: what varies, and what is always drawn."""
+        joules = self._places.to_racks(self._meter_j)
+        return joules + (self._places.constant_w * (self._end_s / self._bins))[:, None]
+
+    def _spread(
+        self,
+        place: Ints,
+        start_s: Floats,
+        stop_s: Floats,
+        total_j: Floats,
+        until_j: Until,
+    ) -> None:
+        """Put each row's joules into the bins it covers.
+
+        `stop_s` is after the row's start; ``until_j(index, after_s)`` gives the
+        joules of rows at an instant after their start, here the edges of bins.
+        """
+        width_s = self._end_s / self._bins
+        top = self._bins - 1
+        first = np.clip((start_s / width_s).astype(np.int64), 0, top)
+        last = np.clip(((start_s + stop_s) / width_s).astype(np.int64), first, top)
+        bins, meter_j = self._bins, self._meter_j.reshape(-1)
+        np.add.at(meter_j, place * bins + last, total_j)
+        crossed = last - first
+        index = np.repeat(np.arange(len(place)), crossed)
+        if not index.size:
+            return
+        nth = np.arange(index.size) - np.repeat(np.cumsum(crossed) - crossed, crossed)
+        edge = first[index] + 1 + nth
+        after_s = np.clip(edge * width_s - start_s[index], 0.0, stop_s[index])
+        joules = until_j(index, after_s)
+        after = place[index] * bins + edge
+        np.add.at(meter_j, after - 1, joules)
+        np.subtract.at(meter_j, after, joules)
+
+
+class _Places:
+    """Where joules fall: the racks, then each way in which replicas straddle racks."""
+
+    def __init__(self, plan: FactoryPlan) -> None:
+        self._racks = len(plan.racks)
+        self._rack_of = plan.rack_of
+        self._straddling: dict[tuple[tuple[int, float], ...], int] = {}
+        self.constant_w = np.array([rack.rest_w for rack in plan.racks], dtype=np.float64)
+        """Per rack, drawn whatever happens: idle devices and hosts, and the rest."""
+        for serve in plan.serve:
+            idle_w = serve.power.idle_w * serve.devices_per_replica
+            for replica in serve.replicas:
+                for rack, share in self._shares(replica):
+                    self.constant_w[rack] += share * idle_w
+        for tools in plan.tools:
+            for host in tools.hosts:
+                self.constant_w[host.rack] += host.idle_w
+
+    @property
+    def count(self) -> int:
+        return self._racks + len(self._straddling)
+
+    def of(self, replica: ReplicaPlan) -> int:
+        """Place of a replica's joules."""
+        shares = self._shares(replica)
+        if len(shares) == 1:
+            return shares[0][0]
+        return self._straddling.setdefault(shares, self.count)
+
+    def to_racks(self, by_place: Floats) -> Floats:
+        """Sum by rack what is given by place along the first axis."""
+        racks = by_place[: self._racks].copy()
+        for shares, place in self._straddling.items():
+            for rack, share in shares:
+                racks[rack] += share * by_place[place]
+        return racks
+
+    def _shares(self, replica: ReplicaPlan) -> tuple[tuple[int, float], ...]:
+        """Racks of a replica's devices, and the share of its devices in each."""
+        if not self._rack_of:
+            return ((replica.rack, 1.0),)
+        racks = [self._rack_of[device] for device in replica.devices]
+        return tuple((rack, racks.count(rack) / len(racks)) for rack in sorted(set(racks)))
+
+
+def _table(rows: Sequence[tuple[float, ...]]) -> Floats:
+    """Rows of numbers as an array."""
+    width = len(rows[0])
+    flat = np.fromiter(chain.from_iterable(rows), np.float64, count=len(rows) * width)
+    return flat.reshape(-1, width)
+
+
+def _full_span_s(model: PowerModel, activity: Activity) -> Floats:
+    """Seconds at full span that the activity is worth, without the floor of any step."""
+    weights = model.weights
+    return (
+        weights.compute * activity.compute_s
+        + weights.memory * activity.memory_s
+        + weights.link * activity.link_s
+    )
+
+
+def _lines(
+    law: StepLaw,
+    model: PowerModel,
+    runs: StepRuns,
+    totals: Activity,
+    first_fs: Floats,
+    growth_fs: Floats,
+) -> Lines:
+    """Duration and activity of each step of each run."""
+    firsts = first_steps(runs)
+    if law.window is not None and law.window_fs > 0:
+        firsts = firsts._replace(window_tokens=_first_windows(law, runs, firsts, growth_fs))
+    steps = runs.steps.astype(np.float64)
+    active_s = _full_span_s(model, law.activity(firsts))
+    pairs = np.maximum(steps * (steps - 1) / 2, 1.0)
+    total_s = _full_span_s(model, totals)
+    active_growth_s = np.where(steps > 1, (total_s - steps * active_s) / pairs, 0.0)
+    step_s, step_growth_s = first_fs / FS_PER_S, growth_fs / FS_PER_S
+    floor = model.weights.active
+    return Lines(
+        steps,
+        step_s,
+        step_growth_s,
+        active_s + floor * step_s,
+        active_growth_s + floor * step_growth_s,
+    )
+
+
+def _first_windows(law: StepLaw, runs: StepRuns, firsts: StepRuns, growth_fs: Floats) -> Ints:
+    """Tokens inside sliding windows that the first step of each run reads.
+
+    A sequence whose window still fills adds one a step. How many do, the growth
+    of the step's duration tells: what context and chunk do not explain.
+    """
+    windows = firsts.window_tokens.copy()
+    for i in np.flatnonzero((runs.steps > 1) & (runs.decodes > 0)).tolist():
+        decodes, context = int(runs.decodes[i]), int(firsts.context_tokens[i])
+        explained = law.piece(decodes, context).slope_fs * decodes
+        if runs.prompts[i]:
+            tokens = int(firsts.prompt_tokens[i])
+            explained += (law.chunk_slope(tokens) or 0) * tokens
+        filling = (int(growth_fs[i]) - explained) // law.window_fs
+        steps = int(runs.steps[i])
+        windows[i] = (int(runs.window_tokens[i]) - filling * (steps * (steps - 1) // 2)) // steps
+    return windows
