@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -270,8 +270,8 @@ def evidence_of(spec: Spec, path: str = "") -> list[tuple[str, Evidence]]:
     """
     found = [(path, spec)] if isinstance(spec, Evidence) else []
     for name in type(spec).model_fields:
-        value = getattr(spec, name)
-        below = value if isinstance(value, dict) else {"": value}
+        value: object = getattr(spec, name)
+        below = cast("dict[object, object]", value) if isinstance(value, dict) else {"": value}
         for key, child in below.items():
             if isinstance(child, Spec):
                 found += evidence_of(child, ".".join(p for p in (path, name, str(key)) if p))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +28,6 @@ from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -77,9 +77,16 @@ def load_agent(name: str) -> AgentSpec:
     raise SpecError(Fault(name, "agent", f'"{name}"', "an agent of the catalog", cure))
 
 
-def read_agent(path: Path, name: str | None = None) -> AgentSpec:
-    """Read a user's agent file; faults as `factorysim.workload.files.read_spec`."""
-    return read_spec(path, AgentSpec, name)
+def find_agent(name: str) -> AgentSpec:
+    """Read an agent by its name in the catalog, or from a user's YAML file.
+
+    Raises
+    ------
+    SpecError
+        If there is none, or with every fault of the file.
+    """
+    path = Path(name)
+    return read_spec(path, AgentSpec) if path.suffix in (".yaml", ".yml") else load_agent(name)
 
 
 class _Delegate(NamedTuple):
@@ -133,12 +140,17 @@ class AgentModel:
     """
 
     def __init__(
-        self, spec: AgentSpec, effort: Effort | None = None, tools: ToolsSpec | None = None
+        self,
+        spec: AgentSpec,
+        effort: Effort | None = None,
+        *,
+        tools: ToolsSpec | None = None,
+        name: str = "agent",
     ) -> None:
         self.spec = spec
         self.effort: Effort = spec.effort if effort is None else effort
         classes = (load_tools() if tools is None else tools).tools
-        _check(spec, self.effort, classes)
+        _check(spec, self.effort, classes, name)
         factors = spec.efforts[self.effort]
         self._output_factor = factors.output
         self._kept_share = 1.0 if spec.history == "full" else min(1.0, 1.0 / factors.output)
@@ -340,18 +352,20 @@ def _mixes(shares: dict[str, float], parallel: Widths) -> tuple[Floats, Floats |
     return _cdf(share / left for share in rest), _cdf(in_wide)
 
 
-def _check(spec: AgentSpec, effort: Effort, classes: Mapping[str, ToolClassSpec]) -> None:
+def _check(
+    spec: AgentSpec, effort: Effort, classes: Mapping[str, ToolClassSpec], where: str
+) -> None:
     """Refuse what the agent's file alone could not tell."""
     faults = [
-        Fault(spec.about, f"tools.shares.{name}", f'"{name}"', "a tool class", _classes(classes))
+        Fault(where, f"tools.shares.{name}", f'"{name}"', "a tool class", _classes(classes))
         for name in spec.tools.shares
         if name not in classes
     ]
     if effort not in spec.efforts:
         expected = f"one of {', '.join(spec.efforts)}"
-        faults.append(Fault(spec.about, "reasoning_effort", f'"{effort}"', expected))
+        faults.append(Fault(where, "reasoning_effort", f'"{effort}"', expected))
     else:
-        faults += _count_faults(spec, effort)
+        faults += _count_faults(spec, effort, where)
     if faults:
         raise SpecError(*faults)
 
@@ -360,7 +374,7 @@ def _classes(classes: Mapping[str, ToolClassSpec]) -> str:
     return f"classes: {', '.join(classes)}"
 
 
-def _count_faults(spec: AgentSpec, effort: Effort) -> list[Fault]:
+def _count_faults(spec: AgentSpec, effort: Effort, where: str) -> list[Fault]:
     """Find counts whose mean at this effort is beyond half of their maximum."""
     counts = {"calls_per_turn": spec.calls_per_turn}
     if spec.subagents is not None:
@@ -368,7 +382,7 @@ def _count_faults(spec: AgentSpec, effort: Effort) -> list[Fault]:
     factor = spec.efforts[effort].calls
     return [
         Fault(
-            spec.about,
+            where,
             key,
             f"a mean of {count.mean * factor:g} at effort {effort}",
             f"at most half of max, {count.max / 2:g}",

@@ -14,7 +14,6 @@ from factorysim.workload.session import GapNode, Session
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from factorysim.spec.agent import AgentSpec
     from factorysim.spec.scenario import StreamSpec
 
 RESAMPLED_MAX = 1_000_000
@@ -61,7 +60,6 @@ def build_demand(
     seed: int,
     replication: int,
     trace_path: Path | None = None,
-    agent: AgentSpec | None = None,
 ) -> StreamDemand:
     """Make the demand of a stream.
 
@@ -73,8 +71,6 @@ def build_demand(
     ----------
     trace_path
         Where the stream's trace is; needed if it names one.
-    agent
-        A user's agent; the shipped one that the stream names if not given.
 
     Raises
     ------
@@ -96,7 +92,7 @@ def build_demand(
     _check(name, stream)
     fixed = stream.arrivals if isinstance(stream.arrivals, FixedConcurrency) else None
     if stream.agent is not None:
-        make = _agent_sessions(name, stream, seed, replication, agent)
+        make = _agent_sessions(name, stream, seed, replication)
     elif stream.calls is not None:
         make = _call_sessions(name, stream, seed, replication)
     else:
@@ -110,7 +106,7 @@ def _check(name: str, stream: StreamSpec) -> None:
     """Refuse what no single key shows to be wrong."""
     where = f"streams.{name}"
     given = [key for key in ("agent", "trace", "calls") if getattr(stream, key) is not None]
-    faults = []
+    faults: list[Fault] = []
     if len(given) != 1:
         found = " and ".join(given) or "none of them"
         faults.append(Fault(where, "", found, "exactly one of agent, trace and calls"))
@@ -127,16 +123,14 @@ def _check(name: str, stream: StreamSpec) -> None:
 
 
 def _agent_sessions(
-    name: str, stream: StreamSpec, seed: int, replication: int, agent: AgentSpec | None
+    name: str, stream: StreamSpec, seed: int, replication: int
 ) -> Callable[[], Iterator[Session]]:
-    from factorysim.workload.agents import AgentModel, load_agent
+    from factorysim.workload.agents import AgentModel, find_agent
     from factorysim.workload.draws import KeyedUniforms
 
     assert stream.agent is not None
     label = Path(stream.agent).stem
-    model = AgentModel(
-        load_agent(stream.agent) if agent is None else agent, stream.reasoning_effort
-    )
+    model = AgentModel(find_agent(stream.agent), stream.reasoning_effort, name=stream.agent)
 
     def sessions() -> Iterator[Session]:
         uniforms = KeyedUniforms(seed, replication, name)
@@ -217,10 +211,10 @@ def _resampled(
 
     if not sessions:
         return
-    chosen = stream(seed, replication, name, "bootstrap").integers(
-        len(sessions), size=len(sessions)
-    )
-    for ordinal, (slot, index) in enumerate(zip(sessions, chosen.tolist(), strict=True)):
+    count = len(sessions)
+    drawing = stream(seed, replication, name, "bootstrap").integers(count, size=count)
+    chosen: list[int] = drawing.tolist()
+    for ordinal, (slot, index) in enumerate(zip(sessions, chosen, strict=True)):
         drawn = sessions[index]
         yield Session(
             f"{drawn.sid}~{ordinal}",

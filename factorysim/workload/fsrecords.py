@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from factorysim.workload.lines import Problem
-from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row
+from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, as_map
 
 if TYPE_CHECKING:
     from factorysim.workload.rows import Json
@@ -64,7 +64,7 @@ class Meta:
     block_size: int | None = None
     hash_scope: Literal["global", "session"] = "global"
     prompt_mode: Literal["full", "delta"] = "full"
-    source: dict[str, Json] = field(default_factory=dict)
+    source: dict[str, Json] = field(default_factory=dict[str, "Json"])
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ def read_meta(row: Row) -> Meta:
     scope = _choice(row, "hash_scope", ("global", "session"), "global")
     mode = _choice(row, "prompt_mode", ("full", "delta"), "full")
     size = None if row.data.get("block_size") is None else row.whole("block_size", 1, 1_000_000)
-    source = row.plain("source") if "source" in row.data else {}
+    source = as_map(row.plain("source")) if "source" in row.data else None
     meta = Meta(
         name=row.text("name", ""),
         origin_format=row.text("origin_format", "fstrace"),
@@ -103,7 +103,7 @@ def read_meta(row: Row) -> Meta:
         block_size=size,
         hash_scope="session" if scope == "session" else "global",
         prompt_mode="delta" if mode == "delta" else "full",
-        source=source if isinstance(source, dict) else {},
+        source=source or {},
     )
     row.close()
     return meta
@@ -161,9 +161,9 @@ def _unknown_keys(row: Row, known: tuple[str, ...]) -> None:
 def _after(row: Row) -> list[str] | None:
     if "after" not in row.data:
         return None
-    after = row.data["after"]
-    if isinstance(after, list) and all(isinstance(item, str) for item in after):
-        return after
+    after = as_list(row.data["after"])
+    if after is not None and all(isinstance(item, str) for item in after):
+        return [str(item) for item in after]
     row.bad("after", row.found("after"), "a list of ids")
     return []
 
@@ -172,7 +172,7 @@ def _check_session(row: Row) -> None:
     row.whole("priority", -1000, 1000, default=0)
     row.text("agent", "")
     row.text("client", "")
-    if not isinstance(row.data.get("src", {}), dict):
+    if as_map(row.data.get("src", {})) is None:
         row.bad("src", row.found("src"), "an object")
 
 

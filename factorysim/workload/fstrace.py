@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from factorysim.workload.fsrecords import CARRIED, Meta, Record, read_meta, read_record
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
 from factorysim.workload.mooncake import unsorted
-from factorysim.workload.rows import Row, parse_object
+from factorysim.workload.rows import Row, as_list, parse_object
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
 if TYPE_CHECKING:
@@ -322,14 +322,14 @@ class _NodeBuilder:
 
     def _hashes(self, record: Record, prompt: int) -> tuple[tuple[int, ...], int | None]:
         """Expand runs ``[first, count]``, never to more blocks than the prompt has."""
-        listed = record.row.data.get("hashes")
+        listed = as_list(record.row.data.get("hashes", []))
         size = cast("int | None", record.row.data.get("bs", self.meta.block_size))
-        if listed is None or listed == []:
+        if listed == []:
             return (), None
         if size is None:
             cure = "give bs, or block_size in meta"
             raise _BadSession(record.line, Problem("hashes", "no block size", "bs", cure))
-        runs = [_run(item) for item in listed] if isinstance(listed, list) else [None]
+        runs = [None] if listed is None else [_run(item) for item in listed]
         if any(run is None for run in runs):
             expected = "whole numbers, none below 0, or runs [first, count]"
             raise _BadSession(record.line, Problem("hashes", "something else", expected))
@@ -342,12 +342,12 @@ class _NodeBuilder:
 
 
 def _run(item: object) -> tuple[int, int] | None:
-    if type(item) is int and item >= 0:
-        return item, 1
-    if isinstance(item, list) and len(item) == 2 and all(type(part) is int for part in item):
-        first, count = cast("tuple[int, int]", tuple(item))
-        return (first, count) if first >= 0 and count >= 1 else None
-    return None
+    """Read an id or a run of them; None if it is neither."""
+    match as_list(item) or [item, 1]:
+        case [int(first), int(count)] if first >= 0 and count >= 1:
+            return None if isinstance(first, bool) or isinstance(count, bool) else (first, count)
+        case _:
+            return None
 
 
 def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:

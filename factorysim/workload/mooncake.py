@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import BadRow, Problem, read_sessions
-from factorysim.workload.rows import MAX_TOKENS, Row, parse_object
+from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
 from factorysim.workload.session import LlmNode, Session
 from factorysim.workload.write import write_lines
 
@@ -85,8 +85,9 @@ def _session(row: Row, ordinal: int) -> Session:
 
 def _hashes(row: Row, prompt: int) -> tuple[int, ...]:
     """Take the block ids: at most one a block of the prompt."""
-    ids = row.data.get("hash_ids", [])
-    if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):
+    given = as_list(row.data.get("hash_ids", []))
+    ids = [item for item in given or () if type(item) is int and item >= 0]
+    if given is None or len(ids) < len(given):
         row.bad("hash_ids", "something else", "a list of whole numbers, none below 0")
         return ()
     if len(ids) > -(-min(prompt, MAX_TOKENS) // BLOCK_TOKENS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from decimal import Decimal
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, Problem
@@ -32,7 +32,7 @@ def parse_object(text: str) -> dict[str, Json]:
     {'t': Decimal('1.5')}
     """
     try:
-        value = _DECODER.decode(text)
+        value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text) - 1
         cure = "the row is cut off" if cut else "one JSON object a line"
@@ -41,9 +41,10 @@ def parse_object(text: str) -> dict[str, Json]:
     except (ValueError, ArithmeticError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100] or "a number out of range"
         raise BadRow(Problem("", f"broken JSON ({reason})", "a JSON object")) from None
-    if not isinstance(value, dict):
+    data = as_map(value)
+    if data is None:
         raise BadRow(Problem("", _shown(value), "a JSON object"))
-    return value
+    return data
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -169,8 +170,18 @@ def plain(value: Json) -> Json:
         if not math.isfinite(number):
             raise ValueError("a number that is too large")
         return number
-    if isinstance(value, dict):
-        return {key: plain(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [plain(child) for child in value]
+    if (data := as_map(value)) is not None:
+        return {key: plain(child) for key, child in data.items()}
+    if (items := as_list(value)) is not None:
+        return [plain(child) for child in items]
     return value
+
+
+def as_list(value: Json) -> list[Json] | None:
+    """Return a JSON array as such; None if it is something else."""
+    return cast("list[Json]", value) if isinstance(value, list) else None
+
+
+def as_map(value: Json) -> dict[str, Json] | None:
+    """Return a JSON object as such; None if it is something else."""
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else None

@@ -79,5 +79,5 @@ class Session:
     agent: str = ""
     client: str = ""
     priority: int = 0
-    src: dict[str, object] = field(default_factory=dict)
+    src: dict[str, object] = field(default_factory=dict[str, object])
     """Fields of the source that the mapping does not reproduce."""
