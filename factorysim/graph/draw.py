@@ -49,7 +49,7 @@ _LABELS = {
     "leaf_switch": ("leaf switch", "leaf switches"),
     "spine_switch": ("spine switch", "spine switches"),
 }
-_WEIGHTS = {"gpu": 2.2, "lpu": 1.0, "cpu": 1.6, "nic": 0.5, "storage": 2.4} | dict.fromkeys(
+_WEIGHTS = {"gpu": 2.2, "lpu": 1.0, "cpu": 1.6, "nic": 0.7, "storage": 2.4} | dict.fromkeys(
     ("leaf_switch", "spine_switch", ""), 6.0
 )
 """Width of a chip in its tray, against a DPU or an NVLink switch; ``""``: an empty tray."""
@@ -64,7 +64,7 @@ _RACK_ASPECT = 2.2
 _FULL_RACK = 8
 """Trays from which a rack is drawn at full height."""
 _POOL_GAP = 0.55
-_LEAVES, _SPINES, _DOOR = -1.0, -1.9, 0.75
+_BUS, _LEAVES, _SPINES, _DOOR = -0.8, -1.05, -1.95, 0.75
 _MESH_DRAWN = 200
 """Lines between leaves and spines; more are one band."""
 
@@ -248,17 +248,9 @@ def _cells(graph: nx.Graph[str], tray: Sequence[str], place: _Box) -> Iterator[t
     scale = place.width / max(sum(weights), _TRAY_FULL)
     left = place.left + (place.width - scale * sum(weights)) / 2
     for kind, weight in zip(kinds, weights, strict=True):
-        cell = scale * weight
-        yield (
-            kind,
-            _Box(
-                left + 0.08 * cell,
-                place.bottom + 0.1 * place.height,
-                0.84 * cell,
-                0.8 * place.height,
-            ),
-        )
-        left += cell
+        width = scale * (weight - 0.18)
+        yield kind, _Box(left, place.bottom + 0.1 * place.height, width, 0.8 * place.height)
+        left += scale * weight
 
 
 def _fill(
@@ -289,6 +281,7 @@ def _draw_fabric(
     lowest = _SPINES if spines else _LEAVES if leaves else -0.4
     door = (width / 2, lowest - _DOOR)
     _draw_trunks(axes, graph, panels, None if leaves else door)
+    _draw_bus(axes, graph, panels, [at[name][0] for name in leaves])
     _draw_mesh(axes, graph, at)
     for kind, names in (("leaf_switch", leaves), ("spine_switch", spines)):
         size = min(0.3, 0.75 * width / max(len(names), 1))
@@ -373,7 +366,7 @@ def _draw_trunks(
     most = max((bandwidth for _, bandwidth in totals.values()), default=1.0)
     for pool, (links, bandwidth) in totals.items():
         x = panels[pool].left + panels[pool].width / 2
-        end = (x, _LEAVES) if door is None else door
+        end = (x, _BUS) if door is None else door
         line = 2.0 + 12.0 * math.sqrt(bandwidth / most)
         axes.plot(
             [x, end[0]],
@@ -393,6 +386,20 @@ def _draw_trunks(
             va="center",
             zorder=4,
         )
+
+
+def _draw_bus(
+    axes: Axes, graph: nx.Graph[str], panels: Mapping[str, _Box], leaves: Sequence[float]
+) -> None:
+    """Draw the line on which the trunks end and the leaves hang."""
+    if not leaves:
+        return
+    middles = [panels[pool].left + panels[pool].width / 2 for pool in _trunks(graph)]
+    ends = [min([*leaves, *middles]), max([*leaves, *middles])]
+    colour = _COLOURS["leaf_switch"]
+    axes.plot(ends, [_BUS, _BUS], color=colour, linewidth=2.5, zorder=1)
+    for x in leaves:
+        axes.plot([x, x], [_BUS, _LEAVES], color=colour, linewidth=1.2, zorder=1)
 
 
 def _trunks(graph: nx.Graph[str]) -> dict[str, tuple[int, float]]:

@@ -62,6 +62,9 @@ class Adjacency:
     latency_fs: Ints
     passes: npt.NDArray[np.bool_]
     """Whether traffic passes through a vertex, shape ``(nodes,)``."""
+    clients: npt.NDArray[np.bool_]
+    """Whether it is where sessions come from: their traffic passes through doors."""
+    doors: npt.NDArray[np.bool_]
 
 
 class Routes:
@@ -101,7 +104,7 @@ class Routes:
         start, end = self._vertex[source], self._vertex[target]
         if start == end:
             return Path((), 0, float("inf"))
-        if start > end:
+        if self._searched_from(end) < self._searched_from(start):
             back = self(target, source)
             return back._replace(links=tuple(link ^ 1 for link in reversed(back.links)))
         via, before, latency = self._tree(start)
@@ -123,6 +126,10 @@ class Routes:
         links.reverse()
         return Path(tuple(links), int(latency[end]), min(self._bandwidth[k] for k in links))
 
+    def _searched_from(self, vertex: int) -> tuple[bool, int]:
+        """Order in which the two ends of a way are searched from: clients first."""
+        return not self._adjacency.clients[vertex], vertex
+
     def _tree(self, source: int) -> tuple[Ints, Ints, Ints]:
         tree = self._trees.get(source)
         if tree is None:
@@ -138,6 +145,9 @@ def _search(adjacency: Adjacency, source: int) -> tuple[Ints, Ints, Ints]:
     import numpy as np
 
     count = len(adjacency.passes)
+    passes = adjacency.passes
+    if adjacency.clients[source]:
+        passes = passes | adjacency.doors
     via = np.full(count, -1, np.int64)
     before = np.full(count, -1, np.int64)
     latency = np.zeros(count, np.int64)
@@ -161,7 +171,7 @@ def _search(adjacency: Adjacency, source: int) -> tuple[Ints, Ints, Ints]:
         before[reached] = origin[chosen]
         latency[reached] = total[chosen]
         seen[reached] = True
-        frontier = reached[adjacency.passes[reached]]
+        frontier = reached[passes[reached]]
     return via, before, latency
 
 
@@ -188,6 +198,10 @@ class Factory:
     adjacency: Adjacency
     links: LinkTable
     routes: Routes
+
+    def kind(self, node: int) -> str:
+        """Kind of a node."""
+        return NODE_KINDS[int(self.kinds[node])]
 
     def of_kind(self, kind: str) -> tuple[int, ...]:
         """Find the nodes of one kind."""
@@ -223,12 +237,12 @@ def compile_graph(graph: nx.Graph[str]) -> Factory:
             domains.setdefault(node["scale_up_domain"], len(domains))
         if node["kind"] in COMPUTE or node["kind"] == "storage":
             pools.setdefault(node["pool"], []).append(k)
-    passes = np.array([node["kind"] not in ENDS for node in nodes], np.bool_)
+    kinds = np.array([NODE_KINDS.index(node["kind"]) for node in nodes], np.int64)
     vertex = _merge_twins(graph, names, index)
-    adjacency, links = _adjacency(graph, names, index, vertex, passes)
+    adjacency, links = _adjacency(graph, names, index, vertex, kinds)
     return Factory(
         names=names,
-        kinds=np.array([NODE_KINDS.index(node["kind"]) for node in nodes], np.int64),
+        kinds=kinds,
         devices=tuple(node.get("device", "") for node in nodes),
         parents=refer("power_parent"),
         racks=refer("rack"),
@@ -267,7 +281,7 @@ def _adjacency(
     names: tuple[str, ...],
     index: Mapping[str, int],
     vertex: Ints,
-    passes: npt.NDArray[np.bool_],
+    kinds: Ints,
 ) -> tuple[Adjacency, LinkTable]:
     """Merge the edges of interchangeable switches; rows sorted by vertex at the other end."""
     import numpy as np
@@ -296,4 +310,13 @@ def _adjacency(
     starts = np.zeros(len(names) + 1, np.int64)
     starts[1:] = np.cumsum(np.bincount(origin, minlength=len(names)))
     latency_fs = np.rint(table.latency_s * FS_PER_S).astype(np.int64)
-    return Adjacency(starts, end[order], order, latency_fs[order], passes), table
+    adjacency = Adjacency(
+        starts=starts,
+        ends=end[order],
+        links=order,
+        latency_fs=latency_fs[order],
+        passes=~np.isin(kinds, [NODE_KINDS.index(kind) for kind in sorted(ENDS)]),
+        clients=kinds == NODE_KINDS.index("clients"),
+        doors=kinds == NODE_KINDS.index("door"),
+    )
+    return adjacency, table

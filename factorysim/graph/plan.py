@@ -1,14 +1,40 @@
-"""From a scenario to the plan that the simulator runs on."""
+"""From a scenario to the plan that the simulator runs on.
+
+Power of a rack: what is not deployed draws a constant `rest_w`. Where the power of
+the whole rack is published, the rest is that power less the peaks of all its GPUs,
+LPUs and CPUs, and never less than what its NICs, DPUs and switches draw by
+themselves (a note says where published numbers leave less); where it is not, the
+rest is the draw of those parts. On top come the idle draws of the devices that no
+deployment uses. A chip that is its own host (a laptop's) draws as its device does:
+its CPU adds nothing.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from factorysim.errors import CapacityError, Fault, SpecError
+from factorysim.graph.build import build_graph
+from factorysim.graph.factory import compile_graph
+from factorysim.graph.placement import check_deployments, in_deployment, place_deployments
+from factorysim.graph.schema import COMPUTE, CONTAINERS
+
 if TYPE_CHECKING:
-    from factorysim.catalog import Device
-    from factorysim.graph.factory import LinkTable, Routes
+    from collections.abc import Mapping, Sequence
+
+    import networkx as nx
+
+    from factorysim.catalog import Catalog, Device
+    from factorysim.graph.factory import Factory, LinkTable, Routes
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import StepLaw
+    from factorysim.physics.table import TableRow
+    from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
+    from factorysim.spec.topology import TopologySpec
+
+OWN_HOSTS = frozenset({"laptop_soc", "desktop_soc"})
+"""Kinds of devices that are their own host: one chip, one draw."""
 
 
 class ReplicaPlan(NamedTuple):
@@ -98,4 +124,281 @@ class FactoryPlan(NamedTuple):
     rack_of: tuple[int, ...] = ()
     """Rack of each node, -1 where it stands in none; empty: replicas sit in their `rack`."""
     clients: int = 0
-    """Node from which sessions send their calls (`clients` of the graph)."""
+    """Node that sessions come from."""
+
+
+def plan_factory(
+    scenario: ScenarioSpec,
+    topology: TopologySpec,
+    catalog: Catalog,
+    *,
+    table_files: Mapping[str, Sequence[TableRow]] | None = None,
+) -> FactoryPlan:
+    """Build the graph, place the deployments, and give each its law, memory and power.
+
+    Parameters
+    ----------
+    table_files
+        Parsed profiles by the name that `law.file` gives them.
+
+    Raises
+    ------
+    CapacityError
+        If something does not fit (devices, memory, ports), with the arithmetic.
+    SpecError
+        If a pool, an LLM or a device is unknown. Both carry every fault.
+
+    Examples
+    --------
+    >>> from factorysim.catalog import load_catalog
+    >>> from factorysim.spec.scenario import ScenarioSpec
+    >>> scenario = ScenarioSpec.model_validate({
+    ...     "schema": "factorysim.scenario/1",
+    ...     "question": "How many copies fit?",
+    ...     "topology": {"schema": "factorysim.topology/1", "racks": {"hgx": {"rack": "hgx_h200"}}},
+    ...     "llms": {"chat": {"llm": "llama_3_1_8b"}},
+    ...     "deployments": {"chat": {"llm": "chat", "pool": "hgx", "parallel": {"tp": 2}}},
+    ...     "streams": {"all": {"llm": "chat", "trace": "mine.jsonl"}},
+    ... })
+    >>> plan = plan_factory(scenario, scenario.topology, load_catalog())
+    >>> len(plan.serve[0].replicas), plan.serve[0].devices_per_replica
+    (4, 2)
+    """
+    streams = {name: stream.llm for name, stream in scenario.streams.items()}
+    check_deployments(scenario.deployments, scenario.llms, streams)
+    graph = build_graph(topology, catalog)
+    draft = _Draft(scenario, topology, catalog, graph, compile_graph(graph), table_files or {})
+    return draft.plan()
+
+
+class _Draft:
+    """A plan in the making."""
+
+    def __init__(
+        self,
+        scenario: ScenarioSpec,
+        topology: TopologySpec,
+        catalog: Catalog,
+        graph: nx.Graph[str],
+        factory: Factory,
+        tables: Mapping[str, Sequence[TableRow]],
+    ) -> None:
+        self._scenario = scenario
+        self._variant = topology.variant
+        self._catalog = catalog
+        self._graph = graph
+        self._factory = factory
+        self._tables = tables
+        self._facts = set(graph.graph.get("facts", "").split())
+        self._notes: list[str] = []
+        self._rack_nodes = factory.of_kind("rack")
+        self._rack_of = self._racks_of_nodes()
+        self._clients = factory.of_kind("clients")[0]
+
+    def plan(self) -> FactoryPlan:
+        """Fill in everything, or refuse with every fault."""
+        deployments = self._scenario.deployments
+        placed, errors = place_deployments(deployments, self._factory)
+        serve: list[ServePlan] = []
+        tools: list[ToolPlan] = []
+        for name, spec in deployments.items():
+            if name not in placed:
+                continue
+            try:
+                if spec.role == "serve":
+                    serve.append(self._serve(name, spec, placed[name]))
+                else:
+                    tools.append(self._tool(name, spec, placed[name]))
+            except (CapacityError, SpecError) as error:
+                errors.append(type(error)(*in_deployment(name, error)))
+        if errors:
+            faults = [fault for error in errors for fault in error.faults]
+            sized = all(isinstance(error, CapacityError) for error in errors)
+            raise CapacityError(*faults) if sized else SpecError(*faults)
+        deployed = {node for replicas in placed.values() for nodes in replicas for node in nodes}
+        return FactoryPlan(
+            serve=tuple(serve),
+            tools=tuple(tools),
+            racks=self._racks(deployed),
+            links=self._factory.links,
+            routes=self._factory.routes,
+            pue=self._pue(),
+            facts=tuple(sorted(self._facts)),
+            notes=tuple(self._notes),
+            rack_of=self._rack_of,
+            clients=self._clients,
+        )
+
+    def _racks_of_nodes(self) -> tuple[int, ...]:
+        number = {node: k for k, node in enumerate(self._rack_nodes)}
+        nodes: list[int] = self._factory.racks.tolist()
+        return tuple(number.get(node, -1) for node in nodes)
+
+    def _device(self, node: int) -> Device:
+        """Read a node's device from the catalog, with the memory that stands at the node."""
+        device = self._catalog.device(self._factory.devices[node], self._variant)
+        self._facts.update(device.facts)
+        memory = self._graph.nodes[self._factory.names[node]].get("memory_bytes")
+        return device if memory is None else replace(device, memory_bytes=memory)
+
+    def _serve(
+        self, name: str, spec: DeploymentSpec, replicas: tuple[tuple[int, ...], ...]
+    ) -> ServePlan:
+        from factorysim.physics.memory import kv_blocks
+        from factorysim.physics.power import PowerModel
+
+        assert spec.llm is not None  # `check_deployments`
+        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
+        llm = self._catalog.llm(use.llm)
+        self._facts.update(llm.facts)
+        devices = [self._device(node) for nodes in replicas for node in nodes]
+        device = min(devices, key=lambda one: one.memory_bytes)
+        blocks = kv_blocks(
+            llm, device, use.precision, spec.parallel, serving.kv, serving.max_sequences
+        )
+        return ServePlan(
+            name=name,
+            llm=spec.llm,
+            pool=spec.pool,
+            device=device,
+            law=self._law(spec, device, replicas),
+            power=PowerModel(device.idle_w, device.tdp_w),
+            kv_blocks=blocks,
+            replicas=tuple(self._replica(nodes) for nodes in replicas),
+            devices_per_replica=len(replicas[0]),
+        )
+
+    def _law(
+        self, spec: DeploymentSpec, device: Device, replicas: tuple[tuple[int, ...], ...]
+    ) -> StepLaw:
+        if spec.law.kind == "fixed":
+            from factorysim.physics.fixed import fixed_law
+
+            return fixed_law(spec.law)
+        if spec.law.kind == "table":
+            from factorysim.physics.table import table_law
+
+            return table_law(self._table(spec.law.file))
+        from factorysim.catalog.efficiency import efficiency
+        from factorysim.graph.links import replica_links
+        from factorysim.physics.roofline import roofline_law
+
+        assert spec.llm is not None  # `check_deployments`
+        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
+        factors = efficiency(self._catalog, device.generation, serving.engine)
+        self._facts.update(factors.facts)
+        return roofline_law(
+            self._catalog.llm(use.llm),
+            device,
+            use.precision,
+            spec.parallel,
+            replica_links(self._graph, self._factory, replicas),
+            factors,
+            serving.overlap,
+        )
+
+    def _table(self, file: str) -> Sequence[TableRow]:
+        rows = self._tables.get(file)
+        if rows is None:
+            known = ", ".join(self._tables) or "none was read"
+            raise SpecError(Fault("scenario", "law.file", f'"{file}"', f"a profile: {known}"))
+        return rows
+
+    def _replica(self, nodes: tuple[int, ...]) -> ReplicaPlan:
+        way = self._factory.routes(self._clients, nodes[0])
+        return ReplicaPlan(nodes, self._rack_of[nodes[0]], way.latency_fs, way.bandwidth)
+
+    def _tool(
+        self, name: str, spec: DeploymentSpec, hosts: tuple[tuple[int, ...], ...]
+    ) -> ToolPlan:
+        device = self._device(hosts[0][0])
+        return ToolPlan(
+            name=name,
+            pool=spec.pool,
+            discipline=spec.discipline,
+            smt_yield=1.0 if device.smt_yield is None else device.smt_yield,
+            hosts=tuple(self._host(node) for (node,) in hosts),
+        )
+
+    def _host(self, node: int) -> HostPlan:
+        device = self._device(node)
+        if device.cores is None or device.core_speed is None:
+            raise CapacityError(
+                Fault(
+                    "catalog",
+                    f"{device.id}.cores",
+                    "no number of cores",
+                    "cores and their speed, to run tools",
+                    "give the facts in a catalog file of your own",
+                )
+            )
+        way = self._factory.routes(self._clients, node)
+        own = device.kind in OWN_HOSTS
+        return HostPlan(
+            node=node,
+            rack=self._rack_of[node],
+            cores=device.cores,
+            threads=device.cores if device.threads is None else device.threads,
+            speed=device.core_speed,
+            memory_bytes=device.memory_bytes,
+            latency_fs=way.latency_fs,
+            bandwidth=way.bandwidth,
+            idle_w=0.0 if own else device.idle_w,
+            peak_w=0.0 if own else device.tdp_w,
+        )
+
+    def _racks(self, deployed: set[int]) -> tuple[RackPlan, ...]:
+        """Sum what each rack draws whatever happens; the module tells the rule."""
+        peaks = [0.0] * len(self._rack_nodes)
+        parts, idle = list(peaks), list(peaks)
+        counts = [0] * len(self._rack_nodes)
+        drawn: dict[tuple[str, str], tuple[float, float]] = {}
+        for k, name in enumerate(self._factory.names):
+            rack, node = self._rack_of[k], self._graph.nodes[name]
+            if rack < 0 or node["kind"] in CONTAINERS:
+                continue
+            if node["kind"] not in COMPUTE:
+                parts[rack] += node.get("idle_w", 0.0)
+                continue
+            idle_w, peak_w = self._draw(k, drawn)
+            counts[rack] += 1
+            peaks[rack] += peak_w
+            idle[rack] += 0.0 if k in deployed else idle_w
+        plans = []
+        for k, node_index in enumerate(self._rack_nodes):
+            name = self._factory.names[node_index]
+            node = self._graph.nodes[name]
+            rest = self._rest(name, node.get("power_w"), peaks[k], parts[k])
+            plans.append(RackPlan(name, node.get("pool", ""), rest + idle[k], counts[k]))
+        return tuple(plans)
+
+    def _draw(
+        self, node: int, drawn: dict[tuple[str, str], tuple[float, float]]
+    ) -> tuple[float, float]:
+        """Idle and peak of a device; none for a CPU that is a part of another device."""
+        name, kind = self._factory.devices[node], self._factory.kind(node)
+        if (name, kind) not in drawn:
+            device = self._catalog.device(name, self._variant)
+            own = device.kind in OWN_HOSTS and kind == "cpu"
+            drawn[name, kind] = (0.0, 0.0) if own else (device.idle_w, device.tdp_w)
+        return drawn[name, kind]
+
+    def _rest(self, rack: str, power_w: float | None, peaks_w: float, parts_w: float) -> float:
+        if power_w is None:
+            return parts_w
+        if power_w - peaks_w < parts_w:
+            self._notes.append(
+                f"{rack}: {power_w:,.0f} W published less {peaks_w:,.0f} W of device peaks leaves "
+                f"{power_w - peaks_w:,.0f} W; its NICs, DPUs and switches draw {parts_w:,.0f} W, "
+                "which is taken instead"
+            )
+            return parts_w
+        return power_w - peaks_w
+
+    def _pue(self) -> float:
+        site = self._scenario.site
+        if not isinstance(site, str):
+            return site.pue
+        facts = self._catalog.site(site)
+        self._facts.update(facts.facts)
+        return facts.pue

@@ -94,7 +94,7 @@ COMPUTE = frozenset({"gpu", "lpu", "cpu"})
 """Can be deployed on."""
 SWITCHES = frozenset({"scale_up_switch", "leaf_switch", "spine_switch"})
 ENDS = frozenset({"clients", "door", "storage"})
-"""Traffic starts or ends here, and never passes through."""
+"""Traffic starts or ends here. Only that of the clients passes through, at the door."""
 
 EdgeKind = Literal["scale_up", "c2c", "pcie", "scale_out", "client"]
 

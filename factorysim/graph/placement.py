@@ -1,0 +1,210 @@
+"""Which devices each deployment takes.
+
+Deployments that say how many replicas they want are placed first, in the order of
+the file; those that do not share what is left, the first one taking all of it. A
+replica of `tp` devices stays inside one scale-up domain; only where `tp` exceeds
+every domain of the pool does it take devices of several, in order. Domains are
+filled in the order of the graph. No device serves two deployments.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from factorysim.errors import CapacityError, Fault, SpecError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from factorysim.graph.factory import Factory
+    from factorysim.spec.scenario import DeploymentSpec
+
+WHERE = "scenario"
+
+
+class Group(NamedTuple):
+    """Devices of a pool that share scale-up links, and are free."""
+
+    free: list[int]
+    size: int
+    """Free or taken."""
+
+
+class Placement(NamedTuple):
+    """Devices of the deployments that could be placed, and why others could not."""
+
+    replicas: dict[str, tuple[tuple[int, ...], ...]]
+    """Deployment to replicas, each a tuple of node indices; a host of tools is a
+    replica of one device."""
+    errors: list[UserError]
+    """`SpecError` of a pool that is unknown or of the wrong kind for the role,
+    `CapacityError` where devices run out, with the sums."""
+
+
+def place_deployments(deployments: Mapping[str, DeploymentSpec], factory: Factory) -> Placement:
+    """Give every deployment the devices of each of its replicas."""
+    errors: list[UserError] = []
+    groups = {pool: _groups(factory, members) for pool, members in factory.pools.items()}
+    taken: dict[str, list[str]] = {pool: [] for pool in groups}
+    placed: dict[str, tuple[tuple[int, ...], ...]] = {}
+    ordered = sorted(deployments.items(), key=lambda item: item[1].replicas is None)
+    for name, spec in ordered:
+        fault = _pool_fault(name, spec, factory)
+        if fault is not None:
+            errors.append(SpecError(fault))
+            continue
+        size = 1 if spec.role == "tools" else spec.parallel.tp
+        replicas = _take(groups[spec.pool], size, spec.replicas)
+        if not replicas or (spec.replicas is not None and len(replicas) < spec.replicas):
+            fault = _short(name, spec, size, len(replicas), groups, taken)
+            errors.append(CapacityError(fault))
+        else:
+            placed[name] = replicas
+        taken[spec.pool].append(f"{name} {len(replicas) * size:,}")
+    return Placement(placed, errors)
+
+
+def _groups(factory: Factory, members: Iterable[int]) -> list[Group]:
+    """Sort the devices of a pool by scale-up domain; one without a domain is alone."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    domains: list[int] = factory.scale_up_domains.tolist()
+    for node in members:
+        domain = domains[node]
+        groups.setdefault((domain, -1 if domain >= 0 else node), []).append(node)
+    return [Group(nodes, len(nodes)) for nodes in groups.values()]
+
+
+def _take(groups: Sequence[Group], size: int, wanted: int | None) -> tuple[tuple[int, ...], ...]:
+    """Take devices for as many replicas as are wanted, or as fit."""
+    replicas: list[tuple[int, ...]] = []
+    if size > max(group.size for group in groups):
+        free = [node for group in groups for node in group.free]
+        for k in range(0, len(free) - size + 1, size):
+            if len(replicas) == wanted:
+                break
+            replicas.append(tuple(free[k : k + size]))
+        used = {node for replica in replicas for node in replica}
+        for group in groups:
+            group.free[:] = [node for node in group.free if node not in used]
+        return tuple(replicas)
+    for group in groups:
+        while len(group.free) >= size and len(replicas) != wanted:
+            replicas.append(tuple(group.free[:size]))
+            del group.free[:size]
+    return tuple(replicas)
+
+
+def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | None:
+    key = f"deployments.{name}.pool"
+    members = factory.pools.get(spec.pool)
+    if members is None:
+        near = difflib.get_close_matches(spec.pool, factory.pools, n=1)
+        cure = f'did you mean "{near[0]}"?' if near else ""
+        pools = ", ".join(factory.pools)
+        return Fault(WHERE, key, f'"{spec.pool}"', f"a pool of the topology: {pools}", cure)
+    kinds = {factory.kind(node) for node in members}
+    if "storage" in kinds:
+        return Fault(WHERE, key, f'"{spec.pool}", which is storage', "a pool of GPUs, LPUs or CPUs")
+    if spec.role == "tools" and kinds != {"cpu"}:
+        host = f"{spec.pool}.cpu"
+        cure = f'its hosts are the pool "{host}"' if host in factory.pools else ""
+        return Fault(WHERE, key, f'"{spec.pool}", of {_kinds(kinds)}', "a pool of CPUs", cure)
+    devices = {factory.devices[node] for node in members}
+    if len(devices) > 1:
+        found = f'"{spec.pool}", of {", ".join(sorted(devices))}'
+        return Fault(WHERE, key, found, "a pool of one device", "give each device its own pool")
+    return None
+
+
+def _kinds(kinds: Iterable[str]) -> str:
+    return " and ".join(f"{kind.upper()}s" for kind in sorted(kinds))
+
+
+def _short(
+    name: str,
+    spec: DeploymentSpec,
+    size: int,
+    fitting: int,
+    groups: Mapping[str, Sequence[Group]],
+    taken: Mapping[str, Sequence[str]],
+) -> Fault:
+    """Tell how many devices are wanted and how many there are."""
+    pool = groups[spec.pool]
+    total = sum(group.size for group in pool)
+    left = fitting * size + sum(len(group.free) for group in pool)
+    wanted = spec.replicas or 1
+    unit = ("host" if spec.role == "tools" else "replica") + "s" * (wanted != 1)
+    each = f" x {size:,} devices = {wanted * size:,}" if size > 1 else ""
+    shapes = Counter(group.size for group in pool)
+    domains = " + ".join(f"{n:,} x {width:,}" for width, n in shapes.items())
+    before = ", ".join(taken[spec.pool])
+    expected = f"at most {fitting:,}: pool {spec.pool} has {total:,} devices"
+    if spec.role == "serve":
+        expected += f" (in scale-up domains: {domains})"
+    if before:
+        expected += f", of which {left:,} are left (taken: {before})"
+    return Fault(
+        WHERE,
+        f"deployments.{name}.replicas",
+        f"{wanted:,} {unit}{each}",
+        expected,
+        "fewer replicas, a smaller tp, or more racks",
+    )
+
+
+def check_deployments(
+    deployments: Mapping[str, DeploymentSpec], llms: Iterable[str], streams: Mapping[str, str]
+) -> None:
+    """Refuse deployments and streams that name LLMs that are not there.
+
+    Parameters
+    ----------
+    llms
+        Keys of the scenario's `llms`.
+    streams
+        Stream to the key of its LLM.
+
+    Raises
+    ------
+    SpecError
+        With every fault.
+    """
+    known = list(llms)
+    faults = []
+    for name, spec in deployments.items():
+        key = f"deployments.{name}.llm"
+        if spec.role == "serve" and spec.llm not in known:
+            found = "nothing" if spec.llm is None else f'"{spec.llm}"'
+            expected = "a key of `llms`: " + (", ".join(known) or "there is none")
+            faults.append(Fault(WHERE, key, found, expected, _near(spec.llm, known)))
+        if spec.role == "tools" and spec.llm is not None:
+            faults.append(Fault(WHERE, key, f'"{spec.llm}"', "none, since its role is tools"))
+    served = {spec.llm for spec in deployments.values() if spec.role == "serve"}
+    for name, llm in streams.items():
+        if llm not in served:
+            expected = "an LLM that a deployment serves: " + ", ".join(
+                sorted(llm for llm in served if llm)
+            )
+            key = f"streams.{name}.llm"
+            faults.append(Fault(WHERE, key, f'"{llm}"', expected, _near(llm, known)))
+    if faults:
+        raise SpecError(*faults)
+
+
+def _near(word: str | None, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word or "", words, n=1)
+    return f'did you mean "{close[0]}"?' if close else ""
+
+
+def in_deployment(name: str, error: UserError) -> list[Fault]:
+    """Say of which deployment the faults of a law or of memory are."""
+    return [
+        fault._replace(
+            where=WHERE,
+            key=".".join(part for part in ("deployments", name, fault.key) if part),
+            found=f"{fault.where}: {fault.found}",
+        )
+        for fault in error.faults
+    ]
