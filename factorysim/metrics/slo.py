@@ -69,7 +69,7 @@ def session_verdicts(tables: Tables, slos: Mapping[str, SloSpec], calls: Verdict
     sessions, end_s = tables.sessions, tables.closing.end_s
     outcome: Labels = sessions["outcome"]
     flying = outcome.equal("censored")
-    turn = np.nan_to_num(sessions["turn_max_s"])
+    turn = sessions["turn_max_s"]
     # Before its first gap, a session in flight has been in one turn since it arrived;
     # after that only the turns that have ended are known.
     since = np.where(flying & (turn == 0.0), end_s - sessions["arrived_s"], turn)

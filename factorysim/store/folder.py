@@ -36,7 +36,7 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        what = error.strerror or str(error).splitlines()[0]
+        what = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
         raise _refused(path, what[:1].lower() + what[1:]) from error
 
 

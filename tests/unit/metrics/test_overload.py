@@ -1,0 +1,57 @@
+"""The backlog test: silent on stable queues, loud on unstable ones."""
+
+import numpy as np
+import pytest
+
+from factorysim.metrics.demand import number_in_system
+from factorysim.metrics.overload import overload
+from factorysim.metrics.replication import Replication
+
+
+def queue(rng, rho, length_s=2000.0, warm_s=500.0):
+    """Single server, Poisson arrivals at rate rho, exponential services of mean 1."""
+    n = int(rho * (warm_s + length_s) * 1.2)
+    arrived = np.cumsum(rng.exponential(1 / rho, size=n))
+    service = rng.exponential(size=n)
+    finished, free = np.empty(n), 0.0
+    for i in range(n):
+        free = max(free, arrived[i]) + service[i]
+        finished[i] = free
+    edges = np.linspace(warm_s, warm_s + length_s, 41)
+    backlog = number_in_system(arrived, finished, edges)
+    return Replication([], [], backlog.tolist(), rho, length_s)
+
+
+def test_stable_queues_are_left_alone():
+    rng = np.random.default_rng(1)
+    found = [overload([queue(rng, 0.8) for _ in range(5)]) for _ in range(10)]
+    assert not any(verdict.overloaded for verdict in found)
+
+
+@pytest.mark.parametrize("replications", [1, 2, 5])
+def test_an_unstable_queue_is_called_so(replications):
+    rng = np.random.default_rng(2)
+    verdict = overload([queue(rng, 1.3) for _ in range(replications)])
+    assert verdict.overloaded
+    # 0.3 of 1.3 arrivals a second pile up.
+    assert verdict.growth_share == pytest.approx(0.3 / 1.3, rel=0.25)
+    assert "pile up" in str(verdict)
+
+
+def test_a_fixed_number_in_system_is_no_trend():
+    steady = Replication([], [], [8.0] * 40, 2.0, 100.0)
+    assert not overload([steady] * 5).overloaded
+    assert not overload([steady]).overloaded
+
+
+def test_number_in_system_is_the_integral():
+    rng = np.random.default_rng(3)
+    arrived = np.sort(rng.uniform(0, 10, 50))
+    finished = arrived + rng.exponential(size=50)
+    finished[::7] = np.nan
+    edges = np.linspace(0, 10, 11)
+    grid = (np.arange(100_000) + 0.5) * 1e-4
+    gone = np.where(np.isnan(finished), np.inf, finished)
+    present = sum((grid >= a) & (grid < g) for a, g in zip(arrived, gone, strict=True))
+    expected = present.reshape(10, -1).mean(axis=1)
+    assert number_in_system(arrived, finished, edges) == pytest.approx(expected, abs=1e-3)

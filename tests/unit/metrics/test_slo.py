@@ -1,0 +1,90 @@
+"""Verdicts, with what is in flight counted against its SLO only once it is past it."""
+
+import numpy as np
+import pytest
+
+from factorysim.metrics.inputs import Window
+from factorysim.metrics.slo import MET, MISSED, UNKNOWN, call_verdicts, goodput, session_verdicts
+from factorysim.spec.scenario import SloSpec
+from tests.unit.metrics.builders import call, columns, flying, reasons, session, tables, values
+
+SLOS = {"code": SloSpec(ttft="2 s", tpot="200 ms", turn="5 s", session="8 s", attain=0.9)}
+WINDOW = Window(0.0, 50.0)
+
+
+def verdict_of(row, end_s=100.0):
+    return int(call_verdicts(columns("calls", [row]), SLOS, end_s)[0])
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (call(0), MET),
+        (call(0, ttft_s=2.1), MISSED),
+        (call(0, ttft_s=1.9), MET),
+        (call(0, tpot_s=0.21), MISSED),
+        (call(0, tpot_s=0.19), MET),
+        (call(0, tokens=1, tpot_s=9.0), MET),  # one token has no TPOT
+        (call(0, outcome="rejected"), MISSED),
+        (call(0, outcome="failed"), MISSED),
+        (flying(0, arrived_s=99.0), UNKNOWN),
+        (flying(0, arrived_s=97.0), MISSED),  # no token after 3 s
+        (flying(0, arrived_s=90.0, first_token_s=91.0, requested_tokens=101), UNKNOWN),
+        # 9 s for 10 tokens more is over 0.2 s each, however soon it ends.
+        (flying(0, arrived_s=90.0, first_token_s=91.0, requested_tokens=11), MISSED),
+    ],
+)
+def test_calls(row, expected):
+    assert verdict_of(row) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (session(0), MET),
+        (session(0, turn_max_s=5.1), MISSED),
+        (session(0, active_s=8.1), MISSED),
+        (session(0, outcome="failed"), MISSED),
+        (session(0, arrived_s=98.0, outcome="censored"), UNKNOWN),
+        (session(0, arrived_s=94.0, outcome="censored"), MISSED),  # its turn is past 5 s
+        # A turn of 3 s is known; the gap since then is the user's.
+        (session(0, arrived_s=50.0, outcome="censored", turn_max_s=3.0), UNKNOWN),
+        (session(0, arrived_s=50.0, outcome="censored", turn_max_s=6.0), MISSED),
+        (session(0, arrived_s=50.0, outcome="censored", turn_max_s=None), UNKNOWN),
+    ],
+)
+def test_sessions(row, expected):
+    data = tables([row], [call(0)])
+    assert session_verdicts(data, SLOS, np.array([MET], np.int8)).tolist() == [expected]
+
+
+def test_a_call_that_missed_makes_its_session_miss():
+    data = tables([session(0), session(1)], [call(0), call(1, ttft_s=3.0)])
+    calls = call_verdicts(data.calls, SLOS, 100.0)
+    assert session_verdicts(data, SLOS, calls).tolist() == [MET, MISSED]
+
+
+def test_goodput_counts_who_arrived_in_the_window_and_met_all():
+    sessions = [session(i) for i in range(10)] + [session(10, arrived_s=60.0, finished_s=61.0)]
+    calls = [call(i, ttft_s=3.0 if i == 0 else 1.0) for i in range(10)] + [call(10, arrived_s=60.0)]
+    found = goodput(tables(sessions, calls), WINDOW, SLOS)
+    assert values(found)["sessions.in_slo"] == 9.0
+    assert values(found)["goodput.sessions_per_s"] == pytest.approx(9 / 50)
+    assert values(found)["goodput.output_tokens_per_s"] == pytest.approx(9 * 11 / 50)
+    assert values(found)["slo.sessions"] == pytest.approx(0.9)
+    assert values(found)["slo.met"] == 1.0
+    assert values(found, "stream", "code")["slo.sessions"] == pytest.approx(0.9)
+    strict = {"code": SLOS["code"].model_copy(update={"attain": 0.95})}
+    assert values(goodput(tables(sessions, calls), WINDOW, strict))["slo.met"] == 0.0
+
+
+def test_without_an_slo_there_is_no_goodput():
+    found = goodput(tables([session(0)], [call(0)]), WINDOW, {"code": SloSpec()})
+    assert set(reasons(found).values()) == {"no stream has an SLO"}
+    assert "goodput.sessions_per_s" in reasons(found)
+
+
+def test_the_undecided_are_left_out_of_attainment():
+    sessions = [session(0), session(1, arrived_s=48.0, outcome="censored")]
+    data = tables(sessions, [call(0)], end_s=50.0)
+    assert values(goodput(data, WINDOW, SLOS))["slo.sessions"] == 1.0

@@ -1,0 +1,68 @@
+"""A run directory is whole under its final name, or not there."""
+
+import json
+
+import pytest
+
+from factorysim.errors import OutputError
+from factorysim.store import check_place, publish, staging, write_json
+
+
+def run_folder(path, text="old"):
+    path.mkdir()
+    write_json(path / "manifest.json", {"schema": "factorysim.run/1", "text": text})
+    return path
+
+
+def test_publish_renames_and_nothing_is_left_beside(tmp_path):
+    final = tmp_path / "runs" / "a"
+    with staging(final) as staged:
+        (staged / "x").write_text("1")
+        assert staged.parent == final.parent
+        publish(staged, final)
+    assert [p.name for p in final.parent.iterdir()] == ["a"]
+    assert (final / "x").read_text() == "1"
+
+
+def test_a_failure_leaves_nothing(tmp_path):
+    final = tmp_path / "a"
+    with pytest.raises(RuntimeError), staging(final) as staged:
+        (staged / "x").write_text("1")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_run_replaces_an_old_one_and_a_failed_one_does_not(tmp_path):
+    final = run_folder(tmp_path / "a")
+    with pytest.raises(RuntimeError), staging(final):
+        raise RuntimeError
+    assert json.loads((final / "manifest.json").read_text())["text"] == "old"
+    with staging(final) as staged:
+        write_json(staged / "manifest.json", {"schema": "factorysim.run/1", "text": "new"})
+        publish(staged, final)
+    assert json.loads((final / "manifest.json").read_text())["text"] == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_other_peoples_files_are_not_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match="other things"):
+        check_place(tmp_path)
+    with pytest.raises(OutputError, match="a file"):
+        check_place(tmp_path / "thesis.tex")
+    with pytest.raises(OutputError, match="thesis.tex"), staging(tmp_path / "thesis.tex" / "run"):
+        pass
+
+
+def test_an_unwritable_place_is_refused_early(tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(OutputError, match="permission denied"), staging(tmp_path / "a"):
+        pass
+
+
+def test_json_has_no_nan(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "x.json", {"x": float("nan")})
