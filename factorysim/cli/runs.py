@@ -1,0 +1,126 @@
+"""The commands ``run`` and ``compare``: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from factorysim.cli.live import live_bar
+
+if TYPE_CHECKING:
+    from factorysim.spec.scenario import ScenarioSpec
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="K=V", help="Override a key: --set run.window='10 min'."),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Instead of run.seed.")]
+Reps = Annotated[int | None, typer.Option(min=1, help="Instead of run.replications.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Processes at once; all cores if not given.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone, no progress.")]
+
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program's."""
+    app.command("run")(run)
+    app.command("compare")(compare)
+
+
+def run(
+    scenario: Annotated[str, typer.Argument(help="A scenario file, or a shipped one's name.")],
+    overrides: Set = None,
+    seed: Seed = None,
+    reps: Reps = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory; runs/NAME if not given.")] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a scenario and write its run directory."""
+    from factorysim.report.terminal import run_report, verdict
+    from factorysim.run import Interrupted, simulate
+
+    spec = _load(scenario, overrides, seed, reps)
+    name = Path(scenario).stem
+    place = out if out is not None else Path("runs") / name
+    try:
+        with live_bar(quiet) as tell:
+            done = simulate(
+                spec,
+                out=place,
+                workers=workers,
+                progress=None if tell is None else lambda p: tell(name, p),
+                name=name,
+            )
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo((done.path / "summary.json").read_text(encoding="utf-8"), nl=False)
+    else:
+        print_parts(verdict(done) if quiet else run_report(done))
+
+
+def compare(
+    scenarios: Annotated[list[str], typer.Argument(help="Two scenarios or more; A is the first.")],
+    iso: Annotated[
+        Literal["count"],
+        typer.Option(help="`count`: the factories as they are; per device and MW beside."),
+    ] = "count",
+    overrides: Set = None,
+    seed: Seed = None,
+    reps: Reps = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for a run directory of each; none if not given.")
+    ] = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run scenarios on the same demand, and pair their differences."""
+    from factorysim.report.versus import comparison_report
+    from factorysim.run import Interrupted
+    from factorysim.study import compare as study
+
+    specs = [_load(scenario, overrides, seed, reps) for scenario in scenarios]
+    names = study.labels(scenarios)
+    try:
+        with live_bar(quiet) as tell:
+            found = study.compare(specs, names=names, out=out, workers=workers, progress=tell)
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps([study.as_json(one) for one in found], indent=2, allow_nan=False))
+        return
+    for one in found:
+        print_parts([one.verdict] if quiet else comparison_report(one))
+
+
+def _load(
+    scenario: str, overrides: list[str] | None, seed: int | None, reps: int | None
+) -> ScenarioSpec:
+    """Load a scenario with what the command line says instead."""
+    from factorysim.load import load
+
+    given = list(overrides or [])
+    given += [f"run.seed={seed}"] if seed is not None else []
+    given += [f"run.replications={reps}"] if reps is not None else []
+    return load(scenario, overrides=given)
+
+
+def print_parts(parts: list[Any]) -> None:
+    """Print to standard output: in colour on a terminal, plain elsewhere."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part)

@@ -1,0 +1,1 @@
+"""Renders runs and comparisons for readers."""

@@ -1,0 +1,83 @@
+"""Numbers as people read them: three digits, a prefix, the half width beside."""
+
+from __future__ import annotations
+
+import math
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+_LARGE = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+
+
+def digits(value: float) -> str:
+    """Three significant digits, without an exponent where there is room.
+
+    Examples
+    --------
+    >>> digits(1234.5), digits(0.04567), digits(12.0)
+    ('1234', '0.0457', '12.0')
+    """
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    size = math.floor(math.log10(abs(value)))
+    if size < -5 or size > 8:
+        return f"{value:.2e}"
+    return f"{value:.{max(0, 2 - size)}f}"
+
+
+def amount(value: float, unit: str = "") -> str:
+    """Three digits and a decimal prefix.
+
+    Examples
+    --------
+    >>> amount(12_345.0, "W"), amount(0.5, "1/s"), amount(999.0)
+    ('12.3 kW', '0.500 1/s', '999')
+    """
+    factor, prefix = next((pair for pair in _PREFIXES if abs(value) >= pair[0]), (1.0, ""))
+    return f"{digits(value / factor)} {prefix}{unit}".strip()
+
+
+def seconds(value: float) -> str:
+    """Write a duration in the unit that suits it.
+
+    Examples
+    --------
+    >>> seconds(0.0123), seconds(4.5), seconds(200.0)
+    ('12.3 ms', '4.50 s', '3.33 min')
+    """
+    if value == 0:
+        return "0 s"
+    for factor, unit in _LARGE:
+        if abs(value) >= 2 * factor:
+            return f"{digits(value / factor)} {unit}"
+    factor, unit = next((pair for pair in _SMALL if abs(value) >= pair[0]), _SMALL[-1])
+    return f"{digits(value / factor)} {unit}"
+
+
+def percent(value: float) -> str:
+    """Write a share.
+
+    Examples
+    --------
+    >>> percent(0.1234), percent(1.0), percent(0.00042)
+    ('12.3 %', '100 %', '0.042 %')
+    """
+    hundred = value * 100
+    if hundred >= 99.95:
+        return f"{hundred:.0f} %"
+    return f"{hundred:.1f} %" if hundred >= 0.1 or hundred == 0 else f"{digits(hundred)[:5]} %"
+
+
+def of_unit(value: float, unit: str) -> str:
+    """Write a value of a metric, by the unit that `metrics.names` gives it."""
+    match unit:
+        case "s":
+            return seconds(value)
+        case "ratio":
+            return percent(value)
+        case "bool":
+            return "yes" if value else "no"
+        case "1":
+            return amount(value)
+        case _:
+            return amount(value, unit)

@@ -1,0 +1,269 @@
+"""A run in the terminal: the verdict first, then what it rests on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from factorysim.metrics.names import metric
+from factorysim.report.numbers import of_unit, percent, seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from factorysim.metrics.summary import Line, Summary
+    from factorysim.run import Run
+
+STATS = ("mean", "p50", "p95", "p99")
+LATENCIES = {
+    "ttft_s": "time to first token (TTFT)",
+    "tpot_s": "per output token (TPOT)",
+    "itl_s": "between tokens (ITL)",
+    "turn_s": "longest turn of a session",
+    "session_s": "whole session",
+}
+RATES = {
+    "goodput.sessions_per_s": "sessions in SLO",
+    "sessions.completed_per_s": "sessions completed",
+    "goodput.calls_per_s": "calls in SLO",
+    "calls.completed_per_s": "calls completed",
+    "goodput.output_tokens_per_s": "output tokens in SLO",
+    "tokens.output_per_s": "output tokens",
+}
+COUNTS = {
+    "sessions.arrived": "sessions arrived",
+    "sessions.completed": "completed",
+    "sessions.failed": "failed",
+    "sessions.censored": "still in flight",
+    "calls.arrived": "calls sent",
+    "calls.rejected": "rejected",
+    "tokens.prompt": "prompt tokens",
+    "kv.hit_rate": "found in the KV cache",
+    "tokens.recomputed": "recomputed tokens",
+    "tokens.output": "output tokens",
+}
+POWER = {
+    "power.it_w.mean": "IT power, mean",
+    "power.it_w.p99": "p99 of bins",
+    "power.it_w.max": "highest bin",
+    "power.facility_w.mean": "facility power, mean",
+    "energy.it_j": "IT energy in the window",
+    "carbon.g_per_session": "carbon per session",
+    "cost.energy_usd_per_mtok_output": "electricity per output",
+}
+LADDER = {
+    "accelerator": "accelerators in steps",
+    "host": "+ hosts, NICs, switches",
+    "idle": "+ idle devices: all racks",
+    "facility": "x PUE: facility",
+}
+SHARES = {
+    "queue": "waiting for a replica",
+    "prefill": "prefill",
+    "decode": "decode",
+    "stall": "preempted",
+    "kv": "fetching KV",
+    "network": "network",
+    "tool_queue": "waiting for a tool host",
+    "tool": "tools",
+    "gap": "user's gaps",
+}
+BAR = 24
+"""Cells of a bar for the whole."""
+
+
+def run_report(run: Run) -> list[RenderableType]:
+    """Everything that a run says, as parts to print one after the other."""
+    notes: dict[str, int] = {}
+    summary = run.summary
+    parts: list[RenderableType] = [*verdict(run), "", _latency(summary, notes), ""]
+    parts += [
+        _listing("Rates", RATES, summary, notes),
+        "",
+        _listing("Counts, per replication", COUNTS, summary, notes),
+        "",
+        _pools(summary, notes),
+        "",
+        _listing("Power and energy", POWER, summary, notes),
+        "",
+        _listing(
+            "Energy per output token, each line with the one above",
+            {f"energy.j_per_output_token.{key}": text for key, text in LADDER.items()},
+            summary,
+            notes,
+        ),
+    ]
+    shares = _shares(summary)
+    if shares is not None:
+        parts += ["", shares]
+    return [*parts, "", *_footer(run, notes)]
+
+
+def verdict(run: Run) -> list[Text]:
+    """SLO, load and bottleneck in a few lines."""
+    from rich.text import Text
+
+    manifest, summary = run.manifest, run.summary
+    lines = [
+        Text(manifest["scenario"]["name"], style="bold"),
+        Text(manifest["scenario"]["question"], style="italic"),
+        Text(),
+    ]
+    lines += [_slo_line(name, slo) for name, slo in manifest["slo"].items()]
+    overload = manifest["overload"]
+    saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
+    if overload is not None and overload["overloaded"]:
+        lines.append(mark("Overloaded: ", f"{overload['text']}", "red"))
+    elif saturation is not None and isinstance(saturation.value, float):
+        full = f"the fullest pool is {percent(saturation.value)} full on average"
+        lines.append(mark("Sustained: " if overload else "Load: ", full, "green"))
+    if bottleneck is not None and isinstance(bottleneck.value, str):
+        lines.append(mark("Bottleneck: ", bottleneck.value, ""))
+    return lines
+
+
+def _slo_line(stream: str, slo: dict[str, Any]) -> Text:
+    limits = ", ".join(
+        f"{key} {slo[key]}" for key in ("ttft", "tpot", "turn", "session") if key in slo
+    )
+    if not limits:
+        return mark("SLO: ", f"stream {stream} asks for none", "")
+    if slo["share"] is None:
+        return mark("SLO unknown: ", f"no session of {stream} has a verdict ({limits})", "yellow")
+    wanted = float(slo["attain"])
+    met = slo["share"] >= wanted
+    said = f"{percent(slo['share'])} of {stream} sessions, {percent(wanted)} wanted ({limits})"
+    return mark("SLO met: " if met else "SLO missed: ", said, "green" if met else "red")
+
+
+def mark(head: str, text: str, style: str) -> Text:
+    """Give a line with a bold, coloured head."""
+    from rich.text import Text
+
+    return Text.assemble((head, f"bold {style}".strip()), text)
+
+
+def titled_table(title: str, headers: Sequence[str]) -> Table:
+    """Give an empty table: the first column for words, the others for numbers."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left", pad_edge=False
+    )
+    for number, header in enumerate(headers):
+        table.add_column(Text(header), justify="left" if number == 0 else "right")
+    return table
+
+
+def cell(name: str, line: Line | None, notes: dict[str, int]) -> str:
+    """One value with its half width, or the number of the note that says why not."""
+    if line is None:
+        return ""
+    if line.value is None:
+        return f"({notes.setdefault(line.reason or 'no reason given', len(notes) + 1)})"
+    if isinstance(line.value, str):
+        return line.value
+    text = of_unit(line.value, metric(name).unit)
+    if line.ci_low is None or line.ci_high is None or line.ci_high == line.ci_low:
+        return text
+    number, _, unit = text.partition(" ")
+    scale = float(number) / line.value if line.value else 0.0
+    half = (line.ci_high - line.ci_low) / 2 * scale
+    places = len(number.partition(".")[2])
+    return f"{number} ±{half:.{places}f} {unit}".strip() if scale else text
+
+
+def _latency(summary: Summary, notes: dict[str, int]) -> Table:
+    table = titled_table("Latency", ("", *STATS))
+    for base, text in LATENCIES.items():
+        names = [f"{base}.{stat}" for stat in STATS]
+        table.add_row(text, *(cell(n, summary.get(n), notes) for n in names))
+    return table
+
+
+def _listing(title: str, rows: dict[str, str], summary: Summary, notes: dict[str, int]) -> Table:
+    table = titled_table(title, ("", "mean", "95 % interval"))
+    for name, text in rows.items():
+        line = summary.get(name)
+        if line is None:
+            continue
+        unit = metric(name).unit
+        interval = ""
+        if line.ci_low is not None and line.ci_high is not None:
+            interval = f"{of_unit(line.ci_low, unit)} .. {of_unit(line.ci_high, unit)}"
+        plain = line._replace(ci_low=None, ci_high=None)
+        table.add_row(text, cell(name, plain, notes), interval)
+    return table
+
+
+def _pools(summary: Summary, notes: dict[str, int]) -> Table:
+    table = titled_table("Pools", ("", "in a step", "MFU", "MBU", "full", "queue", "longest"))
+    pools = [n.partition(".")[2] for n in summary if n.startswith("utilization.")]
+    for pool in sorted(pools):
+        base = pool.removesuffix(".tools")
+        names = [f"{kind}.{pool}" for kind in ("utilization", "mfu", "mbu", "saturation")]
+        names += [f"queue.{base}.{stat}" for stat in ("mean", "max")]
+        cells = [_plain(n, summary.get(n), notes) for n in names]
+        table.add_row(pool, *cells)
+    return table
+
+
+def _plain(name: str, line: Line | None, notes: dict[str, int]) -> str:
+    return cell(name, line and line._replace(ci_low=None, ci_high=None), notes)
+
+
+def _shares(summary: Summary) -> Table | None:
+    """Where a session's time goes, as bars."""
+    table = titled_table("Where a session's time goes", ("", "", ""))
+    table.show_header = False
+    found = False
+    for key, text in SHARES.items():
+        line = summary.get(f"time_share.{key}")
+        if line is None or not isinstance(line.value, float) or line.value < 5e-4:
+            continue
+        found = True
+        cells = max(1, round(line.value * BAR))
+        table.add_row(text, percent(line.value), "█" * cells)
+    table.columns[2].justify = "left"
+    return table if found else None
+
+
+def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
+    """Why values are missing, what the run rests on, whether its books balance."""
+    from rich.text import Text
+
+    manifest = run.manifest
+    for reason, number in notes.items():
+        yield Text(f"({number}) {reason}", style="dim")
+    replications = len(manifest["replications"])
+    window = manifest["window"]
+    yield Text(
+        f"{replications} replication{'s' * (replications != 1)}, seed {manifest['seed']}, "
+        f"{seconds(window['end_s'] - window['start_s'])} measured after "
+        f"{seconds(window['start_s'])} of warm-up ({manifest['warmup']['note']})"
+    )
+    if manifest["conditional"]:
+        yield Text(manifest["conditional"])
+    laws = run.audit
+    kept = sum(laws.values())
+    yield mark(
+        "Audit: ",
+        f"{kept} of {len(laws)} laws of conservation hold in every replication",
+        "green" if kept == len(laws) else "red",
+    )
+    assumed = len(manifest["assumed_facts"])
+    if assumed:
+        yield mark(
+            "Assumed: ",
+            f"the result rests on {assumed} facts that nobody has published"
+            " (manifest.json lists them)",
+            "yellow",
+        )
+    for note in manifest["notes"]:
+        yield mark("Note: ", note, "yellow")
+    yield mark("Wall time: ", f"{seconds(manifest['wall_s'])}; run in {run.path}", "")

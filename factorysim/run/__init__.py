@@ -1,0 +1,7 @@
+"""The public verb: simulate a scenario, in replications, and hand back a `Run`."""
+
+from __future__ import annotations
+
+from factorysim.run.result import Interrupted as Interrupted
+from factorysim.run.result import Run as Run
+from factorysim.run.simulate import simulate as simulate

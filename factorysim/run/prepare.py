@@ -1,0 +1,120 @@
+"""A scenario made ready to run: its plan, its files, and what metrics need of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factorysim.metrics.inputs import Layout, Station
+
+if TYPE_CHECKING:
+    from factorysim.catalog import Catalog
+    from factorysim.graph.plan import FactoryPlan, ServePlan, ToolPlan
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.workload.demand import Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A resolved scenario and what was built from it."""
+
+    scenario: ScenarioSpec
+    catalog: Catalog
+    plan: FactoryPlan
+    layout: Layout
+
+
+def prepare(scenario: ScenarioSpec) -> Prepared:
+    """Build the plan of a resolved scenario.
+
+    Raises
+    ------
+    CapacityError
+        If it does not fit, with the arithmetic.
+    SpecError
+        If it names what the catalog does not hold.
+    """
+    from factorysim.catalog import load_catalog
+
+    catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
+    plan = build_plan(scenario, catalog)
+    return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
+
+
+def build_demands(scenario: ScenarioSpec, replication: int) -> list[Demand]:
+    """Make the demand of every stream, for one replication."""
+    from factorysim.workload.demand import build_demand
+
+    return [
+        build_demand(
+            name,
+            stream,
+            seed=scenario.run.seed,
+            replication=replication,
+            trace_path=Path(stream.trace) if stream.trace else None,
+        )
+        for name, stream in scenario.streams.items()
+    ]
+
+
+def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> Layout:
+    """Reduce a plan to what metrics ask of it."""
+    stations: list[Station] = []
+    first = 0
+    for serve in plan.serve:
+        stations.append(_serving_station(scenario, serve, first))
+        first += len(serve.replicas)
+    for tools in plan.tools:
+        cores = sum(host.cores * host.speed for host in tools.hosts) * tools.smt_yield
+        stations.append(_tools_station(tools, cores))
+    devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
+    carbon, price = _site(scenario, catalog)
+    return Layout(tuple(stations), devices, plan.pue, carbon, price)
+
+
+def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
+    device, precision = serve.device, scenario.llms[serve.llm].precision
+    return Station(
+        name=serve.name,
+        pool=serve.pool,
+        kind="serve",
+        llm=serve.llm,
+        first_replica=first,
+        replicas=len(serve.replicas),
+        devices_per_replica=serve.devices_per_replica,
+        capacity=float(len(serve.replicas) * serve.devices_per_replica),
+        peak_flops=device.flops.get(precision.compute),
+        peak_bytes=device.memory_bandwidth,
+        idle_w=serve.power.idle_w,
+        kv_blocks=serve.kv_blocks,
+        max_sequences=scenario.serving.max_sequences,
+        token_budget=scenario.serving.token_budget,
+    )
+
+
+def _tools_station(tools: ToolPlan, cores: float) -> Station:
+    return Station(
+        name=tools.name,
+        pool=tools.pool,
+        kind="tools",
+        llm="",
+        first_replica=0,
+        replicas=len(tools.hosts),
+        devices_per_replica=0,
+        capacity=cores,
+        peak_flops=None,
+        peak_bytes=None,
+        idle_w=0.0,
+        kv_blocks=0,
+        max_sequences=0,
+        token_budget=0,
+    )
+
+
+def _site(scenario: ScenarioSpec, catalog: Catalog) -> tuple[float | None, float | None]:
+    """Carbon intensity, and energy price where it is in USD."""
+    if not isinstance(scenario.site, str):
+        return scenario.site.carbon_intensity, scenario.site.energy_price
+    site = catalog.site(scenario.site)
+    return site.carbon_intensity, site.energy_price if site.currency == "USD" else None

@@ -1,0 +1,256 @@
+"""From the outcomes of replications to a run directory."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import factorysim
+from factorysim.metrics.overload import Overload, overload
+from factorysim.metrics.replication import Replication
+from factorysim.metrics.summary import Summary, as_json, summarise
+from factorysim.records import TABLES, EnergyLine
+from factorysim.run.replication import Outcome
+from factorysim.store import (
+    file_hash,
+    merge_tables,
+    publish,
+    table_hash,
+    write_json,
+    write_table,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from factorysim.catalog import Catalog
+    from factorysim.metrics.inputs import Window
+    from factorysim.run.prepare import Prepared
+    from factorysim.run.warmup import WarmUp
+
+RUN_SCHEMA = "factorysim.run/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a run was made, for its manifest."""
+
+    name: str
+    warmup: WarmUp
+    window: Window
+    horizon_s: float
+    asked: int
+    """Replications asked for."""
+    conditional: str
+    """Why there is no interval for the demand, or ``""``."""
+    policies: Mapping[str, str]
+    """What a user's policy decides -> SHA-256 of its source."""
+
+
+def write_run(
+    staged: Path,
+    final: Path,
+    prepared: Prepared,
+    settings: Settings,
+    outcomes: Sequence[Outcome],
+    wall_s: float,
+) -> None:
+    """Merge the replications' tables, add summary and manifest, and publish.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written; nothing is left under the final name then.
+    """
+    outcomes = sorted(outcomes, key=lambda outcome: outcome.replication)
+    parts = [part_folder(staged, outcome.replication) for outcome in outcomes]
+    merge_tables(parts, staged)
+    for part in staged.glob("part-*"):
+        shutil.rmtree(part)
+    replications = [outcome.metrics for outcome in outcomes if outcome.metrics is not None]
+    steady = prepared.scenario.run.kind == "steady_state"
+    verdict = overload(replications) if steady else None
+    assumed = assumed_facts(prepared)
+    summary = summarise(replications, verdict, len(assumed), settings.conditional)
+    write_json(staged / "summary.json", as_json(summary))
+    write_table(staged / "metrics.parquet", _metrics_table(outcomes))
+    write_table(staged / "power.parquet", _power_table(outcomes))
+    text = _scenario_text(prepared)
+    write_text(staged / "scenario.resolved.yaml", text)
+    manifest = _manifest(prepared, settings, outcomes, summary, verdict, assumed, text)
+    manifest["wall_s"] = wall_s
+    tables = (*TABLES, "metrics", "power")
+    manifest["outputs"] = {name: table_hash(staged / f"{name}.parquet") for name in tables}
+    write_json(staged / "manifest.json", manifest)
+    publish(staged, final)
+
+
+def part_folder(staged: Path, replication: int) -> Path:
+    """Where the tables of one replication wait for the others."""
+    return staged / f"part-{replication:05d}"
+
+
+def assumed_facts(prepared: Prepared) -> list[str]:
+    """Ids of the facts of a plan that nobody has published."""
+    facts = prepared.catalog.facts
+    return [
+        fact
+        for fact in prepared.plan.facts
+        if fact in facts and facts[fact].kind in ("assumed", "unknown")
+    ]
+
+
+def catalog_hash(catalog: Catalog) -> str:
+    """SHA-256 over every fact: id, value, band, unit, kind."""
+    digest = sha256()
+    for name in sorted(catalog.facts):
+        fact = catalog.facts[name]
+        line = (name, fact.value, fact.low, fact.high, fact.unit, fact.kind)
+        digest.update(repr(line).encode())
+    return digest.hexdigest()
+
+
+def _manifest(
+    prepared: Prepared,
+    settings: Settings,
+    outcomes: Sequence[Outcome],
+    summary: Summary,
+    verdict: Overload | None,
+    assumed: list[str],
+    text: str,
+) -> dict[str, Any]:
+    run = prepared.scenario.run
+    return {
+        "schema": RUN_SCHEMA,
+        "factorysim": factorysim.__version__,
+        "python": sys.version.split()[0],
+        "os": platform.platform(),
+        "cpu": cpu_name(),
+        "scenario": {
+            "name": settings.name,
+            "question": prepared.scenario.question,
+            "sha256": sha256(text.encode()).hexdigest(),
+        },
+        "catalog_sha256": catalog_hash(prepared.catalog),
+        "inputs": [{"path": str(p), "sha256": file_hash(p)} for p in input_files(prepared)],
+        "seed": run.seed,
+        "policies": dict(settings.policies),
+        "kind": run.kind,
+        "warmup": settings.warmup._asdict(),
+        "window": settings.window._asdict(),
+        "horizon_s": settings.horizon_s,
+        "replications_asked": settings.asked,
+        "conditional": settings.conditional,
+        "interrupted": len(outcomes) < settings.asked,
+        "overload": None if verdict is None else {**verdict._asdict(), "text": str(verdict)},
+        "slo": _attainment(prepared, outcomes),
+        "devices": prepared.layout.devices,
+        "layout": {
+            **prepared.layout._asdict(),
+            "stations": [station._asdict() for station in prepared.layout.stations],
+        },
+        "assumed_facts": assumed,
+        "notes": list(prepared.plan.notes),
+        "events": sum(outcome.closing.events for outcome in outcomes),
+        "replications": [_closing(outcome) for outcome in outcomes],
+        "metrics_without_value": sorted(n for n, line in summary.items() if line.value is None),
+    }
+
+
+def _attainment(prepared: Prepared, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Per stream: what is asked, and the share of sessions that got it."""
+    shares: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        for value in outcome.metrics.values if outcome.metrics is not None else ():
+            if (value.name, value.by) == ("slo.sessions", "stream") and value.value is not None:
+                shares.setdefault(value.key, []).append(float(value.value))
+    return {
+        name: {
+            **stream.slo.model_dump(mode="json", exclude_none=True),
+            "share": sum(shares[name]) / len(shares[name]) if name in shares else None,
+        }
+        for name, stream in prepared.scenario.streams.items()
+    }
+
+
+def _closing(outcome: Outcome) -> dict[str, Any]:
+    closing = outcome.closing
+    audit = outcome.metrics.audit if outcome.metrics is not None else closing.audit
+    return {
+        "replication": outcome.replication,
+        "end_s": closing.end_s,
+        "events": closing.events,
+        "steps": closing.steps,
+        "audit": [line._asdict() for line in audit],
+        "stations": [line._asdict() for line in closing.stations],
+    }
+
+
+def input_files(prepared: Prepared) -> list[Path]:
+    """Files of data that a run reads besides its scenario."""
+    scenario = prepared.scenario
+    names = [stream.trace for stream in scenario.streams.values()]
+    names += [getattr(deployment.law, "file", None) for deployment in scenario.deployments.values()]
+    names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
+    return sorted({Path(name) for name in names if name is not None})
+
+
+def cpu_name() -> str:
+    """Give the processor's name, as its system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _scenario_text(prepared: Prepared) -> str:
+    from factorysim.load import dump_scenario
+
+    return dump_scenario(prepared.scenario)
+
+
+def _metrics_table(outcomes: Sequence[Outcome]) -> pa.Table:
+    """Every value of every replication; text has a column of its own."""
+    import pyarrow as pa
+
+    rows = [
+        (outcome.replication, value) for outcome in outcomes for value in _values(outcome.metrics)
+    ]
+    number = [v.value if isinstance(v.value, float) else None for _, v in rows]
+    text = [v.value if isinstance(v.value, str) else None for _, v in rows]
+    return pa.table(
+        {
+            "replication": pa.array([r for r, _ in rows], pa.int32()),
+            "name": pa.array([v.name for _, v in rows]).dictionary_encode(),
+            "by": pa.array([v.by for _, v in rows]).dictionary_encode(),
+            "key": pa.array([v.key for _, v in rows]).dictionary_encode(),
+            "value": pa.array(number, pa.float64()),
+            "text": pa.array(text, pa.string()),
+            "n": pa.array([v.n for _, v in rows], pa.int64()),
+            "reason": pa.array([v.reason for _, v in rows], pa.string()),
+        }
+    )
+
+
+def _values(metrics: Replication | None) -> list[Any]:
+    return [] if metrics is None else metrics.values
+
+
+def _power_table(outcomes: Sequence[Outcome]) -> pa.Table:
+    import pyarrow as pa
+
+    rows = [(o.replication, *line) for o in outcomes for line in o.closing.energy]
+    names = ("replication", *EnergyLine._fields)
+    types = [pa.int32(), pa.string(), *[pa.float64()] * (len(names) - 2)]
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})

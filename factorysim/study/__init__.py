@@ -1,0 +1,1 @@
+"""Studies over many runs: comparisons of factories on the same demand."""

@@ -1,0 +1,252 @@
+"""Two factories, the same demand: paired differences, and who sustains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from factorysim.metrics.statistics import paired_difference
+from factorysim.metrics.summary import ONE_REPLICATION
+
+if TYPE_CHECKING:
+    from factorysim.run import Run
+    from factorysim.run.replication import Policies
+    from factorysim.run.simulate import Progress
+    from factorysim.spec.scenario import ScenarioSpec
+
+W_PER_MW = 1e6
+SCALED = ("goodput.sessions_per_s", "goodput.output_tokens_per_s", "tokens.output_per_s",
+          "sessions.completed_per_s")  # fmt: skip
+"""Rates that are also given per serving device and per MW of IT power."""
+
+
+class Pair(NamedTuple):
+    """One metric in both factories."""
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    """B - A, mean over replications of the same demand."""
+    ci_low: float | None
+    ci_high: float | None
+    ratio: float | None
+    """B / A of the means; None where either is overloaded."""
+    variance_reduction: float | None
+    """What common random numbers gained: variance without over variance with them."""
+    reason: str | None
+
+
+class Comparison(NamedTuple):
+    """The first scenario (A) against one other (B)."""
+
+    a: Run
+    b: Run
+    pairs: dict[str, Pair]
+    verdict: str
+    notes: tuple[str, ...]
+
+
+def compare(
+    scenarios: Sequence[ScenarioSpec | str | Path],
+    *,
+    names: Sequence[str] | None = None,
+    out: Path | None = None,
+    workers: int | None = None,
+    progress: Callable[[str, Progress], None] | None = None,
+    policies: Policies | None = None,
+) -> list[Comparison]:
+    """Run scenarios on the same demand, and compare every other one with the first.
+
+    All take seed, replications, window and drain of the first, and as warm-up the
+    longest that any of them needs. Streams draw from the same keys, so sessions
+    are the same wherever the streams are.
+
+    Parameters
+    ----------
+    out
+        Directory that gets one run directory a scenario; None: temporary ones.
+
+    Raises
+    ------
+    UserError
+        If fewer than two scenarios are given, or any of them is at fault.
+
+    Examples
+    --------
+    >>> pairs = compare(["quickstart", "quickstart-open"])[0].pairs  # doctest: +SKIP
+    >>> pairs["tokens.output_per_s.per_device"].ratio  # doctest: +SKIP
+    0.42
+    """
+    from factorysim.errors import Fault, SpecError
+    from factorysim.run import simulate
+    from factorysim.run.simulate import resolved
+
+    if len(scenarios) < 2:
+        cure = "Name two scenarios or more."
+        raise SpecError(Fault("compare", "", "fewer than two scenarios", "two or more", cure))
+    given = [resolved(scenario) for scenario in scenarios]
+    given_names = list(names or labels(scenarios))
+    aligned = [align(scenario, given[0]) for scenario in given]
+    warmup_s = _longest_warmup(aligned, given_names, workers, progress, policies)
+    runs: list[Run] = []
+    for scenario, label in zip(aligned, given_names, strict=True):
+        runs.append(
+            simulate(
+                scenario,
+                out=None if out is None else out / label,
+                workers=workers,
+                progress=_labelled(progress, label),
+                policies=policies,
+                warmup_s=warmup_s,
+                name=label,
+            )
+        )
+    notes = [_demand_notes(aligned[0], scenario) for scenario in aligned]
+    return [
+        compare_runs(runs[0], run, tuple(note))
+        for run, note in zip(runs[1:], notes[1:], strict=True)
+    ]
+
+
+def align(scenario: ScenarioSpec, first: ScenarioSpec) -> ScenarioSpec:
+    """Give a scenario the seed, replications and window of another."""
+    keys = ("kind", "window", "warmup", "drain", "replications", "seed")
+    common = {key: getattr(first.run, key) for key in keys}
+    return scenario.model_copy(update={"run": scenario.run.model_copy(update=common)})
+
+
+def labels(scenarios: Sequence[ScenarioSpec | str | Path]) -> list[str]:
+    """Name scenarios after their files, with a number where names repeat.
+
+    Examples
+    --------
+    >>> labels(["a.yaml", "b", "old/a.yaml"])
+    ['a', 'b', 'a-2']
+    """
+    names: list[str] = []
+    for number, scenario in enumerate(scenarios):
+        name = Path(scenario).stem if isinstance(scenario, str | Path) else f"scenario-{number}"
+        names.append(name if name not in names else f"{name}-{number}")
+    return names
+
+
+def _labelled(
+    progress: Callable[[str, Progress], None] | None, label: str
+) -> Callable[[Progress], None] | None:
+    if progress is None:
+        return None
+    told = progress
+    return lambda p: told(label, p)
+
+
+def _longest_warmup(
+    scenarios: Sequence[ScenarioSpec],
+    names: Sequence[str],
+    workers: int | None,
+    progress: Callable[[str, Progress], None] | None,
+    policies: Policies | None,
+) -> float:
+    """Seconds of warm-up that suit every factory."""
+    from factorysim.run.prepare import prepare
+    from factorysim.run.simulate import Watch, cores, warmup_of
+
+    seconds = 0.0
+    for scenario, label in zip(scenarios, names, strict=True):
+        watch = Watch(_labelled(progress, label))
+        found = warmup_of(prepare(scenario), workers or cores(), watch, policies)
+        seconds = max(seconds, found.seconds)
+    return seconds
+
+
+def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
+    """Say where the demand differs: then differences are not of the factories alone."""
+    names = [name for name in a.streams if name not in b.streams]
+    names += [name for name in b.streams if name not in a.streams]
+    differ = [n for n in a.streams if n in b.streams and a.streams[n] != b.streams[n]]
+    notes = [f"only one of them has stream {name!r}" for name in names]
+    return notes + [f"stream {name!r} differs between them" for name in differ]
+
+
+def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = ()) -> Comparison:
+    """Pair the replications of two runs of the same demand."""
+    of_a, of_b = _by_replication(a), _by_replication(b)
+    steady = not (_overloaded(a) or _overloaded(b))
+    withheld = {n for run in (a, b) for n, line in run.summary.items() if line.value is None}
+    pairs = {
+        name: _pair(name, of_a[name], of_b[name], steady)
+        for name in of_a
+        if name in of_b and name not in withheld
+    }
+    for name in sorted(withheld & (of_a.keys() | of_b.keys())):
+        lines = [run.summary[name] for run in (a, b) if name in run.summary]
+        why = next((line.reason for line in lines if line.value is None), None)
+        pairs[name] = Pair(None, None, None, None, None, None, None, why)
+    return Comparison(a, b, pairs, _verdict(a, b), notes)
+
+
+def _by_replication(run: Run) -> dict[str, dict[int, float]]:
+    """Metric -> replication -> value, with the rates per device and per MW."""
+    table = run.metrics
+    table = table[(table["by"] == "all") & table["value"].notna()]
+    values: dict[str, dict[int, float]] = {}
+    for name, replication, value in zip(
+        table["name"], table["replication"], table["value"], strict=True
+    ):
+        values.setdefault(str(name), {})[int(replication)] = float(value)
+    devices = run.manifest["devices"]
+    watts = values.get("power.it_w.mean", {})
+    for name in SCALED:
+        by = values.get(name)
+        if by and devices:
+            values[f"{name}.per_device"] = {r: v / devices for r, v in by.items()}
+        if by and watts:
+            values[f"{name}.per_mw"] = {
+                r: v / (watts[r] / W_PER_MW) for r, v in by.items() if watts.get(r)
+            }
+    return values
+
+
+def _pair(name: str, a: dict[int, float], b: dict[int, float], steady: bool) -> Pair:
+    both = sorted(a.keys() & b.keys())
+    if not both:
+        return Pair(None, None, None, None, None, None, None, "no replication has it in both")
+    in_a, in_b = [a[r] for r in both], [b[r] for r in both]
+    mean_a, mean_b = sum(in_a) / len(both), sum(in_b) / len(both)
+    ratio = mean_b / mean_a if steady and mean_a > 0 and not name.startswith("audit.") else None
+    if len(both) < 2:
+        return Pair(mean_a, mean_b, mean_b - mean_a, None, None, ratio, None, ONE_REPLICATION)
+    gap = paired_difference(in_a, in_b)
+    return Pair(mean_a, mean_b, gap.mean, gap.low, gap.high, ratio, gap.variance_reduction, None)
+
+
+def _overloaded(run: Run) -> bool:
+    overload: dict[str, Any] | None = run.manifest["overload"]
+    return bool(overload and overload["overloaded"])
+
+
+def _verdict(a: Run, b: Run) -> str:
+    """Who sustains the demand; where both do, how much more the better one makes."""
+    name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    over_a, over_b = _overloaded(a), _overloaded(b)
+    if over_a and over_b:
+        return f"Neither {name_a} nor {name_b} sustains this demand."
+    if over_a or over_b:
+        well, ill = (name_b, name_a) if over_a else (name_a, name_b)
+        return f"{well} sustains this demand, {ill} does not."
+    return f"Both {name_a} and {name_b} sustain this demand."
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Give the content of ``comparison.json``."""
+    a, b = comparison.a, comparison.b
+    return {
+        "schema": "factorysim.comparison/1",
+        "a": a.manifest["scenario"]["name"],
+        "b": b.manifest["scenario"]["name"],
+        "verdict": comparison.verdict,
+        "notes": list(comparison.notes),
+        "warmup_s": a.manifest["window"]["start_s"],
+        "devices": {"a": a.manifest["devices"], "b": b.manifest["devices"]},
+        "metrics": {name: pair._asdict() for name, pair in comparison.pairs.items()},
+    }
