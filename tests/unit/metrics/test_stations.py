@@ -1,0 +1,115 @@
+"""Pools: what steps add up to inside the window, and what queues do."""
+
+import numpy as np
+import pytest
+
+from factorysim.metrics.activity import activities
+from factorysim.metrics.inputs import Window
+from factorysim.metrics.stations import pool_values
+from tests.unit.metrics.builders import (
+    TOOLS,
+    call,
+    flying,
+    layout,
+    reasons,
+    station,
+    step,
+    tables,
+    tool,
+    values,
+)
+
+WINDOW = Window(10.0, 60.0)
+
+
+def pools(data, plan=None):
+    plan = plan or layout()
+    found, _ = activities(data, WINDOW, plan.serving())
+    return pool_values(data, WINDOW, plan, found)
+
+
+def test_a_run_of_steps_counts_by_its_share_inside():
+    steps = [step(5.0, 15.0), step(20.0, 30.0, replica=1), step(55.0, 75.0), step(80.0, 90.0)]
+    extra = {"flops": [1e12] * 4, "bytes_moved": [2e12] * 4, "active_j": [8.0] * 4}
+    data = tables(steps=steps, extra=extra)
+    totals = activities(data, WINDOW, layout().serving())[0]["decode"]
+    assert totals.busy_s == pytest.approx((5 + 10 + 5) * 4)
+    assert totals.emitted_tokens == pytest.approx(40 * (0.5 + 1 + 0.25))
+    assert totals.active_j == pytest.approx(8 * 1.75)
+    found = values(pools(data))
+    assert found["utilization.nvl72"] == pytest.approx(80 / (8 * 50))
+    assert found["mfu.nvl72"] == pytest.approx(1.75e12 / (8 * 1e12 * 50))
+    assert found["mbu.nvl72"] == pytest.approx(3.5e12 / (8 * 1e12 * 50))
+
+
+def test_steps_belong_to_the_deployment_of_their_replica():
+    plan = layout(station("a"), station("b", first_replica=2, pool="hgx", llm="chat"))
+    data = tables(steps=[step(10.0, 20.0, replica=1), step(10.0, 40.0, replica=2)])
+    found = values(pools(data, plan))
+    assert found["utilization.nvl72"] == pytest.approx(10 * 4 / (8 * 50))
+    assert found["utilization.hgx"] == pytest.approx(30 * 4 / (8 * 50))
+
+
+def test_load_is_that_of_the_fullest_limit_and_names_the_bottleneck():
+    half_full = [step(10.0, 60.0, decodes=4, kv_blocks=90), step(10.0, 60.0, replica=1, kv_blocks=70)]
+    found = values(pools(tables(steps=half_full)))
+    assert found["saturation.nvl72"] == pytest.approx(0.8)
+    assert found["bottleneck"] == "nvl72: KV cache"
+    budget = [step(10.0, 60.0, steps=1, decodes=4, prompts=1, prompt_tokens=60, kv_blocks=10)]
+    found = values(pools(tables(steps=budget)))
+    assert found["saturation"] == pytest.approx(0.5)  # one of two replicas
+    assert found["bottleneck"] == "nvl72: tokens of a step"
+
+
+def test_one_sequence_at_a_time_makes_load_the_traffic_intensity():
+    plan = layout(station(replicas=1, max_sequences=1, kv_blocks=10**6, token_budget=10**6))
+    data = tables(steps=[step(10.0, 40.0, decodes=1, kv_blocks=1)])
+    assert values(pools(data, plan))["saturation"] == pytest.approx(30 / 50)
+
+
+def test_tools_are_busy_by_their_core_seconds_inside():
+    tools = [tool(0, 5.0, 5.0, 15.0, cpu_s=20.0), tool(1, 20.0, 30.0, 50.0, cpu_s=40.0)]
+    found = values(pools(tables(tools=tools)))
+    assert found["utilization.cpu"] == pytest.approx((10 + 40) / (4 * 50))
+    assert found["queue.cpu.mean"] == pytest.approx(10 / 50)
+    assert found["queue.cpu.max"] == 1
+    assert found["bottleneck"] == "cpu: cores"
+
+
+def test_a_pool_of_both_tells_them_apart():
+    plan = layout(station(), TOOLS._replace(pool="nvl72"))
+    found = values(pools(tables(steps=[step(10.0, 20.0)]), plan))
+    assert {"utilization.nvl72", "utilization.nvl72.tools"} <= found.keys()
+
+
+def test_queue_is_the_time_average_of_who_waits():
+    calls = [
+        call(0, queued_s=5.0, scheduled_s=15.0),  # 5 s inside
+        call(1, queued_s=12.0, scheduled_s=14.0),
+        call(2, queued_s=20.0, scheduled_s=20.0),
+        flying(3, arrived_s=50.0, queued_s=50.0),  # waits on past the window
+        call(4, queued_s=58.0, scheduled_s=61.0),
+    ]
+    found = values(pools(tables(calls=calls)))
+    assert found["queue.nvl72.mean"] == pytest.approx((5 + 2 + 10 + 2) / 50)
+    assert found["queue.nvl72.max"] == 2
+
+
+def test_queue_ends_come_before_starts_of_the_same_instant():
+    calls = [call(0, queued_s=20.0, scheduled_s=30.0), call(1, queued_s=30.0, scheduled_s=40.0)]
+    assert values(pools(tables(calls=calls)))["queue.nvl72.max"] == 1
+
+
+def test_what_a_law_does_not_tell_is_none():
+    data = tables(steps=[step(10.0, 20.0)])
+    assert reasons(pools(data))["mfu.nvl72"] == "the law of this pool gives times only"
+    plan = layout(station(peak_flops=None))
+    data = tables(steps=[step(10.0, 20.0)], extra={"flops": [1.0], "bytes_moved": [1.0]})
+    assert reasons(pools(data, plan))["mfu.nvl72"] == "a device of this pool has no published peak"
+
+
+def test_gaps_belong_to_the_window_in_which_their_run_began():
+    steps = [step(5.0, 15.0), step(20.0, 30.0), step(59.0, 75.0), step(60.0, 70.0)]
+    _, gaps = activities(tables(steps=steps), WINDOW, layout().serving())
+    assert gaps.total() == 2 * 10 * 4
+    assert np.unique(gaps.first).tolist() == [10**13]
