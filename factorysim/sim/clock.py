@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FS_PER_S = 10**15
 FS_PER_NS = 10**6
+S_PER_FS = 1e-15
+"""To turn an instant into the seconds of a record: a product is cheaper than a quotient."""
 
 COMPLETION = 1 << 48
 """Ends of steps, of tools' work; plus the entity's id, as below."""

@@ -13,7 +13,7 @@ from factorysim.policies.routing import routing
 from factorysim.records import Closing
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, audit
-from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, Clock
+from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.power import PowerMeter
@@ -126,7 +126,6 @@ class FactoryWorld:
         self._routers: dict[str, Router] = {}
         self._deployments: list[Deployment] = []
         self._replicas: list[Replica] = []
-        self._deployment_of: list[Deployment] = []
         for serve in plan.serve:
             self._build_deployment(serve, policies)
         self._draws = {
@@ -165,12 +164,18 @@ class FactoryWorld:
         for placed in serve.replicas:
             index = len(self._replicas)
             replica = Replica(
-                self.clock, index, serve.law, limits, self._call_left, deployment.rows, self._gaps
+                self.clock,
+                index,
+                serve.law,
+                limits,
+                self._call_left,
+                deployment.rows,
+                self._gaps,
+                owner=deployment,
             )
             router.add(replica, FabricWay(self.clock, self._fabric, self._plan.clients, placed))
             deployment.replicas.append(replica)
             self._replicas.append(replica)
-            self._deployment_of.append(deployment)
 
     def _build_tools(self) -> ToolStation | None:
         if not self._plan.tools:
@@ -249,20 +254,17 @@ class FactoryWorld:
         self._routers[stream.llm].send(call)
         return call
 
-    def _replica_for(self, call: Call) -> Replica:
-        branch: Branch = call.tag
-        return self._routers[branch.live.stream.llm].replicas[call.replica]
-
     def _call_landed(self, call: Call) -> None:
         self._travelling -= 1
-        replica = self._replica_for(call)
-        deployment = self._deployment_of[replica.index]
+        assert call.server is not None
+        deployment: Deployment = call.server.owner
         deployment.arrive(self.clock.now_fs)
-        deployment.note_queue(replica.waiting + 1)
+        deployment.note_queue(call.server.waiting + 1)
 
     def _call_left(self, call: Call) -> None:
         self._travelling += 1
-        deployment = self._deployment_of[self._replica_for(call).index]
+        assert call.server is not None
+        deployment: Deployment = call.server.owner
         deployment.leave(call, self.clock.now_fs)
         if len(deployment.rows) >= CHUNK_ROWS:
             self._flush_steps(deployment)
@@ -326,14 +328,8 @@ class FactoryWorld:
     ) -> None:
         live = branch.live
         stream = live.stream
-        replica = -1
-        deployment = ""
-        made = call.output_made
-        if call.replica >= 0:
-            served_by = self._replica_for(call)
-            replica = served_by.index
-            deployment = self._deployment_of[replica].plan.name
-            made = served_by.made(call)
+        server = call.server
+        made = call.output_made if server is None else server.made(call)
         self._ledgers.add_call(call, outcome, made)
         rows = self._calls
         rows.append(
@@ -341,10 +337,10 @@ class FactoryWorld:
                 call.number,
                 live.number,
                 stream.name,
-                deployment,
-                replica,
+                "" if server is None else server.owner.plan.name,
+                -1 if server is None else server.index,
                 outcome,
-                asked_fs / FS_PER_S,
+                asked_fs * S_PER_FS,
                 _seconds(call.queued_fs),
                 _seconds(call.scheduled_fs),
                 _seconds(call.first_token_fs),
@@ -363,7 +359,7 @@ class FactoryWorld:
             self._calls = []
             self._sink.rows("calls", rows)
             if self._progress is not None:
-                self._progress(self.clock.now_fs / FS_PER_S, self._sessions_arrived)
+                self._progress(self.clock.now_fs * S_PER_FS, self._sessions_arrived)
 
     def _write_tool(
         self,
@@ -389,10 +385,10 @@ class FactoryWorld:
                 "remote" if job is None else self._plan.tools[0].name,
                 -1 if job is None else job.host,
                 outcome,
-                asked_fs / FS_PER_S,
-                (asked_fs + remote_fs) / FS_PER_S if job is None else _seconds(job.admitted_fs),
+                asked_fs * S_PER_FS,
+                (asked_fs + remote_fs) * S_PER_FS if job is None else _seconds(job.admitted_fs),
                 _seconds(finished_fs),
-                remote_fs / FS_PER_S,
+                remote_fs * S_PER_FS,
                 node.cpu_s,
                 node.cores,
                 node.memory_bytes,
@@ -408,7 +404,7 @@ class FactoryWorld:
         done = outcome == "completed"
         active = None
         if shares is not None:
-            active = (now_fs - live.arrived_fs - shares[GAP]) / FS_PER_S
+            active = (now_fs - live.arrived_fs - shares[GAP]) * S_PER_FS
         self._ledgers.sessions[outcome] += 1
         rows = self._sessions
         rows.append(
@@ -418,16 +414,16 @@ class FactoryWorld:
                 live.plan.sid,
                 live.plan.agent,
                 outcome,
-                live.arrived_fs / FS_PER_S,
-                None if outcome == "censored" else now_fs / FS_PER_S,
+                live.arrived_fs * S_PER_FS,
+                None if outcome == "censored" else now_fs * S_PER_FS,
                 live.calls,
                 live.tools,
                 live.prompt_tokens,
                 live.output_tokens,
                 live.turns,
-                live.turn_max_fs / FS_PER_S if done else None,
+                live.turn_max_fs * S_PER_FS if done else None,
                 active,
-                *((share / FS_PER_S for share in shares) if shares else (0.0,) * len(SHARES)),
+                *((share * S_PER_FS for share in shares) if shares else (0.0,) * len(SHARES)),
             )
         )
         if len(rows) >= CHUNK_ROWS:
@@ -520,8 +516,8 @@ class FactoryWorld:
         now = self.clock.now_fs
         present: dict[int, list[Call]] = {d.number: [] for d in self._deployments}
         for _, call, _ in self._flying.values():
-            if call.queued_fs is not None and not call.outcome:
-                present[self._deployment_of[self._replica_for(call).index].number].append(call)
+            if call.server is not None and call.queued_fs is not None and not call.outcome:
+                present[call.server.owner.number].append(call)
         lines = [d.line(now, present[d.number]) for d in self._deployments]
         if self._tool_station is not None:
             lines.append(self._tool_station.line())
@@ -529,4 +525,4 @@ class FactoryWorld:
 
 
 def _seconds(instant_fs: int | None) -> float | None:
-    return None if instant_fs is None else instant_fs / FS_PER_S
+    return None if instant_fs is None else instant_fs * S_PER_FS

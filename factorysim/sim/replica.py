@@ -16,12 +16,11 @@ at a time (`Limits.stepwise`) gives the same instants, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import isqrt
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from factorysim.sim.clock import COMPLETION, DECISION, FS_PER_S
+from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.kv import Ledger
 
 if TYPE_CHECKING:
@@ -49,63 +48,113 @@ class Limits(NamedTuple):
     """Walk every step instead of runs of them: the same, slower."""
 
 
-@dataclass(slots=True, eq=False)
 class Call:
-    """One LLM call: what is asked, and what became of it."""
+    """One LLM call: what is asked, and what became of it.
 
-    number: int
-    """Ascending in the order of submission; breaks every tie."""
-    session: int
-    prompt_tokens: int
-    output_tokens: int
-    prefix_tokens: int = 0
-    priority: int = 0
-    last: bool = False
-    """No call of the session follows, so there is nothing to keep its KV for."""
-    u: float = 0.5
-    """Uniform for laws that draw."""
-    tag: Any = None
-    """Whatever the caller needs when the call comes back."""
-    replica: int = -1
-    """The router's index of the replica that it was sent to."""
-    held_fs: int = 0
-    """Spent in the router's own queue."""
+    Written out by hand, since a dataclass of so many fields takes three times as
+    long to make.
+    """
 
-    queued_fs: int | None = None
-    scheduled_fs: int | None = None
-    first_token_fs: int | None = None
-    last_token_fs: int | None = None
-    hit_tokens: int = 0
-    computed_tokens: int = 0
-    """Prompt tokens computed for the first time."""
-    recomputed_tokens: int = 0
-    """Tokens computed again after a preemption."""
-    output_made: int = 0
-    """Tokens made until the call joined the decodes, or left."""
-    preemptions: int = 0
-    stall_fs: int = 0
-    """From preemptions to the next token."""
-    first_stall_fs: int = 0
-    """The part of it before the first token."""
-    outcome: str = ""
+    __slots__ = (
+        "computed_tokens",
+        "context",
+        "emitted_fs",
+        "fills",
+        "first_stall_fs",
+        "first_token_fs",
+        "held_fs",
+        "hit_tokens",
+        "joined",
+        "known",
+        "last",
+        "last_token_fs",
+        "number",
+        "open",
+        "outcome",
+        "output_made",
+        "output_tokens",
+        "peak",
+        "phase",
+        "preemptions",
+        "prefix_tokens",
+        "priority",
+        "prompt_tokens",
+        "queued_fs",
+        "recomputed_tokens",
+        "scheduled_fs",
+        "server",
+        "session",
+        "stall_fs",
+        "state",
+        "tag",
+        "u",
+    )
 
-    state: int = field(default=WAITING, repr=False)
-    known: int = field(default=0, repr=False)
-    """Prompt plus tokens made: what must be computed before the next token."""
-    context: int = field(default=0, repr=False)
-    """Tokens in the KV cache: of a decode at its join, else now."""
-    peak: int = field(default=0, repr=False)
-    """The most tokens that were ever in the cache."""
-    joined: int = field(default=0, repr=False)
-    """The replica's tick at which it began to decode."""
-    phase: int = field(default=0, repr=False)
-    """(context - tick) mod block: which steps need a block."""
-    fills: int = field(default=0, repr=False)
-    """Tick at whose step the sliding window is full."""
-    open: bool = field(default=False, repr=False)
-    """Whether its sliding window still grows."""
-    emitted_fs: int = field(default=0, repr=False)
-    """Instant of the token with which it joined; of its preemption, if none was made."""
+    def __init__(
+        self,
+        number: int,
+        session: int,
+        prompt_tokens: int,
+        output_tokens: int,
+        prefix_tokens: int = 0,
+        priority: int = 0,
+        last: bool = False,
+        u: float = 0.5,
+        tag: Any = None,  # noqa: ANN401
+    ) -> None:
+        self.number = number
+        """Ascending in the order of submission; breaks every tie."""
+        self.session = session
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.prefix_tokens = prefix_tokens
+        self.priority = priority
+        self.last = last
+        """No call of the session follows, so there is nothing to keep its KV for."""
+        self.u = u
+        """Uniform for laws that draw."""
+        self.tag = tag
+        """Whatever the caller needs when the call comes back."""
+        self.server: Replica | None = None
+        """Where the router sent it."""
+        self.held_fs = 0
+        """Spent in the router's own queue."""
+
+        self.queued_fs: int | None = None
+        self.scheduled_fs: int | None = None
+        self.first_token_fs: int | None = None
+        self.last_token_fs: int | None = None
+        self.hit_tokens = 0
+        self.computed_tokens = 0
+        """Prompt tokens computed for the first time."""
+        self.recomputed_tokens = 0
+        """Tokens computed again after a preemption."""
+        self.output_made = 0
+        """Tokens made until the call joined the decodes, or left."""
+        self.preemptions = 0
+        self.stall_fs = 0
+        """From preemptions to the next token."""
+        self.first_stall_fs = 0
+        """The part of it before the first token."""
+        self.outcome = ""
+
+        self.state = WAITING
+        self.known = prompt_tokens
+        """Prompt plus tokens made: what must be computed before the next token."""
+        self.context = 0
+        """Tokens in the KV cache: of a decode at its join, else now."""
+        self.peak = 0
+        """The most tokens that were ever in the cache."""
+        self.joined = 0
+        """The replica's tick at which it began to decode."""
+        self.phase = 0
+        """(context - tick) mod block: which steps need a block."""
+        self.fills = 0
+        """Tick at whose step the sliding window is full."""
+        self.open = False
+        """Whether its sliding window still grows."""
+        self.emitted_fs = 0
+        """Instant of the token with which it joined; of its preemption, if none was made."""
 
 
 class Replica:
@@ -120,12 +169,15 @@ class Replica:
         on_done: Callable[[Call], None],
         rows: list[tuple[object, ...]] | None = None,
         gaps: list[tuple[object, ...]] | None = None,
+        owner: Any = None,  # noqa: ANN401
     ) -> None:
         self.clock = clock
         self.index = index
         self.law = law
         self.limits = limits
         self.on_done = on_done
+        self.owner = owner
+        """Whatever whoever built it needs to find it by."""
         self.rows: list[tuple[object, ...]] = [] if rows is None else rows
         """Rows of `records.StepRow`; whoever owns the list drains it."""
         self.gaps: list[tuple[object, ...]] = [] if gaps is None else gaps
@@ -173,7 +225,9 @@ class Replica:
         self._context_read = 0
         self._window_read = 0
         self._window_grows = 0
-        self._stalled = (0, 0, 0)
+        self._survivors = 0
+        self._stall_fs = 0
+        self._apart = 0
         self._row_waiting = 0
         self._row_blocks = 0
 
@@ -183,7 +237,6 @@ class Replica:
         """Queue a call, at this instant."""
         limits = self.limits
         call.queued_fs = self.clock.now_fs
-        call.known = call.prompt_tokens
         most = call.prompt_tokens + call.output_tokens - 1
         if self.down:
             self._leave(call, "failed")
@@ -354,12 +407,11 @@ class Replica:
                 else:
                     self._join(call)
             recomputed += call.recomputed_tokens - before
-        survivors, stall, apart = self._stalled
         self.rows.append(
             (
                 self.index,
-                start / FS_PER_S,
-                (start + duration) / FS_PER_S,
+                start * S_PER_FS,
+                (start + duration) * S_PER_FS,
                 n,
                 first,
                 slope,
@@ -374,9 +426,9 @@ class Replica:
                 priors,
                 self._row_waiting,
                 self._row_blocks,
-                survivors,
-                stall,
-                apart,
+                self._survivors,
+                self._stall_fs,
+                self._apart,
             )
         )
         if done:
@@ -409,7 +461,7 @@ class Replica:
         else:
             gap = now - call.emitted_fs
             call.stall_fs += gap
-            self.gaps.append((call.number, now / FS_PER_S, gap / FS_PER_S, "preemption"))
+            self.gaps.append((call.number, now * S_PER_FS, gap * S_PER_FS, "preemption"))
         call.emitted_fs = call.last_token_fs = now
         if self._partial is call:
             self._partial = None
@@ -453,7 +505,7 @@ class Replica:
         lost_from = start + n * first + slope * (n * (n - 1) // 2)
         if lost_from < now:
             self.busy_fs += now - lost_from
-            span = (lost_from / FS_PER_S, now / FS_PER_S, 1, now - lost_from, 0)
+            span = (lost_from * S_PER_FS, now * S_PER_FS, 1, now - lost_from, 0)
             nothing = (0,) * 7
             state = (self._row_waiting, self._row_blocks, 0, 0, decodes)
             self.rows.append((self.index, *span, decodes, len(chunks), *nothing, *state))
@@ -574,21 +626,27 @@ class Replica:
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
-        preempted = self._fit(0) if self._decodes else False
+        ledger, size = self.ledger, self.limits.block_tokens
+        preempted = False
         chunks: list[tuple[Call, int, int]] = []
-        budget = self.limits.token_budget - self._decodes
+        need = self._phases[-self._tick % size]
+        if need > ledger.free + ledger.evictable:
+            preempted = self._fit(0)
         call = self._partial
+        budget = self.limits.token_budget - self._decodes
         if call is not None:
             prior = call.context
-            size = min(call.known - prior, budget)
-            block = self.limits.block_tokens
-            blocks = -(-(prior + size) // block) - -(-prior // block)
+            tokens = min(call.known - prior, budget)
+            blocks = -(-(prior + tokens) // size) - -(-prior // size)
             preempted = self._fit(blocks, call) or preempted
             if call.state == PARTIAL:
-                self.ledger.take(blocks)
-                chunks.append((call, size, prior))
-                budget -= size
-        self._take_decodes()
+                ledger.take(blocks)
+                chunks.append((call, tokens, prior))
+                budget -= tokens
+        if preempted:
+            need = self._phases[-self._tick % size]
+        if need:
+            ledger.take(need)
         if self.waiting and not preempted:
             self._admit(chunks, budget, chunking=True)
         if self._decodes or chunks:
@@ -603,7 +661,7 @@ class Replica:
             self._start(0, chunks, False)
         elif self._decodes:
             preempted = self._fit(0)
-            self._take_decodes()
+            self.ledger.take(self._phases[-self._tick % self.limits.block_tokens])
             if self._decodes:
                 self._start(self._decodes, chunks, preempted)
 
@@ -617,12 +675,6 @@ class Replica:
             if self._preempt() is partial:
                 break
         return preempted
-
-    def _take_decodes(self) -> None:
-        """Take the blocks that this step's decodes need."""
-        need = self._phases[-self._tick % self.limits.block_tokens]
-        if need:
-            self.ledger.take(need)
 
     def _admit(self, chunks: list[tuple[Call, int, int]], budget: int, *, chunking: bool) -> None:
         """Admit from the head of the queue, which blocks those behind it.
@@ -725,9 +777,9 @@ class Replica:
                 self._window_grows = self._open
         if steps > 1:
             steps = self._fit_steps(decodes, chunks, steps)
-        self._stalled = (
-            self._stalls(decodes, start, first) if self._prefill_first else (decodes, 0, 0)
-        )
+        self._survivors = decodes
+        if self._prefill_first:
+            self._survivors, self._stall_fs, self._apart = self._stalls(decodes, start, first)
         self._n = steps
         self._cut_short = False
         self._start_fs = start
@@ -826,8 +878,8 @@ class Replica:
                 if call.emitted_fs < start:
                     apart += 1
                     gap = start + first - call.emitted_fs
-                    at = (start + first) / FS_PER_S
-                    self.gaps.append((call.number, at, gap / FS_PER_S, "prefill"))
+                    at = (start + first) * S_PER_FS
+                    self.gaps.append((call.number, at, gap * S_PER_FS, "prefill"))
         self._joiners.clear()
         survivors = decodes - joined
         return (survivors, start - self._token_fs if survivors else 0, apart)

@@ -61,6 +61,8 @@ class Router:
         self._on_landed = on_landed
         self.replicas: list[Replica] = []
         self._ways: list[Way] = []
+        self._index: dict[int, int] = {}
+        """Position in those lists by the replica's own index."""
         self._routed = 0
         self._held: list[tuple[int, int, Call]] = []
         """Calls that wait here for a replica with room (`shared_queue`)."""
@@ -72,6 +74,7 @@ class Router:
 
     def add(self, replica: Replica, way: Way) -> None:
         """Add a replica, and the way there."""
+        self._index[replica.index] = len(self.replicas)
         self.replicas.append(replica)
         self._ways.append(way)
         size = len(self.replicas)
@@ -91,7 +94,9 @@ class Router:
 
     def back(self, call: Call, landed: Landed) -> None:
         """Send the answer of a call that left its replica back to its session."""
-        index = call.replica
+        server = call.server
+        assert server is not None
+        index = self._index[server.index]
         self._change(index, -1, -call.prompt_tokens)
         if self._held:
             held = heappop(self._held)[2]
@@ -110,7 +115,7 @@ class Router:
 
     def _send_to(self, index: int, call: Call) -> None:
         self._routed += 1
-        call.replica = index
+        call.server = self.replicas[index]
         if not call.last:
             self._homes[call.session] = index
         self._change(index, 1, call.prompt_tokens)
@@ -119,7 +124,8 @@ class Router:
     def _land(self, event: Tick) -> None:
         call: Call = event.value
         self._on_landed(call)
-        self.replicas[call.replica].submit(call)
+        assert call.server is not None
+        call.server.submit(call)
 
     def _load(self) -> Load:
         """Return the load as the policy may see it now."""
