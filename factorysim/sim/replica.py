@@ -228,6 +228,8 @@ class Replica:
         self._survivors = 0
         self._stall_fs = 0
         self._apart = 0
+        self._late_gaps: list[tuple[object, ...]] = []
+        """Rows of gaps that end with the run's first step."""
         self._row_waiting = 0
         self._row_blocks = 0
 
@@ -259,6 +261,12 @@ class Replica:
         if call.state == WAITING:
             self.waiting -= 1
             self._leave(call, "cancelled")
+            queue = self._queue
+            if queue[0][2] is call:  # the next of the queue may fit where this one did not
+                while queue and queue[0][2].state != WAITING:
+                    heappop(queue)
+                if queue and self._n and len(self.running) < self.limits.max_sequences:
+                    self._cut()
         else:
             self._cancelled.append(call)
             if self._n:
@@ -302,7 +310,7 @@ class Replica:
             if self._n:
                 self._complete()
             else:
-                self._give_back_first_step()
+                self.ledger.free += self._step_blocks(0)  # no step has ended
 
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
@@ -370,18 +378,20 @@ class Replica:
     def _complete(self) -> None:
         """Credit the run's steps, and let those that are done go."""
         n, decodes, chunks = self._n, self._advancing, self._chunks
-        now = self.clock.now_fs
         start, first, slope = self._start_fs, self._first_fs, self._slope_fs
         self._n = 0
         self.steps += n
         triangle = n * (n - 1) // 2
         duration = n * first + slope * triangle
+        now = start + duration  # of steps cut off by a failure: when the last whole one ended
         self.busy_fs += duration
         done: list[Call] = []
         tokens = emitted = recomputed = pairs = priors = 0
         if n > 1:
             self._take_later_blocks(n)
         if decodes:
+            if self._late_gaps:
+                self.gaps.extend(self._late_gaps)
             self._tick = tick = self._tick + n
             self._context += decodes * n
             self._open_context += self._open * n
@@ -411,7 +421,7 @@ class Replica:
             (
                 self.index,
                 start * S_PER_FS,
-                (start + duration) * S_PER_FS,
+                now * S_PER_FS,
                 n,
                 first,
                 slope,
@@ -501,6 +511,7 @@ class Replica:
         self._n = n
         if n:
             self._complete()
+            self._row_blocks = self.ledger.held + self._step_blocks(n)
         self._n = 0
         lost_from = start + n * first + slope * (n * (n - 1) // 2)
         if lost_from < now:
@@ -620,6 +631,7 @@ class Replica:
             self._decide_mixed()
 
     def _adopt_law(self, law: StepLaw) -> None:
+        assert law.window == self.law.window, "another window is another LLM"
         self._next_law = None
         self.law = law
         self._bases.clear()
@@ -859,19 +871,21 @@ class Replica:
         if blocks:
             self.ledger.take(blocks)
 
-    def _give_back_first_step(self) -> None:
-        """Return the blocks of a run of which no step has ended."""
+    def _step_blocks(self, done: int) -> int:
+        """Blocks that the run's next step takes, after so many that are done."""
         size = self.limits.block_tokens
         blocks = self._phases[-self._tick % size] if self._advancing else 0
         for _, tokens, prior in self._chunks:
-            blocks += -(-(prior + tokens) // size) - -(-prior // size)
-        self.ledger.free += blocks
+            before = prior + done * tokens
+            blocks += -(-(before + tokens) // size) - -(-before // size)
+        return blocks
 
     def _stalls(self, decodes: int, start: int, first: int) -> tuple[int, int, int]:
         """Count decodes that prompts held up: survivors, how long, and those apart."""
         if not decodes:
             return (0, 0, 0)
         apart = joined = 0
+        self._late_gaps.clear()
         for call in self._joiners:
             if call.state == DECODING and call.joined == self._tick:
                 joined += 1
@@ -879,7 +893,7 @@ class Replica:
                     apart += 1
                     gap = start + first - call.emitted_fs
                     at = (start + first) * S_PER_FS
-                    self.gaps.append((call.number, at, gap * S_PER_FS, "prefill"))
+                    self._late_gaps.append((call.number, at, gap * S_PER_FS, "prefill"))
         self._joiners.clear()
         survivors = decodes - joined
         return (survivors, start - self._token_fs if survivors else 0, apart)
