@@ -81,9 +81,9 @@ def efficiency(catalog: Catalog | None, generation: str, engine: str) -> Efficie
     """
     values = dict(_shipped())
     if catalog is not None:
-        prefix = "efficiency."
-        given = {key: fact.value for key, fact in catalog.facts.items() if key.startswith(prefix)}
-        values |= {key: float(value) for key, value in given.items() if _is_number(value)}
+        for key, fact in catalog.facts.items():
+            if key.startswith("efficiency.") and isinstance(fact.value, int | float):
+                values[key] = float(fact.value)
     engines = sorted({key.split(".")[1] for key in values})
     if engine not in engines:
         near = difflib.get_close_matches(engine, engines, 1)
@@ -137,7 +137,3 @@ def _shipped() -> dict[str, float]:
         for generation, leaves in generations.items()
         for name, leaf in leaves.items()
     }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from factorysim.errors import Fault, SpecError
 from factorysim.physics.step import FS_PER_S, Activity, Piece
 
 if TYPE_CHECKING:
@@ -57,11 +56,6 @@ class ConstantLaw(NamedTuple):
 def fixed_law(spec: FixedLaw) -> ConstantLaw:
     """Law of a `FixedLaw` of a scenario.
 
-    Raises
-    ------
-    SpecError
-        If a uniform distribution would reach below zero.
-
     Examples
     --------
     >>> from factorysim.spec.scenario import FixedLaw
@@ -69,11 +63,8 @@ def fixed_law(spec: FixedLaw) -> ConstantLaw:
     >>> law.base(8, 0, 0, 8)
     20000000000000
     """
-    times = spec.prompt
-    if times is not None and times.kind == "uniform" and times.cv > 1 / math.sqrt(3):
-        wanted = "at most 0.577: a wider uniform distribution has negative times"
-        raise SpecError(Fault("law: fixed", "prompt.cv", f"{times.cv}", wanted))
-    return ConstantLaw(times, round(spec.decode * FS_PER_S), draws=times is not None)
+    decode_fs = round(spec.decode * FS_PER_S)
+    return ConstantLaw(spec.prompt, decode_fs, draws=spec.prompt is not None)
 
 
 def quantile(times: Distribution, u: float) -> float:

@@ -151,7 +151,8 @@ def sum_of_smaller(n: Floats, a: Floats, da: Floats, b: Floats, db: Floats) -> F
     k = np.clip(np.ceil(turn), 0.0, n)
     middle, last = (k - 1) / 2, (k + n - 1) / 2
     head = k * np.minimum(a + da * middle, b + db * middle)
-    return head + (n - k) * np.minimum(a + da * last, b + db * last)
+    tail: Floats = (n - k) * np.minimum(a + da * last, b + db * last)
+    return head + tail
 
 
 def _weighed(weights: Weights, activity: Activity) -> Floats:

@@ -295,11 +295,11 @@ def _check(
         has = ", ".join(sorted(device.flops)) or "no known rate"
         cure = "choose another `compute`, or give the device's rate in a catalog file"
         faults.append(Fault(where, "precision.compute", precision.compute, f"one of {has}", cure))
-    tp, ep = parallel.tp, parallel.ep
+    ep = parallel.ep
     if ep > 1 and not shape.experts:
         faults.append(Fault(where, "parallel.ep", str(ep), "1 for an LLM without experts"))
-    elif tp % ep or (shape.experts and shape.experts % ep):
-        wanted = f"a divisor of tp = {tp} and of {shape.experts} experts"
+    elif shape.experts % ep:
+        wanted = f"a divisor of {shape.experts} experts"
         faults.append(Fault(where, "parallel.ep", str(ep), wanted))
     if faults:
         raise CapacityError(*faults)

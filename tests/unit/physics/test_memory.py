@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import pytest
+
+from factorysim.catalog import load_catalog
+from factorysim.errors import CapacityError
+from factorysim.physics.memory import (
+    kv_blocks,
+    kv_bytes_per_token,
+    sequence_bytes,
+    weight_bytes,
+)
+from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+
+BF16 = PrecisionSpec()
+
+
+def test_weights_by_class(llms):
+    size = weight_bytes(llms["moe"], PrecisionSpec(weights="fp8", compute="fp8"))
+    assert size.attention == 24_576
+    assert size.shared_experts == 2 * 6144
+    assert size.routed_experts == 2 * 16 * 6144
+    assert size.router == 2 * 2 * 64 * 16  # BF16
+    assert size.embeddings == size.head == 2 * 64_000
+    assert size.total == 24_576 + 12_288 + 196_608 + 4096 + 256_000
+
+
+def test_tied_embeddings_are_held_once(llms):
+    size = weight_bytes(replace(llms["dense"], tied_embeddings=True), BF16)
+    assert size.head == 0
+    assert size.total == 2 * (24_576 + 98_304 + 64_000)
+
+
+def test_gpt_oss_in_mxfp4_takes_what_its_card_says():
+    """60.8 GiB of checkpoint (gpt-oss model card, arXiv:2508.10925, table 1)."""
+    size = weight_bytes(load_catalog().llm("gpt_oss_120b"), PrecisionSpec(weights="mxfp4"))
+    assert size.total == pytest.approx(60.8 * 2**30, rel=0.01)
+
+
+@pytest.mark.parametrize(("tp", "size"), [(1, 256), (2, 128), (3, 128), (4, 64), (8, 64)])
+def test_kv_is_cut_by_heads_and_copied_beyond_them(llms, tp, size):
+    # 2 layers x (key, value) x 4 heads x 8 x 2 B = 256 B.
+    assert kv_bytes_per_token(llms["dense"], BF16, ParallelSpec(tp=tp)) == size
+
+
+def test_latents_are_held_by_every_device(llms):
+    for tp in (1, 2, 8):
+        assert kv_bytes_per_token(llms["mla"], BF16, ParallelSpec(tp=tp)) == 2 * 36 * 2
+
+
+def test_window_layers_take_room_per_sequence(llms):
+    parallel = ParallelSpec(tp=2)
+    assert kv_bytes_per_token(llms["windowed"], BF16, parallel) == 64
+    assert sequence_bytes(llms["windowed"], BF16, parallel) == 10 * 64
+
+
+def test_recurrent_state_is_fp32_and_cut(llms):
+    llm = replace(llms["dense"], state_bytes_per_sequence=4096.0)
+    assert sequence_bytes(llm, BF16, ParallelSpec(tp=2)) == 2048
+
+
+def test_blocks_are_what_memory_leaves(llms, device):
+    # 0.5 x 1 MB - 501,760 / 2 of weights - 49,120 = 200,000 B; blocks of 16 x 128 B.
+    small = replace(device, memory_bytes=1e6)
+    kv = KvSpec(memory_fraction=0.5, workspace="49120 B")
+    assert kv_blocks(llms["dense"], small, BF16, ParallelSpec(tp=2), kv) == 200_000 // 2048
+
+
+def test_state_of_running_sequences_is_set_aside(llms, device):
+    small = replace(device, memory_bytes=1e6)
+    kv = KvSpec(memory_fraction=0.5, workspace="49120 B")
+    llm = replace(llms["dense"], state_bytes_per_sequence=2000.0)
+    blocks = kv_blocks(llm, small, BF16, ParallelSpec(tp=2), kv, sequences=100)
+    assert blocks == 100_000 // 2048
+
+
+def test_weights_that_do_not_fit_are_refused_with_the_arithmetic(llms, device):
+    small = replace(device, memory_bytes=5e5)
+    with pytest.raises(CapacityError, match=r"0\.0005018 GB of weights") as caught:
+        kv_blocks(llms["dense"], small, BF16, ParallelSpec(), KvSpec(workspace="0 B"))
+    assert "more tp" in str(caught.value)
+
+
+def test_blocks_given_outright_are_taken_if_they_fit(llms, device):
+    kv = KvSpec(blocks=77)
+    assert kv_blocks(llms["dense"], device, BF16, ParallelSpec(), kv) == 77
+    with pytest.raises(CapacityError, match="1000000 KV blocks"):
+        kv_blocks(llms["dense"], device, BF16, ParallelSpec(), KvSpec(blocks=1_000_000))
