@@ -243,7 +243,7 @@ class FactoryWorld:
             node.prompt_tokens,
             node.output_tokens,
             node.prefix_tokens,
-            stream.priority + live.plan.priority,
+            live.plan.priority,
             not live.calls_left,
             tag=branch,
         )

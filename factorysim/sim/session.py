@@ -43,14 +43,13 @@ QUEUE, PREFILL, DECODE, STALL, KV, NETWORK, TOOL_QUEUE, TOOL, GAP = range(9)
 class Stream:
     """Sessions of one stream, as they arrive."""
 
-    __slots__ = ("demand", "llm", "name", "number", "plans", "priority")
+    __slots__ = ("demand", "llm", "name", "number", "plans")
 
     def __init__(self, number: int, demand: Demand, spec: StreamSpec) -> None:
         self.number = number
         self.demand = demand
         self.name = demand.name
         self.llm = spec.llm
-        self.priority = spec.priority
         self.plans: Iterator[Session] = demand.sessions()
 
 
