@@ -75,8 +75,7 @@ def build_demand(
     Raises
     ------
     SpecError
-        If the stream does not name exactly one of agent, trace and calls, or has
-        arrivals that it cannot have, or an unknown agent or effort.
+        If it resamples without a trace, or names an unknown agent or effort.
     TraceError
         While its sessions are drawn, if the trace is bad; with every fault.
 
@@ -103,23 +102,11 @@ def build_demand(
 
 
 def _check(name: str, stream: StreamSpec) -> None:
-    """Refuse what no single key shows to be wrong."""
-    where = f"streams.{name}"
-    given = [key for key in ("agent", "trace", "calls") if getattr(stream, key) is not None]
-    faults: list[Fault] = []
-    if len(given) != 1:
-        found = " and ".join(given) or "none of them"
-        faults.append(Fault(where, "", found, "exactly one of agent, trace and calls"))
-    elif given != ["trace"]:
-        if isinstance(stream.arrivals, TraceArrivals):
-            cure = f"give {where}.arrivals, as in {{process: poisson, rate: 2/s}}"
-            expected = "poisson, gamma or fixed_concurrency"
-            faults.append(Fault(where, "arrivals", "the times of a trace", expected, cure))
-        if stream.replicate != "none":
-            cure = "remove it: agents and calls are drawn anew in every replication"
-            faults.append(Fault(where, "replicate", stream.replicate, "none", cure))
-    if faults:
-        raise SpecError(*faults)
+    """Refuse to resample what is drawn anew anyway."""
+    if stream.replicate != "none" and stream.trace is None:
+        cure = "remove it: agents and calls differ between replications by themselves"
+        fault = Fault(f"streams.{name}", "replicate", stream.replicate, "none", cure)
+        raise SpecError(fault)
 
 
 def _agent_sessions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from factorysim.marked import shown
 from factorysim.workload.lines import Problem
 from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, as_map
 
@@ -153,9 +154,7 @@ def _unknown_keys(row: Row, known: tuple[str, ...]) -> None:
             near = get_close_matches(key, known, n=1)
             cure = f'did you mean "{near[0]}"? ' if near else ""
             cure += "Fields of another source go into src"
-            row.problems.append(
-                Problem(key[:60], "an unknown key", "the fields of fstrace/1", cure)
-            )
+            row.bad(shown(key), "an unknown key", "the fields of fstrace/1", cure)
 
 
 def _after(row: Row) -> list[str] | None:

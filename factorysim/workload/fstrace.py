@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from factorysim.workload.fsrecords import CARRIED, Meta, Record, read_meta, read_record
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
 from factorysim.workload.mooncake import unsorted
-from factorysim.workload.rows import Row, as_list, parse_object
+from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from factorysim.workload.session import Initiator, Node
+
+
+SESSION_RECORDS = 200_000
+"""Lines of one session, at most: they are in memory together."""
+SESSION_BLOCKS = 20_000_000
+"""Ids of blocks in one session, runs and repeated prefixes written out, at most."""
 
 
 def read_fstrace(path: Path) -> Iterator[Session]:
@@ -130,6 +136,10 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
             yield group
             group = []
         group.append(record)
+        if len(group) > SESSION_RECORDS:
+            found = f"a session of over {SESSION_RECORDS:,} records"
+            log.add(number, Problem("", found, "smaller sessions", "is sid the session's?"))
+            return
     if group:
         yield group
 
@@ -273,6 +283,7 @@ class _NodeBuilder:
         self.meta = meta
         self.at_ns = at_ns
         self.last: LlmNode | None = None
+        self.blocks = 0
         self.retained = True
         """Whether the last call's output is in the context."""
 
@@ -311,6 +322,9 @@ class _NodeBuilder:
         if self.meta.prompt_mode == "delta" and last is not None:
             context = last.prompt_tokens + (last.output_tokens if self.retained else 0)
             prompt, cached = prompt + context, cached or context
+            if prompt > MAX_TOKENS:
+                problem = Problem("in", f"a prompt of {prompt:,}", f"at most {MAX_TOKENS:,}")
+                raise _BadSession(record.line, problem)
             hashes = last.hashes + hashes
         elif last is not None and last.hashes and hashes and last.block_tokens == size:
             cached = min(_common(last.hashes, hashes) * (size or 0), prompt)
@@ -335,6 +349,10 @@ class _NodeBuilder:
             raise _BadSession(record.line, Problem("hashes", "something else", expected))
         whole = [run for run in runs if run is not None]
         blocks = sum(count for _, count in whole)
+        self.blocks += blocks + (0 if self.last is None else len(self.last.hashes))
+        if self.blocks > SESSION_BLOCKS:
+            problem = Problem("hashes", f"over {SESSION_BLOCKS:,} blocks", "fewer in a session")
+            raise _BadSession(record.line, problem)
         if blocks > -(-prompt // size):
             expected = f"at most one for each {size} tokens of in, {prompt}"
             raise _BadSession(record.line, Problem("hashes", f"{blocks} blocks", expected))

@@ -14,6 +14,9 @@ MAX_TOKENS = 100_000_000
 MAX_NS = 10**18
 """31 years: times beyond are slips of units."""
 
+MAX_DEPTH = 32
+"""Levels of what is carried along unread."""
+
 Json: TypeAlias = object
 
 
@@ -64,7 +67,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _shown(value: Json) -> str:
-    return str(value) if isinstance(value, Decimal) else shown(value)
+    return str(value)[:40] if isinstance(value, Decimal) else shown(value)
 
 
 class Row:
@@ -131,9 +134,9 @@ class Row:
         value = self.data.get(key)
         if key not in self.data and default is not None:
             return default
-        if isinstance(value, str) and 0 < len(value) <= 1000:
+        if isinstance(value, str) and 0 < len(value) <= 1000 and value.isprintable():
             return value
-        self.bad(key, self.found(key), "text of 1 to 1,000 characters")
+        self.bad(key, self.found(key), "text of 1 to 1,000 printable characters")
         return default or ""
 
     def flag(self, key: str, default: bool) -> bool:
@@ -149,7 +152,7 @@ class Row:
         try:
             return plain(self.data[key])
         except ValueError:
-            self.bad(key, "a number that is too large", "finite numbers")
+            self.bad(key, "numbers or levels beyond bounds", "finite numbers, few levels")
             return None
 
     def found(self, key: str) -> str:
@@ -157,23 +160,25 @@ class Row:
         return _shown(self.data[key]) if key in self.data else "nothing"
 
 
-def plain(value: Json) -> Json:
+def plain(value: Json, depth: int = 0) -> Json:
     """Turn decimals into floats, all the way down.
 
     Raises
     ------
     ValueError
-        If one is too large for a float.
+        If one is too large for a float, or the nesting too deep.
     """
+    if depth > MAX_DEPTH:
+        raise ValueError("too many levels")
     if isinstance(value, Decimal):
         number = float(value)
         if not math.isfinite(number):
             raise ValueError("a number that is too large")
         return number
     if (data := as_map(value)) is not None:
-        return {key: plain(child) for key, child in data.items()}
+        return {key: plain(child, depth + 1) for key, child in data.items()}
     if (items := as_list(value)) is not None:
-        return [plain(child) for child in items]
+        return [plain(child, depth + 1) for child in items]
     return value
 
 

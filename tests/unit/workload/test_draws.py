@@ -1,0 +1,84 @@
+"""Draws by inverse CDF: means that come out, bounds that hold."""
+
+import numpy as np
+import pytest
+
+from factorysim.rng import stream
+from factorysim.spec.agent import Count, LognormalTokens
+from factorysim.spec.scenario import LengthSpec
+from factorysim.workload.draws import (
+    KeyedUniforms,
+    count_table,
+    draw_counts,
+    lengths,
+    lognormal_tokens,
+    table_mean,
+)
+
+WE = {"kind": "assumed", "source": "us"}
+
+
+def test_keyed_uniforms_are_the_streams_of_rng_in_any_order():
+    uniforms = KeyedUniforms(7, 2, "code")
+    for ordinal in (5, 0, 5, 3):
+        expected = stream(7, 2, "code", "session", ordinal)
+        generator = uniforms.at("session", ordinal)
+        np.testing.assert_array_equal(generator.random(7), expected.random(7))
+        np.testing.assert_array_equal(generator.integers(9, size=3), expected.integers(9, size=3))
+
+
+@pytest.mark.parametrize("shape", ["lognormal", "geometric"])
+@pytest.mark.parametrize("factor", [0.9, 1.0, 1.3])
+def test_counts_have_the_mean_that_is_asked_for(shape, factor):
+    spec = Count(shape=shape, mean=6.66, sigma=1.5, max=200, **WE)
+    cdf = count_table(spec, factor)
+    assert table_mean(cdf) == pytest.approx(6.66 * factor, rel=1e-9)
+    drawn = draw_counts(cdf, np.random.default_rng(1).random(400_000))
+    assert drawn.min() == 1
+    assert drawn.max() <= 200
+    assert drawn.mean() == pytest.approx(6.66 * factor, rel=4 * 2.5 / np.sqrt(400_000))
+
+
+def test_geometric_counts_are_memoryless():
+    cdf = count_table(Count(shape="geometric", mean=4.0, max=300, **WE))
+    survival = 1 - cdf[:20]
+    np.testing.assert_allclose(survival[1:] / survival[:-1], 0.75, rtol=1e-6)
+
+
+def test_lognormal_counts_follow_the_rounded_lognormal():
+    spec = Count(mean=50.0, sigma=0.4, max=1000, **WE)
+    cdf = count_table(spec)
+    quantiles = np.searchsorted(cdf, [0.15866, 0.84134]) + 1
+    assert np.log(quantiles[1] / quantiles[0]) / 2 == pytest.approx(0.4, rel=0.03)
+
+
+def test_a_mean_below_one_is_one_and_one_beyond_the_maximum_is_refused():
+    spec = Count(shape="geometric", mean=1.0, max=4, **WE)
+    assert table_mean(count_table(spec, 0.5)) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="at most 4"):
+        count_table(spec, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "mean"),
+    [
+        (LengthSpec(mean=512), 512),
+        (LengthSpec(kind="uniform", mean=1000, spread=0.5), 1000),
+        (LengthSpec(kind="lognormal", mean=1000, spread=0.5), 1000 * np.exp(0.125)),
+    ],
+)
+def test_lengths_have_their_mean(spec, mean):
+    tokens = lengths(spec, (np.arange(100_000) + 0.5) / 100_000)
+    assert np.mean(tokens) == pytest.approx(mean, rel=0.005)
+    assert all(isinstance(t, int) and t >= 1 for t in tokens[:100])
+
+
+def test_uniform_lengths_span_the_spread():
+    tokens = lengths(LengthSpec(kind="uniform", mean=1000, spread=0.5), np.array([0.0, 1.0]))
+    assert tokens == [500, 1500]
+
+
+def test_tokens_stay_within_bounds():
+    spec = LognormalTokens(p50=100, sigma=1.0, max=500, **WE)
+    assert lognormal_tokens(spec, np.array([-np.inf, 0.0, np.inf])) == [1, 100, 500]
+    assert lognormal_tokens(spec, np.array([0.0]), factor=2.0) == [200]
