@@ -53,8 +53,9 @@ class NameIndex:
         """Take the aliases of each id."""
         self._ids: dict[str, set[str]] = defaultdict(set)
         for identity, aliases in names.items():
-            for spelling in (identity, *aliases):
-                self._ids[fold(spelling)].add(identity)
+            for name in (identity, *aliases):
+                for spelling in spellings(name):
+                    self._ids[spelling].add(identity)
         # An id always means itself, even where it is also somebody's alias.
         for identity in names:
             self._ids[fold(identity)] = {identity}

@@ -98,7 +98,7 @@ class Llm:
     """KV heads of the full layers, where the window layers differ from them."""
     global_head_dim: int | None = None
     k_eq_v_global: bool | None = None
-    """Whether the full layers keep one tensor for keys and values."""
+    """Whether the full layers project keys and values with one matrix; the cache holds both."""
     kv_elements_per_token: float | None = None
     """As stated for all full layers together; for hybrids that no formula covers."""
     mamba_layers: int | None = None
