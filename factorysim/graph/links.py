@@ -22,8 +22,8 @@ def replica_links(
     """Worst links among the replicas of a deployment, since they share one law.
 
     Inside a scale-up domain a device sends over all its scale-up links at once.
-    Where a replica straddles domains, its share of its NICs decides, less what the
-    leaf's uplinks lack; the latency is that of the longest way.
+    Where a replica straddles domains, a device's share of its NICs decides, less what
+    the leaf's uplinks lack, and the latency is that of the longest way.
 
     Returns
     -------
@@ -38,20 +38,30 @@ def replica_links(
     straddles = any(
         len(set(domains[list(nodes)].tolist())) > 1 or domains[nodes[0]] < 0 for nodes in replicas
     )
-    reach = _network_share if straddles else _scale_up
-    used = sorted({node for nodes in replicas for node in nodes})
+    names = [factory.names[node] for nodes in replicas for node in nodes]
+    if not straddles:
+        inside = [_scale_up(graph, name) for name in names]
+        devices = int((domains == domains[replicas[0][0]]).sum())
+        return Links(min(b for b, _ in inside), max(s for _, s in inside), devices)
     ways = [factory.routes(nodes[0], other) for nodes in replicas for other in nodes[1:]]
-    bandwidth = min(reach(graph, factory.names[node]) for node in used)
+    bandwidth = min(_network_share(graph, name) for name in names)
     if bandwidth == 0.0:  # neither NIC nor DPU of its own: through its neighbours
         bandwidth = min(way.bandwidth for way in ways)
-    devices = size if straddles else int((domains == domains[replicas[0][0]]).sum())
-    return Links(bandwidth, max(way.latency_fs for way in ways) / FS_PER_S, devices)
+    return Links(bandwidth, max(way.latency_fs for way in ways) / FS_PER_S, size)
 
 
-def _scale_up(graph: nx.Graph[str], device: str) -> float:
-    """B/s of all scale-up links of a device."""
-    edges = graph.adj[device].values()
-    return math.fsum(edge["bandwidth"] for edge in edges if edge["kind"] == "scale_up")
+def _scale_up(graph: nx.Graph[str], device: str) -> tuple[float, float]:
+    """B/s of all scale-up links of a device, and seconds to another device."""
+    edges = [
+        (edge["bandwidth"], edge["latency_s"] * (2 if _is_switch(graph, other) else 1))
+        for other, edge in graph.adj[device].items()
+        if edge["kind"] == "scale_up"
+    ]
+    return math.fsum(b for b, _ in edges), max((s for _, s in edges), default=0.0)
+
+
+def _is_switch(graph: nx.Graph[str], name: str) -> bool:
+    return bool(graph.nodes[name]["kind"] == "scale_up_switch")
 
 
 def _network_share(graph: nx.Graph[str], device: str) -> float:

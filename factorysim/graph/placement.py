@@ -176,11 +176,8 @@ def check_deployments(
     for name, spec in deployments.items():
         key = f"deployments.{name}.llm"
         if spec.role == "serve" and spec.llm not in known:
-            found = "nothing" if spec.llm is None else f'"{spec.llm}"'
             expected = "a key of `llms`: " + (", ".join(known) or "there is none")
-            faults.append(Fault(WHERE, key, found, expected, _near(spec.llm, known)))
-        if spec.role == "tools" and spec.llm is not None:
-            faults.append(Fault(WHERE, key, f'"{spec.llm}"', "none, since its role is tools"))
+            faults.append(Fault(WHERE, key, f'"{spec.llm}"', expected, _near(spec.llm, known)))
     served = {spec.llm for spec in deployments.values() if spec.role == "serve"}
     for name, llm in streams.items():
         if llm not in served:

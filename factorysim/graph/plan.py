@@ -247,7 +247,7 @@ class _Draft:
         from factorysim.physics.memory import kv_blocks
         from factorysim.physics.power import PowerModel
 
-        assert spec.llm is not None  # `check_deployments`
+        assert spec.llm is not None  # the spec of a deployment that serves
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         llm = self._catalog.llm(use.llm)
         self._facts.update(llm.facts)
@@ -283,7 +283,7 @@ class _Draft:
         from factorysim.graph.links import replica_links
         from factorysim.physics.roofline import roofline_law
 
-        assert spec.llm is not None  # `check_deployments`
+        assert spec.llm is not None  # the spec of a deployment that serves
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         factors = efficiency(self._catalog, device.generation, serving.engine)
         self._facts.update(factors.facts)

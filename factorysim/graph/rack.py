@@ -31,8 +31,9 @@ network.latency_assumptions.scale_up_copper_hop)."""
 MESH_MOST = 8
 """Devices of a domain without switches that are joined pair by pair, as on the boards
 of AMD; of larger domains (LPX, tori) the wiring is unpublished or not modelled."""
-C2C_LATENCY_S = 2.5e-7
-"""Between chips of one board; assumed, half of a NIC's."""
+PCIE_LATENCY_S = 7.5e-7
+"""Between a chip and its CPU over PCIe: half of a transfer from peer to peer through
+the root port (facts: rules.pcie_latency, a guess)."""
 
 
 class Port(NamedTuple):
@@ -178,9 +179,9 @@ def _wire_tray(graph: nx.Graph[str], plan: Blueprint, tray: _Tray) -> None:
         return
     for chip, cpu in _turns(chips, cpus):
         if plan.c2c_bandwidth is not None:
-            _link(graph, chip, cpu, "c2c", plan.c2c_bandwidth, C2C_LATENCY_S)
+            _link(graph, chip, cpu, "c2c", plan.c2c_bandwidth, _hop(plan))
         else:
-            _link(graph, chip, cpu, "pcie", PCIE_X16[5], C2C_LATENCY_S)
+            _link(graph, chip, cpu, "pcie", PCIE_X16[5], PCIE_LATENCY_S)
     if plan.nic is not None:
         slot = _slot(plan.nic.bandwidth)
         for nic, chip in _turns(tray.nics, chips):
@@ -206,7 +207,7 @@ def _wire_lpus(graph: nx.Graph[str], plan: Blueprint, tray: _Tray) -> None:
     assert plan.nic is not None
     for nic in tray.nics:
         for lpu in tray.devices:
-            _link(graph, lpu, nic, "c2c", plan.nic.bandwidth, C2C_LATENCY_S)
+            _link(graph, lpu, nic, "c2c", plan.nic.bandwidth, _hop(plan))
         for cpu in tray.hosts:
             _link(graph, nic, cpu, "pcie", _slot(plan.nic.bandwidth), NIC_LATENCY_S)
 
@@ -225,14 +226,19 @@ def _slot(bandwidth: float) -> float:
     return next((b for b in PCIE_X16.values() if b >= bandwidth), PCIE_X16[6])
 
 
+def _hop(plan: Blueprint) -> float:
+    """Seconds between two devices over links of NVLink's class, C2C to a CPU included."""
+    known = plan.main.scale_up_latency_s if plan.main else None
+    return SCALE_UP_LATENCY_S if known is None else known
+
+
 def _wire_scale_up(graph: nx.Graph[str], plan: Blueprint, rack: str, devices: list[str]) -> None:
     """Join every scale-up domain: through switches, or pair by pair on one board."""
     size = plan.scale_up_domain
     if size < 2 or plan.main is None or plan.main.scale_up_bw is None:
         return
     bandwidth = plan.main.scale_up_bw
-    latency_s = plan.main.scale_up_latency_s
-    latency_s = SCALE_UP_LATENCY_S if latency_s is None else latency_s
+    latency_s = _hop(plan)
     domains = [devices[k : k + size] for k in range(0, len(devices), size)]
     for n, domain in enumerate(domains):
         if plan.scale_up_switch is None and size <= MESH_MOST:
