@@ -7,12 +7,13 @@ counted twice, a joule that went missing or a session that nobody will wake show
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.records import AuditLine, StepRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from factorysim.records import StationLine
     from factorysim.sim.fabric import LinkLoad
@@ -51,13 +52,10 @@ class Ledgers:
         ):
             self.incomplete += 1
 
-    def add_steps(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def add_steps(self, rows: list[tuple[Any, ...]]) -> None:
         """Add runs of steps whose rows are being written."""
-        prompt, emitted = _COLUMNS["prompt_tokens"], _COLUMNS["emitted_tokens"]
-        tokens = self.step_tokens
-        for row in rows:
-            tokens["prompt"] += row[prompt]
-            tokens["emitted"] += row[emitted]
+        for name, token in (("prompt_tokens", "prompt"), ("emitted_tokens", "emitted")):
+            self.step_tokens[token] += sum(map(itemgetter(_COLUMNS[name]), rows))
 
     def add_shares(self, sum_fs: int, duration_fs: int) -> None:
         """Compare a session's time shares with its duration."""

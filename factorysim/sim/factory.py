@@ -161,6 +161,7 @@ class FactoryWorld:
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
         )
+        bases: dict[tuple[int, int, int, int], int] = {}
         for placed in serve.replicas:
             index = len(self._replicas)
             replica = Replica(
@@ -172,6 +173,7 @@ class FactoryWorld:
                 deployment.rows,
                 self._gaps,
                 owner=deployment,
+                bases=bases,
             )
             router.add(replica, FabricWay(self.clock, self._fabric, self._plan.clients, placed))
             deployment.replicas.append(replica)

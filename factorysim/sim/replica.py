@@ -170,6 +170,7 @@ class Replica:
         rows: list[tuple[object, ...]] | None = None,
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
+        bases: dict[tuple[int, int, int, int], int] | None = None,
     ) -> None:
         self.clock = clock
         self.index = index
@@ -209,7 +210,8 @@ class Replica:
         self._by_priority = limits.order == "priority"
         self._prefill_first = limits.scheduler == "prefill_first"
 
-        self._bases: dict[tuple[int, int, int, int], int] = {}
+        self._bases = {} if bases is None else bases
+        """What `law.base` gave; replicas with the same law may share it."""
         self._next_law: StepLaw | None = None
         self._generation = 0
         self._deciding = False
@@ -634,7 +636,7 @@ class Replica:
         assert law.window == self.law.window, "another window is another LLM"
         self._next_law = None
         self.law = law
-        self._bases.clear()
+        self._bases = {}
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
