@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from factorysim.marked import shown
-from factorysim.workload.lines import Problem
 from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, as_map
 
 if TYPE_CHECKING:

@@ -349,13 +349,13 @@ class _NodeBuilder:
             raise _BadSession(record.line, Problem("hashes", "something else", expected))
         whole = [run for run in runs if run is not None]
         blocks = sum(count for _, count in whole)
+        if blocks > -(-prompt // size):
+            expected = f"at most one for each {size} tokens of in, {prompt}"
+            raise _BadSession(record.line, Problem("hashes", f"{blocks} blocks", expected))
         self.blocks += blocks + (0 if self.last is None else len(self.last.hashes))
         if self.blocks > SESSION_BLOCKS:
             problem = Problem("hashes", f"over {SESSION_BLOCKS:,} blocks", "fewer in a session")
             raise _BadSession(record.line, problem)
-        if blocks > -(-prompt // size):
-            expected = f"at most one for each {size} tokens of in, {prompt}"
-            raise _BadSession(record.line, Problem("hashes", f"{blocks} blocks", expected))
         return tuple(i for first, count in whole for i in range(first, first + count)), size
 
 

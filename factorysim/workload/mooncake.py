@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import BadRow, Problem, read_sessions
-from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
+from factorysim.workload.rows import Row, as_list, parse_object
 from factorysim.workload.session import LlmNode, Session
 from factorysim.workload.write import write_lines
 
@@ -69,7 +69,7 @@ def _session(row: Row, ordinal: int) -> Session:
     at_ns = row.nanoseconds("timestamp", 1_000_000)
     prompt = row.tokens("input_length")
     output = row.tokens("output_length")
-    hashes = _hashes(row, prompt)
+    hashes = () if row.problems else _hashes(row, prompt)
     src: dict[str, object] = {}
     for key in row.data:
         if key in CLOSED_LOOP:
@@ -90,7 +90,7 @@ def _hashes(row: Row, prompt: int) -> tuple[int, ...]:
     if given is None or len(ids) < len(given):
         row.bad("hash_ids", "something else", "a list of whole numbers, none below 0")
         return ()
-    if len(ids) > -(-min(prompt, MAX_TOKENS) // BLOCK_TOKENS):
+    if len(ids) > -(-prompt // BLOCK_TOKENS):
         expected = f"one for each {BLOCK_TOKENS} tokens of input_length {prompt}, at most"
         cure = "blocks of another size, or rows with new tokens only, go through fstrace/1"
         row.bad("hash_ids", f"{len(ids)} ids", expected, cure)

@@ -37,11 +37,11 @@ def test_sessions_are_well_formed(drawn):
             assert all(0 <= before < place for before in node.after)
             assert place == 0 or node.after
             if isinstance(node, LlmNode):
-                assert 1 <= node.output_tokens
+                assert node.output_tokens >= 1
                 assert 0 <= node.prefix_tokens < node.prompt_tokens
             elif isinstance(node, ToolNode):
                 assert isinstance(nodes[node.after[0]], LlmNode)
-                assert node.cpu_s >= 0 and node.remote_ns >= 0
+                assert min(node.cpu_s, node.remote_ns) >= 0
 
 
 def test_a_prompt_is_the_last_context_and_what_came_since(drawn):
@@ -251,7 +251,7 @@ def test_unknown_agents_tools_and_efforts_are_refused(tmp_path):
     strange = spec.model_copy(
         update={"tools": spec.tools.model_copy(update={"shares": {"hammer": 1.0}})}
     )
-    with pytest.raises(SpecError, match='mine: tools.shares.hammer: found "hammer"'):
+    with pytest.raises(SpecError, match=r'mine: tools\.shares\.hammer: found "hammer"'):
         AgentModel(strange, name="mine")
     only_low = spec.model_copy(update={"efforts": {"low": spec.efforts["low"]}})
     with pytest.raises(SpecError, match='found "high", expected one of low'):
@@ -261,7 +261,7 @@ def test_unknown_agents_tools_and_efforts_are_refused(tmp_path):
 def test_an_effort_that_lifts_a_mean_beyond_its_maximum_is_refused():
     spec = load_agent("customer_service")
     tight = spec.calls_per_turn.model_copy(update={"max": 4})
-    with pytest.raises(SpecError, match="calls_per_turn: found a mean of 2.1"):
+    with pytest.raises(SpecError, match=r"calls_per_turn: found a mean of 2\.1"):
         AgentModel(spec.model_copy(update={"calls_per_turn": tight}), "high")
 
 

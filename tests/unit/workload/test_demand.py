@@ -110,7 +110,7 @@ def test_resampling_draws_sessions_with_replacement_at_the_recorded_times(trace)
     assert [s.at_ns for s in a] == [10**9 * i for i in range(40)]
     prompts = [s.nodes[0].prompt_tokens for s in a]
     assert set(prompts) < set(range(100, 140))
-    assert len(set(s.sid for s in a)) == 40
+    assert len({s.sid for s in a}) == 40
     assert prompts != [s.nodes[0].prompt_tokens for s in b]
     assert a == first(spec, 99, path=trace)
 
@@ -128,7 +128,7 @@ def test_resampling_needs_a_trace():
 
 def test_a_bad_trace_tells_its_faults_when_it_is_read(trace):
     trace.write_text(ROWS + "junk\n")
-    with pytest.raises(TraceError, match="t.jsonl:41"):
+    with pytest.raises(TraceError, match=r"t\.jsonl:41"):
         first(StreamSpec(llm="l", trace="t"), 99, path=trace)
     with pytest.raises(TraceError, match="no path"):
         first(StreamSpec(llm="l", trace="t"), 99)
