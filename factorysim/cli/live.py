@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
-    from factorysim.run.simulate import Progress
+    from factorysim.run.replicate import Progress
 
 Tell = Callable[[str, "Progress"], None]
 """Told the scenario's name and how far it is."""

@@ -35,7 +35,7 @@ class Activity:
     full_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Replica-seconds weighted by how full each of `LIMITS` was."""
     load_s: float = 0.0
-    """The same for the fullest of them, step by step."""
+    """The same for the fullest of them, step by step; 1 where a call had to wait."""
 
 
 def activities(
@@ -102,7 +102,8 @@ def _add(
     sequences, blocks, tokens = (float((seconds * f).sum()) for f in full)
     a, b, c = total.full_s
     total.full_s = (a + sequences, b + blocks, c + tokens)
-    total.load_s += float((seconds * np.minimum(1.0, np.maximum.reduce(full))).sum())
+    load = np.where(column("waiting") > 0, 1.0, np.minimum(1.0, np.maximum.reduce(full)))
+    total.load_s += float((seconds * load).sum())
 
 
 def _gaps(group: Columns, window: Window) -> Gaps:

@@ -22,8 +22,8 @@ CALL_COLUMNS = (
 TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s")
 STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
-    "prompt_tokens", "emitted_tokens", "kv_blocks", "survivors", "stall_fs", "apart", "flops",
-    "bytes_moved", "active_j",
+    "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
+    "flops", "bytes_moved", "active_j",
 )  # fmt: skip
 GAP_COLUMNS = ("at_s", "gap_s")
 SERIES_COLUMNS = ("at_s", "series", "place", "value")

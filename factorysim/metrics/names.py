@@ -102,7 +102,8 @@ METRICS: dict[str, Metric] = {
         "ratio",
         "replicas, or cores",
         "clock",
-        "mean fullness of the fullest of sequences, KV blocks, tokens of a step; of cores",
+        "mean fullness of the fullest of sequences, KV blocks, tokens of a step (1 while a "
+        "call waits for them); of cores",
     ),
     "bottleneck": Metric("text", "pools", "clock", "pool of the highest saturation, what is full"),
     **{

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from factorysim.metrics.replication import Replication
 
@@ -13,18 +13,28 @@ GROWTH_MIN = 0.02
 """Share of the arrivals that must pile up to be called overload."""
 
 
-class Overload(NamedTuple):
-    """What the backlog did over the window."""
+FULL = 0.9
+"""Load of the fullest pool from which on a growing backlog is its fault."""
 
-    overloaded: bool
+
+class Overload(NamedTuple):
+    """What the backlog did over the window, and how full the factory was."""
+
+    state: Literal["steady", "overloaded", "unsettled"]
+    """`unsettled`: it grows although no pool is full, so the run is too short for its
+    sessions to say."""
     growth_share: float
     """Sessions that pile up per session that arrives; median over replications."""
     p_value: float
     """Of no growth."""
+    load: float | None
+    """`saturation`, mean over replications."""
 
     def __str__(self) -> str:
-        share = f"{max(0.0, self.growth_share):.1%} of arriving sessions pile up"
-        return f"{share} (p = {self.p_value:.2g} for no growth)"
+        share = f"{max(0.0, self.growth_share):.0%} of arriving sessions pile up"
+        full = "" if self.load is None else f", the fullest pool is {self.load:.0%} full"
+        longer = "; a longer run would tell" if self.state == "unsettled" else ""
+        return f"{share} (p = {self.p_value:.1g} for none){full}{longer}"
 
 
 def overload(replications: Sequence[Replication]) -> Overload:
@@ -50,7 +60,20 @@ def overload(replications: Sequence[Replication]) -> Overload:
         p_value = float(stats.ttest_1samp(slopes, 0.0, alternative="greater").pvalue)
     else:
         p_value = max(_trend_p(r) for r in replications)
-    return Overload(p_value < LEVEL and share > GROWTH_MIN, share, p_value)
+    loads = [
+        float(v.value)
+        for r in replications
+        for v in r.values
+        if v.name == "saturation" and v.value is not None
+    ]
+    load = sum(loads) / len(loads) if loads else None
+    return Overload(_state(p_value < LEVEL and share > GROWTH_MIN, load), share, p_value, load)
+
+
+def _state(grows: bool, load: float | None) -> Literal["steady", "overloaded", "unsettled"]:
+    if not grows:
+        return "steady"
+    return "overloaded" if load is None or load >= FULL else "unsettled"
 
 
 def _slope(replication: Replication) -> float:

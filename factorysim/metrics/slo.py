@@ -54,8 +54,8 @@ def tpot_s(calls: Columns, end_s: float) -> npt.NDArray[np.float64]:
 
     flying: Bools = calls["outcome"].equal("censored")
     last = np.where(flying, end_s, calls["last_token_s"])
-    wanted: Ints = np.where(flying, calls["requested_tokens"], calls["output_tokens"])
-    tokens = wanted - 1
+    tokens: Ints = calls["output_tokens"] - 1
+    tokens[flying] = calls["requested_tokens"][flying] - 1
     with np.errstate(divide="ignore", invalid="ignore"):
         value = (last - calls["first_token_s"]) / tokens
     result: npt.NDArray[np.float64] = np.where(tokens > 0, value, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -36,15 +37,21 @@ def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     7.515...
     """
     import numpy as np
-    from scipy import stats
 
     n = len(values)
     if n < 2:
         raise ValueError("an interval needs two replications")
     mean = float(np.mean(values))
     spread = float(np.std(values, ddof=1)) / n**0.5
-    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1)) * spread
+    half = _t_quantile(confidence, n - 1) * spread
     return Interval(mean, mean - half, mean + half)
+
+
+@lru_cache
+def _t_quantile(confidence: float, freedom: int) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(0.5 + confidence / 2, freedom))
 
 
 def wilson_interval(

@@ -53,9 +53,9 @@ def summarise(
             if value.by == "all":
                 by_name.setdefault(value.name, []).append((value.value, value.reason))
     lines = {name: _line(values, conditional) for name, values in by_name.items()}
-    if overload is not None and overload.overloaded:
+    if overload is not None and overload.state != "steady":
         lines |= {
-            name: Line(None, None, None, 0, f"overloaded: {overload}")
+            name: Line(None, None, None, 0, f"{overload.state}: {overload}")
             for name in lines
             if name.startswith(STEADY)
         }

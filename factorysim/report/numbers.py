@@ -78,6 +78,6 @@ def of_unit(value: float, unit: str) -> str:
         case "bool":
             return "yes" if value else "no"
         case "1":
-            return amount(value)
+            return "<0.001" if 0 < value < 1e-3 else amount(value)
         case _:
             return amount(value, unit)

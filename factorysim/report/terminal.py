@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 STATS = ("mean", "p50", "p95", "p99")
 LATENCIES = {
-    "ttft_s": "time to first token (TTFT)",
-    "tpot_s": "per output token (TPOT)",
-    "itl_s": "between tokens (ITL)",
-    "turn_s": "longest turn of a session",
-    "session_s": "whole session",
+    "ttft_s": "first token (TTFT)",
+    "tpot_s": "per token (TPOT)",
+    "itl_s": "token gap (ITL)",
+    "turn_s": "longest turn",
+    "session_s": "session",
 }
 RATES = {
     "goodput.sessions_per_s": "sessions in SLO",
@@ -115,8 +115,8 @@ def verdict(run: Run) -> list[Text]:
     lines += [_slo_line(name, slo) for name, slo in manifest["slo"].items()]
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
-    if overload is not None and overload["overloaded"]:
-        lines.append(mark("Overloaded: ", f"{overload['text']}", "red"))
+    if overload is not None and overload["state"] != "steady":
+        lines.append(mark(f"{overload['state'].capitalize()}: ", overload["text"], "red"))
     elif saturation is not None and isinstance(saturation.value, float):
         full = f"the fullest pool is {percent(saturation.value)} full on average"
         lines.append(mark("Sustained: " if overload else "Load: ", full, "green"))
@@ -153,7 +153,11 @@ def titled_table(title: str, headers: Sequence[str]) -> Table:
     from rich.text import Text
 
     table = Table(
-        box=box.SIMPLE_HEAD, title=Text(title, style="bold"), title_justify="left", pad_edge=False
+        box=box.SIMPLE_HEAD,
+        title=Text(title, style="bold"),
+        title_justify="left",
+        pad_edge=False,
+        show_edge=False,
     )
     for number, header in enumerate(headers):
         table.add_column(Text(header), justify="left" if number == 0 else "right")
@@ -194,7 +198,7 @@ def _listing(title: str, rows: dict[str, str], summary: Summary, notes: dict[str
             continue
         unit = metric(name).unit
         interval = ""
-        if line.ci_low is not None and line.ci_high is not None:
+        if line.ci_low is not None and line.ci_high is not None and line.ci_low < line.ci_high:
             interval = f"{of_unit(line.ci_low, unit)} .. {of_unit(line.ci_high, unit)}"
         plain = line._replace(ci_low=None, ci_high=None)
         table.add_row(text, cell(name, plain, notes), interval)

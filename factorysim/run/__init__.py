@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
+from factorysim.run.replicate import simulate as simulate
 from factorysim.run.result import Interrupted as Interrupted
 from factorysim.run.result import Run as Run
-from factorysim.run.simulate import simulate as simulate

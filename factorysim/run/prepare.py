@@ -42,6 +42,22 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
 
 
+def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
+    """Build the plan of a scenario whose topology is resolved.
+
+    Raises
+    ------
+    CapacityError
+        If it does not fit.
+    """
+    from factorysim.graph.plan import plan_factory
+
+    topology = scenario.topology
+    if isinstance(topology, str):
+        raise TypeError("a scenario names its topology; load it with factorysim.load first")
+    return plan_factory(scenario, topology, catalog)
+
+
 def build_demands(scenario: ScenarioSpec, replication: int) -> list[Demand]:
     """Make the demand of every stream, for one replication."""
     from factorysim.workload.demand import build_demand

@@ -80,7 +80,6 @@ class Bench:
         prepared = self._prepare(job.scenario)
         sink = PilotSink() if job.folder is None else _sink(job, prepared)
         # What is alive now outlives the run: no need to walk it at every collection.
-        gc.collect()
         gc.freeze()
         try:
             closing = run_replication(

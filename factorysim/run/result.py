@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from factorysim.metrics.summary import Line, Summary
 
 if TYPE_CHECKING:
-    from tempfile import TemporaryDirectory
-
     import pandas as pd
 
 
@@ -22,8 +20,6 @@ class Run:
     ----------
     path
         Of a directory that `simulate` wrote.
-    keep
-        A temporary directory that lives as long as this object.
 
     Raises
     ------
@@ -31,12 +27,11 @@ class Run:
         If there is no run in `path`.
     """
 
-    def __init__(self, path: Path, keep: TemporaryDirectory[str] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.manifest: dict[str, Any] = json.loads(
             (path / "manifest.json").read_text(encoding="utf-8")
         )
-        self._keep = keep
 
     def __repr__(self) -> str:
         done = len(self.manifest["replications"])

@@ -11,8 +11,8 @@ from factorysim.metrics.summary import ONE_REPLICATION
 
 if TYPE_CHECKING:
     from factorysim.run import Run
+    from factorysim.run.replicate import Progress
     from factorysim.run.replication import Policies
-    from factorysim.run.simulate import Progress
     from factorysim.spec.scenario import ScenarioSpec
 
 W_PER_MW = 1e6
@@ -31,7 +31,7 @@ class Pair(NamedTuple):
     ci_low: float | None
     ci_high: float | None
     ratio: float | None
-    """B / A of the means; None where either is overloaded."""
+    """B / A of the means; None where either is in no steady state."""
     variance_reduction: float | None
     """What common random numbers gained: variance without over variance with them."""
     reason: str | None
@@ -65,7 +65,8 @@ def compare(
     Parameters
     ----------
     out
-        Directory that gets one run directory a scenario; None: temporary ones.
+        Directory that gets one run directory a scenario, and ``comparison.json``;
+        None: temporary ones.
 
     Raises
     ------
@@ -80,7 +81,8 @@ def compare(
     """
     from factorysim.errors import Fault, SpecError
     from factorysim.run import simulate
-    from factorysim.run.simulate import resolved
+    from factorysim.run.replicate import resolved
+    from factorysim.store import write_json
 
     if len(scenarios) < 2:
         cure = "Name two scenarios or more."
@@ -102,11 +104,13 @@ def compare(
                 name=label,
             )
         )
-    notes = [_demand_notes(aligned[0], scenario) for scenario in aligned]
-    return [
-        compare_runs(runs[0], run, tuple(note))
-        for run, note in zip(runs[1:], notes[1:], strict=True)
+    found = [
+        compare_runs(runs[0], run, tuple(_demand_notes(aligned[0], scenario)))
+        for run, scenario in zip(runs[1:], aligned[1:], strict=True)
     ]
+    if out is not None:
+        write_json(out / "comparison.json", {"comparisons": [as_json(one) for one in found]})
+    return found
 
 
 def align(scenario: ScenarioSpec, first: ScenarioSpec) -> ScenarioSpec:
@@ -149,7 +153,7 @@ def _longest_warmup(
 ) -> float:
     """Seconds of warm-up that suit every factory."""
     from factorysim.run.prepare import prepare
-    from factorysim.run.simulate import Watch, cores, warmup_of
+    from factorysim.run.replicate import Watch, cores, warmup_of
 
     seconds = 0.0
     for scenario, label in zip(scenarios, names, strict=True):
@@ -171,14 +175,14 @@ def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
 def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = ()) -> Comparison:
     """Pair the replications of two runs of the same demand."""
     of_a, of_b = _by_replication(a), _by_replication(b)
-    steady = not (_overloaded(a) or _overloaded(b))
+    steady = _state(a) == _state(b) == "steady"
     withheld = {n for run in (a, b) for n, line in run.summary.items() if line.value is None}
     pairs = {
         name: _pair(name, of_a[name], of_b[name], steady)
         for name in of_a
         if name in of_b and name not in withheld
     }
-    for name in sorted(withheld & (of_a.keys() | of_b.keys())):
+    for name in sorted(withheld):
         lines = [run.summary[name] for run in (a, b) if name in run.summary]
         why = next((line.reason for line in lines if line.value is None), None)
         pairs[name] = Pair(None, None, None, None, None, None, None, why)
@@ -220,17 +224,20 @@ def _pair(name: str, a: dict[int, float], b: dict[int, float], steady: bool) -> 
     return Pair(mean_a, mean_b, gap.mean, gap.low, gap.high, ratio, gap.variance_reduction, None)
 
 
-def _overloaded(run: Run) -> bool:
+def _state(run: Run) -> str:
     overload: dict[str, Any] | None = run.manifest["overload"]
-    return bool(overload and overload["overloaded"])
+    return "steady" if overload is None else str(overload["state"])
 
 
 def _verdict(a: Run, b: Run) -> str:
-    """Who sustains the demand; where both do, how much more the better one makes."""
+    """Say who sustains the demand."""
     name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
-    over_a, over_b = _overloaded(a), _overloaded(b)
+    over_a, over_b = (_state(run) == "overloaded" for run in (a, b))
     if over_a and over_b:
         return f"Neither {name_a} nor {name_b} sustains this demand."
+    unsettled = [n for n, run in ((name_a, a), (name_b, b)) if _state(run) == "unsettled"]
+    if unsettled:
+        return f"The run is too short to tell: {' and '.join(unsettled)} had not settled."
     if over_a or over_b:
         well, ill = (name_b, name_a) if over_a else (name_a, name_b)
         return f"{well} sustains this demand, {ill} does not."

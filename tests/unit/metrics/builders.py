@@ -35,7 +35,9 @@ def closing(end_s=100.0, energy=()):
     return Closing(end_s, 1, (), (), tuple(energy), 1)
 
 
-def tables(sessions=(), calls=(), tools=(), steps=(), series=(), end_s=100.0, extra=None, energy=()):
+def tables(
+    sessions=(), calls=(), tools=(), steps=(), series=(), end_s=100.0, extra=None, energy=()
+):
     step_columns = dict(columns("steps", list(steps)))
     for name, values in (extra or {}).items():
         step_columns[name] = np.array(values, float)

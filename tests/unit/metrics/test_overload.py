@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from factorysim.metrics.demand import number_in_system
+from factorysim.metrics.inputs import Value
 from factorysim.metrics.overload import overload
 from factorysim.metrics.replication import Replication
 
@@ -25,14 +26,14 @@ def queue(rng, rho, length_s=2000.0, warm_s=500.0):
 def test_stable_queues_are_left_alone():
     rng = np.random.default_rng(1)
     found = [overload([queue(rng, 0.8) for _ in range(5)]) for _ in range(10)]
-    assert not any(verdict.overloaded for verdict in found)
+    assert {verdict.state for verdict in found} == {"steady"}
 
 
 @pytest.mark.parametrize("replications", [1, 2, 5])
 def test_an_unstable_queue_is_called_so(replications):
     rng = np.random.default_rng(2)
     verdict = overload([queue(rng, 1.3) for _ in range(replications)])
-    assert verdict.overloaded
+    assert verdict.state == "overloaded"
     # 0.3 of 1.3 arrivals a second pile up.
     assert verdict.growth_share == pytest.approx(0.3 / 1.3, rel=0.25)
     assert "pile up" in str(verdict)
@@ -40,8 +41,20 @@ def test_an_unstable_queue_is_called_so(replications):
 
 def test_a_fixed_number_in_system_is_no_trend():
     steady = Replication([], [], [8.0] * 40, 2.0, 100.0)
-    assert not overload([steady] * 5).overloaded
-    assert not overload([steady]).overloaded
+    assert overload([steady] * 5).state == "steady"
+    assert overload([steady]).state == "steady"
+
+
+def test_growth_below_full_load_is_a_run_that_is_too_short():
+    rng = np.random.default_rng(4)
+
+    def with_load(load):
+        found = [queue(rng, 1.3) for _ in range(3)]
+        return overload([r._replace(values=[Value("saturation", load)]) for r in found])
+
+    assert with_load(0.5).state == "unsettled"
+    assert "a longer run would tell" in str(with_load(0.5))
+    assert with_load(0.95).state == "overloaded"
 
 
 def test_number_in_system_is_the_integral():

@@ -57,10 +57,7 @@ def test_the_mean_is_withheld_once_over_one_percent_is_censored():
 def written_out(gaps):
     return np.sort(
         np.concatenate(
-            [
-                np.repeat(a + s * np.arange(n), w)
-                for a, s, n, w in zip(*gaps, strict=True)
-            ]
+            [np.repeat(a + s * np.arange(n), w) for a, s, n, w in zip(*gaps, strict=True)]
         )
     )
 

@@ -51,7 +51,10 @@ def test_steps_belong_to_the_deployment_of_their_replica():
 
 
 def test_load_is_that_of_the_fullest_limit_and_names_the_bottleneck():
-    half_full = [step(10.0, 60.0, decodes=4, kv_blocks=90), step(10.0, 60.0, replica=1, kv_blocks=70)]
+    half_full = [
+        step(10.0, 60.0, decodes=4, kv_blocks=90),
+        step(10.0, 60.0, replica=1, kv_blocks=70),
+    ]
     found = values(pools(tables(steps=half_full)))
     assert found["saturation.nvl72"] == pytest.approx(0.8)
     assert found["bottleneck"] == "nvl72: KV cache"
@@ -65,6 +68,12 @@ def test_one_sequence_at_a_time_makes_load_the_traffic_intensity():
     plan = layout(station(replicas=1, max_sequences=1, kv_blocks=10**6, token_budget=10**6))
     data = tables(steps=[step(10.0, 40.0, decodes=1, kv_blocks=1)])
     assert values(pools(data, plan))["saturation"] == pytest.approx(30 / 50)
+
+
+def test_a_step_that_leaves_a_call_waiting_is_full():
+    steps = [step(10.0, 60.0, kv_blocks=40, waiting=1), step(10.0, 60.0, replica=1, kv_blocks=40)]
+    found = values(pools(tables(steps=steps)))
+    assert found["saturation.nvl72"] == pytest.approx((1.0 + 0.5) / 2)
 
 
 def test_tools_are_busy_by_their_core_seconds_inside():

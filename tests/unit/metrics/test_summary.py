@@ -13,7 +13,7 @@ from factorysim.metrics.summary import as_json, summarise
 from factorysim.spec.scenario import SloSpec
 from tests.unit.metrics.builders import call, layout, session, step, tables, watts
 
-STABLE = Overload(False, 0.0, 0.5)
+STABLE = Overload("steady", 0.0, 0.5, 0.3)
 
 
 def replication(*values):
@@ -37,7 +37,10 @@ def test_one_replication_has_no_interval_and_says_why():
 
 
 def test_a_value_that_one_replication_withholds_is_withheld():
-    found = [replication(Value("ttft_s.p99", 1.0)), replication(Value("ttft_s.p99", None, 3, "few"))]
+    found = [
+        replication(Value("ttft_s.p99", 1.0)),
+        replication(Value("ttft_s.p99", None, 3, "few")),
+    ]
     line = summarise(found, STABLE, 0)["ttft_s.p99"]
     assert (line.value, line.n, line.reason) == (None, 1, "replication 1: few")
 
@@ -46,9 +49,9 @@ def test_overload_withholds_what_has_no_steady_value():
     found = [
         replication(Value("ttft_s.mean", 1.0), Value("tokens.output_per_s", 5.0)) for _ in range(3)
     ]
-    summary = summarise(found, Overload(True, 0.2, 1e-6), 0)
+    summary = summarise(found, Overload("overloaded", 0.2, 1e-6, 0.97), 0)
     assert summary["ttft_s.mean"].value is None
-    assert str(summary["ttft_s.mean"].reason).startswith("overloaded: 20.0%")
+    assert str(summary["ttft_s.mean"].reason).startswith("overloaded: 20%")
     assert summary["tokens.output_per_s"].value == 5.0
 
 
@@ -80,7 +83,9 @@ def test_every_value_has_a_name_of_the_table_and_every_name_a_value():
     summary = summarise([a_replication()] * 2, STABLE, 3)
     for name in summary:
         assert metric(name).unit
-    families = {name.partition(".")[0] if "POOL" in name or "LAW" in name else name for name in METRICS}
+    families = {
+        name.partition(".")[0] if "POOL" in name or "LAW" in name else name for name in METRICS
+    }
     found = set(summary) | {name.partition(".")[0] for name in summary}
     assert families <= found
     assert json.loads(json.dumps(as_json(summary), allow_nan=False))

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
+from weakref import finalize
 
 from factorysim.metrics.inputs import Window
 from factorysim.run.publish import Settings, part_folder, write_run
@@ -87,36 +89,55 @@ def simulate(
     >>> run.summary["ttft_s.p95"].value  # doctest: +SKIP
     0.41
     """
+    name = name or (Path(scenario).stem if isinstance(scenario, str | Path) else "run")
+    final = Path(out) if out is not None else Path(mkdtemp(prefix="factorysim-")) / "run"
+    run: Run | None = None
+    try:
+        run = _conduct(resolved(scenario), final, workers, progress, policies, warmup_s, name)
+    except Interrupted as stop:
+        run = stop.run
+        raise
+    finally:
+        if out is None and run is None:
+            rmtree(final.parent, ignore_errors=True)
+        elif out is None:
+            finalize(run, rmtree, final.parent, ignore_errors=True)
+    return run
+
+
+def _conduct(
+    scenario: ScenarioSpec,
+    final: Path,
+    workers: int | None,
+    progress: Callable[[Progress], None] | None,
+    policies: Policies | None,
+    warmup_s: float | None,
+    name: str,
+) -> Run:
     from factorysim.run.prepare import prepare
 
     began = time.perf_counter()
-    name = name or (Path(scenario).stem if isinstance(scenario, str | Path) else "run")
-    prepared = prepare(resolved(scenario))
+    prepared = prepare(scenario)
     workers = workers or cores()
-    keep = TemporaryDirectory(prefix="factorysim-") if out is None else None
-    final = Path(keep.name) / "run" if keep is not None else Path(out or "")
     with staging(final) as staged:
         watch = Watch(progress)
         warmup = _warmup(prepared, workers, watch, policies, warmup_s)
         settings = _settings(prepared, warmup, policies, name)
         jobs = _jobs(prepared, settings, staged)
         outcomes: list[Outcome] = []
-        interrupted = False
         try:
             watch.phase("replications", jobs)
             for outcome in run_jobs(jobs, workers, watch.tell, policies):
                 outcomes.append(outcome)
                 watch.ended(outcome)
         except KeyboardInterrupt:
-            interrupted = True
-        if interrupted and not outcomes:
-            raise Interrupted(None, 0, len(jobs))
+            if not outcomes:
+                raise Interrupted(None, 0, len(jobs)) from None
         watch.phase("writing", [])
         write_run(staged, final, prepared, settings, outcomes, time.perf_counter() - began)
-    run = Run(final, keep)
-    if interrupted:
-        raise Interrupted(run, len(outcomes), len(jobs))
-    return run
+    if len(outcomes) < len(jobs):
+        raise Interrupted(Run(final), len(outcomes), len(jobs))
+    return Run(final)
 
 
 def resolved(scenario: ScenarioSpec | str | Path) -> ScenarioSpec:

@@ -1,0 +1,81 @@
+"""Reports fit 80 columns, put the verdict first, and hide nothing that is withheld."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from factorysim.metrics.summary import Line
+from factorysim.report.terminal import cell, run_report, verdict
+from factorysim.report.versus import comparison_report
+from factorysim.run import simulate
+from factorysim.study.compare import compare
+from tests.unit.run.builders import mm1
+
+
+def rendered(parts, width=80):
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run():
+    scenario = mm1().model_copy(update={"question": "Does [bold]markup[/bold] stay text?"})
+    return simulate(scenario, workers=1, name="mm1")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_report_fits_and_says_everything(run, width):
+    text = rendered(run_report(run), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    for word in ("SLO met", "Sustained", "Bottleneck", "first token (TTFT)", "Pools", "J/tok",
+                 "Audit", "Assumed", "3 replications, seed 7"):  # fmt: skip
+        assert word in text
+    assert "[bold]markup[/bold]" in text
+
+
+def test_the_verdict_comes_first(run):
+    text = rendered(run_report(run))
+    assert text.index("SLO met") < text.index("Bottleneck") < text.index("Latency")
+    assert "gpu: sequences of a step" in rendered(verdict(run))
+
+
+def test_withheld_values_point_to_their_reason(run):
+    text = rendered(run_report(run))
+    reason = next(line for line in text.splitlines() if "p99 needs 2000" in line)
+    number = reason.split()[0]
+    assert text.index(number) < text.index(reason)
+
+
+def test_an_overloaded_run_says_so():
+    run = simulate(mm1(rate="1.5 /s", window="300 s"), workers=1, name="busy")
+    text = rendered(run_report(run))
+    assert "Overloaded: " in text
+    assert "SLO missed" in text
+
+
+def test_intervals_are_half_widths_in_the_values_unit():
+    notes: dict[str, int] = {}
+    assert cell("ttft_s.mean", Line(0.2, 0.19, 0.21, 5, None), notes) == "200 ±10 ms"
+    assert cell("utilization.a", Line(0.5, 0.475, 0.525, 5, None), notes) == "50.0 ±2.5 %"
+    assert cell("ttft_s.mean", Line(0.2, None, None, 1, "one"), notes) == "200 ms"
+    assert cell("ttft_s.p99", Line(None, None, None, 0, "few"), notes) == "(1)"
+    assert cell("ttft_s.p95", Line(None, None, None, 0, "few"), notes) == "(1)"
+    assert cell("ttft_s.p50", Line(None, None, None, 0, "none"), notes) == "(2)"
+
+
+@pytest.fixture(scope="module")
+def one_against_two():
+    return compare([mm1(), mm1(servers=2)], names=["one", "two"], workers=1)[0]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_comparison_fits_and_names_both(one_against_two, width):
+    found = one_against_two
+    text = rendered(comparison_report(found), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert text.splitlines()[0] == "Both one and two sustain this demand."
+    for word in ("A = one, B = two", "per device", "TTFT, mean", "paired replications"):
+        assert word in text

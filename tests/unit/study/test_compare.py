@@ -1,0 +1,94 @@
+"""Comparisons: the same demand, paired differences, honest verdicts."""
+
+import json
+
+import pytest
+
+from factorysim.errors import SpecError
+from factorysim.study.compare import align, as_json, compare, labels
+from tests.unit.run.builders import mm1
+
+
+@pytest.fixture(scope="module")
+def one_against_two(tmp_path_factory):
+    out = tmp_path_factory.mktemp("compared")
+    given = [mm1(rate="0.7 /s"), mm1(rate="0.7 /s", servers=2)]
+    found = compare(given, names=["one", "two"], out=out, workers=1)
+    return out, found[0]
+
+
+def test_both_meet_the_same_sessions(one_against_two):
+    _, found = one_against_two
+    columns = ["replication", "sid", "arrived_s"]
+    a, b = (run.sessions[columns].sort_values(columns[:2]) for run in (found.a, found.b))
+    assert a.to_numpy().tolist() == b.to_numpy().tolist()
+
+
+def test_differences_are_paired_by_replication(one_against_two):
+    _, found = one_against_two
+    pair = found.pairs["ttft_s.mean"]
+    per_run = []
+    for run in (found.a, found.b):
+        table = run.metrics[(run.metrics.name == "ttft_s.mean") & (run.metrics.by == "all")]
+        per_run.append(table.set_index("replication").value)
+    assert pair.difference == pytest.approx((per_run[1] - per_run[0]).mean())
+    assert pair.difference < 0
+    assert pair.ratio == pytest.approx(per_run[1].mean() / per_run[0].mean())
+    assert pair.variance_reduction is not None
+
+
+def test_rates_are_given_per_device_and_per_megawatt(one_against_two):
+    _, found = one_against_two
+    pair, whole = found.pairs["tokens.output_per_s.per_device"], found.pairs["tokens.output_per_s"]
+    assert pair.a == pytest.approx(whole.a)
+    assert pair.b == pytest.approx(whole.b / 2)
+    megawatts = found.b.summary["power.it_w.mean"].value / 1e6
+    assert found.pairs["tokens.output_per_s.per_mw"].b == pytest.approx(
+        whole.b / megawatts, rel=0.01
+    )
+
+
+def test_what_one_withholds_is_withheld_with_its_reason(one_against_two):
+    _, found = one_against_two
+    pair = found.pairs["ttft_s.p99"]
+    assert pair.a is None
+    assert pair.difference is None
+    assert "p99 needs" in str(pair.reason)
+
+
+def test_runs_and_comparison_are_written(one_against_two):
+    out, found = one_against_two
+    assert {path.name for path in out.iterdir()} == {"one", "two", "comparison.json"}
+    written = json.loads((out / "comparison.json").read_text())
+    assert written == {"comparisons": [json.loads(json.dumps(as_json(found)))]}
+    assert found.verdict == "Both one and two sustain this demand."
+
+
+@pytest.mark.slow
+def test_one_side_overloaded_gives_no_ratio():
+    given = [mm1(rate="1.4 /s", window="300 s"), mm1(rate="1.4 /s", servers=3, window="300 s")]
+    found = compare(given, names=["one", "three"], workers=1)[0]
+    assert found.verdict == "three sustains this demand, one does not."
+    assert all(pair.ratio is None for pair in found.pairs.values())
+    assert found.pairs["ttft_s.mean"].a is None
+
+
+@pytest.mark.slow
+def test_different_demand_is_said():
+    given = [mm1(), mm1(rate="0.6 /s")]
+    assert compare(given, workers=1)[0].notes == ("stream 'calls' differs between them",)
+
+
+def test_all_take_the_firsts_clock_and_seed():
+    other = align(mm1(seed=99, window="5 s", clock="stepwise"), mm1())
+    assert (other.run.seed, other.run.window, other.run.clock) == (7, 200.0, "stepwise")
+
+
+def test_one_scenario_is_refused():
+    with pytest.raises(SpecError, match="two or more"):
+        compare([mm1()])
+
+
+def test_labels_tell_repeats_apart():
+    assert labels(["x/a.yaml", "y/a.yaml", "b"]) == ["a", "a-1", "b"]
+    assert labels([mm1(), mm1()]) == ["scenario-0", "scenario-1"]
