@@ -156,21 +156,28 @@ def _draw(figure: Figure, graph: nx.Graph[str], title: str) -> None:
 
 
 def _columns(graph: nx.Graph[str], pools: Mapping[str, Sequence[_Rack]]) -> dict[str, int]:
-    """Racks a row of each pool: what the topology says, else as few rows as fit."""
+    """Racks a row of each pool: what the topology says, else as few rows as fit.
+
+    Servers are stacked up to the height of the racks beside them.
+    """
     shown = {pool: min(len(racks), RACKS_DRAWN) for pool, racks in pools.items()}
-    rows = next(
-        r
-        for r in range(1, RACKS_DRAWN + 1)
-        if sum(-(-n // r) for n in shown.values()) <= (12 if r == 1 else 24) or r == RACKS_DRAWN
-    )
+    height = {pool: max(_aspect(rack) for rack in racks) for pool, racks in pools.items()}
+    stacked = {pool: int(max(height.values()) / height[pool]) for pool in pools}
+
+    def wide(rows: int) -> dict[str, int]:
+        return {pool: -(-n // (rows * stacked[pool])) for pool, n in shown.items()}
+
+    rows = 1
+    while sum(wide(rows).values()) > (12 if rows == 1 else 24) and rows < RACKS_DRAWN:
+        rows += 1
     return {
-        pool: min(n, graph.nodes[pools[pool][0].name].get("per_row", -(-n // rows)))
-        for pool, n in shown.items()
+        pool: min(shown[pool], graph.nodes[pools[pool][0].name].get("per_row", columns))
+        for pool, columns in wide(rows).items()
     }
 
 
 def _pools(graph: nx.Graph[str]) -> dict[str, list[_Rack]]:
-    """Racks by pool with their trays; a rack that only stands for a place is left out."""
+    """Racks by pool with their trays; the fabric's own, which only stands for a place, is not."""
     trays: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for name, node in graph.nodes(data=True):
         if node["kind"] == "tray":
@@ -180,13 +187,19 @@ def _pools(graph: nx.Graph[str]) -> dict[str, list[_Rack]]:
     order = list(_COLOURS)
     pools: dict[str, list[_Rack]] = {}
     for name, node in graph.nodes(data=True):
-        if node["kind"] == "rack" and "model" in node:
+        if node["kind"] == "rack" and not _is_fabric(graph, trays[name]):
             chips = [
                 sorted(members, key=lambda chip: order.index(graph.nodes[chip]["kind"]))
                 for members in trays[name].values()
             ]
             pools.setdefault(node.get("pool", ""), []).append(_Rack(name, chips))
     return pools
+
+
+def _is_fabric(graph: nx.Graph[str], trays: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a rack has no trays, and nothing but switches of the network."""
+    kinds = {graph.nodes[name]["kind"] for name in trays.get("", ())}
+    return set(trays) <= {""} and kinds <= {"leaf_switch", "spine_switch"}
 
 
 def _is_drawn(node: Mapping[str, object]) -> bool:

@@ -12,6 +12,7 @@ its CPU adds nothing.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
@@ -139,7 +140,7 @@ def plan_factory(
     Parameters
     ----------
     table_files
-        Parsed profiles by the name that `law.file` gives them.
+        Parsed profiles by the name that `law.file` gives them; others are read.
 
     Raises
     ------
@@ -298,11 +299,16 @@ class _Draft:
         )
 
     def _table(self, file: str) -> Sequence[TableRow]:
+        from factorysim.physics.table import parse_table
+
         rows = self._tables.get(file)
-        if rows is None:
-            known = ", ".join(self._tables) or "none was read"
-            raise SpecError(Fault("scenario", "law.file", f'"{file}"', f"a profile: {known}"))
-        return rows
+        if rows is not None:
+            return rows
+        try:
+            return parse_table(Path(file).read_text(encoding="utf-8"), file)
+        except (OSError, UnicodeDecodeError) as error:
+            fault = Fault(file, "", str(error), "a CSV file in UTF-8", "see `law.file`")
+            raise SpecError(fault) from error
 
     def _replica(self, nodes: tuple[int, ...]) -> ReplicaPlan:
         way = self._factory.routes(self._clients, nodes[0])

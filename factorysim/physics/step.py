@@ -77,11 +77,20 @@ class StepRuns(NamedTuple):
 class StepLaw(Protocol):
     """Duration and activity of the steps of one replica; pure, never random."""
 
-    window: int | None
-    """Width of the sliding window in tokens; None: no sliding layers."""
-    window_fs: int
-    draws: bool
-    """Whether `prompt` gives time that is drawn per call."""
+    @property
+    def window(self) -> int | None:
+        """Width of the sliding window in tokens; None: no sliding layers."""
+        ...
+
+    @property
+    def window_fs(self) -> int:
+        """Femtoseconds per token that decodes read inside their sliding windows."""
+        ...
+
+    @property
+    def draws(self) -> bool:
+        """Whether `prompt` gives time that is drawn per call."""
+        ...
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Femtoseconds that follow from token counts alone; at least 1.

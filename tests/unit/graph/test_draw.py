@@ -1,5 +1,6 @@
 import struct
 
+import networkx as nx
 import pytest
 
 from factorysim.errors import OutputError
@@ -36,6 +37,18 @@ def test_the_same_graph_gives_the_same_bytes(nvl72):
 def test_a_pool_of_many_racks_is_cut_and_drawn(catalog, topology):
     graph = build_graph(topology({"x": {"rack": "x86_rack", "count": 60, "per_row": 8}}), catalog)
     assert len(compile_graph(graph).of_kind("rack")) == 61
+    size(draw_bytes(graph))
+
+
+def test_a_users_own_graph_is_drawn():
+    graph = nx.Graph()
+    graph.add_node("me", kind="clients")
+    graph.add_node("site", kind="site")
+    graph.add_node("box", kind="rack", power_parent="site", pool="mine")
+    for k in range(3):
+        place = {"rack": "box", "power_parent": "box"}
+        graph.add_node(f"g{k}", kind="gpu", device="rtx_4090", pool="mine", **place)
+        graph.add_edge("me", f"g{k}", kind="client", bandwidth=1e9, latency_s=0.0)
     size(draw_bytes(graph))
 
 

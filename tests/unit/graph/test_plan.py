@@ -195,7 +195,18 @@ def test_laws_are_as_the_deployment_says(planned):
     plan = planned("teaching/mm1", table, tables={"mine.csv": rows})
     piece = plan.serve[0].law.piece(1, 500)
     assert piece.fixed_fs + 500 * piece.slope_fs == 11 * 10**12
-    assert 'found scenario: "mine.csv"' in refusal(planned, "teaching/mm1", table)
+
+
+def test_a_profile_is_read_where_it_is_not_given(planned, tmp_path):
+    path = tmp_path / "mine.csv"
+    law = {"kind": "table", "file": str(path)}
+    deployments = {"a": {"llm": "chat", "pool": "gpu", "law": law}}
+    assert "mine.csv" in refusal(planned, "teaching/mm1", deployments)
+    path.write_text("phase,tokens,context_tokens,step_s\ndecode,1,0,0.010\n")
+    plan = planned("teaching/mm1", deployments)
+    assert plan.serve[0].law.piece(1, 0).fixed_fs == 10**13
+    path.write_bytes(b"\xff\xfe")
+    assert "a CSV file in UTF-8" in refusal(planned, "teaching/mm1", deployments)
 
 
 def test_tensor_parallelism_over_nvlink_is_quicker_than_over_ethernet(planned):
