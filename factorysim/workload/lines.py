@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Lines = Iterator[tuple[int, str]]
     Sessions = Iterator[Session]
 
-ROW_BYTES = 16 * 2**20
-"""Of one row, at most: a prompt of 100 million tokens in blocks of 512 fits."""
+ROW_BYTES = 4 * 2**20
+"""Of one row, at most: a prompt of a million tokens in hashed blocks of 16 fits."""
 EXPANSION = 200
 """Bytes out of a byte in, at most; hash lists compress some forty times."""
 FREE_BYTES = 32 * 2**20

@@ -116,7 +116,18 @@ def test_parameters_of_code_analysis_are_those_of_the_table():
     assert shares["web_search"] + shares["web_fetch"] == pytest.approx(0.01)
     assert spec.subagents.session_share == 0.03
     assert spec.subagents.per_session == 3
-    assert spec.subagents.calls.mean == 11
+    calls = spec.subagents.calls
+    assert (calls.mean, calls.sigma) == (
+        11,
+        pytest.approx(np.log(18 / 11) / norm.ppf(0.9), rel=0.05),
+    )
+    assert spec.subagents.prompt_tokens.p50 == pytest.approx(10_400, rel=0.01)
+    assert spec.subagents.summary_tokens.p50 == pytest.approx(np.sqrt(300 * 2000), rel=0.01)
+    assert spec.subagents.summary_tokens.sigma == pytest.approx(spread(300, 2000), rel=0.01)
+    assert (spec.user_tokens.p50, spec.user_tokens.sigma) == (145, 1.8)
+    assert spec.first_tokens.sigma == 0.6
+    assert spec.turns.sigma == pytest.approx(np.sqrt(2 * np.log(6.1 / 3)), rel=0.01)
+    assert spec.compaction.at_tokens == 165_000
     assert 1 - spec.compaction.keep == pytest.approx(0.73)
     assert spec.effort == "medium"
 
@@ -133,6 +144,13 @@ def test_parameters_of_customer_service_are_those_of_the_table():
     assert spec.tools.shares == {"api_call": 0.80, "calculate": 0.15, "transfer_to_human": 0.05}
     assert spec.parallel.shares == {1: 1.0}
     assert (spec.user_gap.p50, spec.user_gap.sigma, spec.effort) == (25.0, 1.0, "low")
+
+
+def test_chat_answers_like_the_recorded_conversations():
+    """Mooncake's conversation trace: output P50 350, P90 597."""
+    output = load_agent("chat").output_tokens
+    assert output.p50 == 350
+    assert output.sigma == pytest.approx(np.log(597 / 350) / norm.ppf(0.9), rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["code_analysis", "customer_service"])

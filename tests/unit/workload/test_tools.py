@@ -101,6 +101,29 @@ def test_local_tools_never_wait_elsewhere_and_remote_ones_take_a_twentieth_of_a_
         assert draws.cpu_s[0] == pytest.approx((1 - remote) * p50 * cores)
 
 
+# Class -> cores while busy, memory bytes, share of its duration spent waiting elsewhere.
+WORK = {
+    "file_read": (0.3, 5e6, 0.0),
+    "search_local": (0.3, 5e6, 0.0),
+    "file_edit": (0.3, 5e6, 0.0),
+    "shell": (1, 14e6, 0.0),
+    "code_exec": (1, 14e6, 0.0),
+    "test_run": (2, 300e6, 0.0),
+    "build": (1.5, 233e6, 0.0),
+    "web_search": (1, 5e6, 0.95),
+    "web_search_agent": (1, 5e6, 0.95),
+    "web_fetch": (1, 400e6, 0.7),
+    "api_call": (1, 5e6, 0.95),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_work_is_that_of_the_table(name):
+    """0.05 core is a twentieth of the time on one core."""
+    work = load_tools().tools[name].work
+    assert (work.cores, work.memory, work.remote_share) == WORK[name]
+
+
 def test_every_number_of_the_catalog_names_a_source():
     from factorysim.spec.agent import evidence_of
 
