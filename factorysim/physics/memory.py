@@ -123,6 +123,8 @@ def kv_blocks(
         room = device.memory_bytes - weights
     if room < wanted * block:
         cure = "more tp, fewer bits, or another device"
+        if state:
+            cure += f"; {sequences} sequences set state aside: lower serving.max_sequences"
         raise CapacityError(
             Fault(
                 f"{llm.id} on {parallel.tp} x {device.id}",

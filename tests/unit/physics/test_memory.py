@@ -72,6 +72,8 @@ def test_state_of_running_sequences_is_set_aside(llms, device):
     llm = replace(llms["dense"], state_bytes_per_sequence=2000.0)
     blocks = kv_blocks(llm, small, BF16, ParallelSpec(tp=2), kv, sequences=100)
     assert blocks == 100_000 // 2048
+    with pytest.raises(CapacityError, match=r"lower serving\.max_sequences"):
+        kv_blocks(llm, small, BF16, ParallelSpec(tp=2), kv, sequences=1000)
 
 
 def test_weights_that_do_not_fit_are_refused_with_the_arithmetic(llms, device):
