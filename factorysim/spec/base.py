@@ -48,7 +48,7 @@ class Quantity:
     >>> Quantity("seconds", "a time", "2 s").read("2 min")
     120.0
     >>> Quantity("seconds", "a time", "2 s").write(90.0)
-    '1.5 min'
+    '90 s'
     """
 
     dimension: Dimension
