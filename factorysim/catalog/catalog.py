@@ -112,6 +112,8 @@ class Catalog:
     def find(self, kind: Kind, name: str) -> str:
         """Id of a record, from its id, an alias or a usual spelling.
 
+        Where a rack is asked for, a device will do: it stands for a server of one.
+
         Raises
         ------
         SpecError
@@ -185,12 +187,11 @@ class Catalog:
         """
         from factorysim.catalog.racks import build_rack, build_single
 
-        self._variant(variant)
-        if not self._index("racks").lookup(name) and self._index("devices").lookup(name):
-            device = self.device(name, variant)
+        identity = self.find("racks", name)
+        if identity not in self.sections["racks"]:
+            device = self.device(identity, variant)
             reading = self._reading(_section(device.kind == "cpu"), device.id, variant)
             return build_single(device, reading, self.sections["rules"])
-        identity = self.find("racks", name)
         reading = self._reading("racks", identity, variant)
         return build_rack(reading, identity, self.sections["racks"][identity], self.find)
 
@@ -240,8 +241,10 @@ class Catalog:
 
     def _index(self, kind: Kind) -> NameIndex:
         if kind not in self._indexes:
+            # The name of a device stands for a server of one.
+            ids = self.ids(kind) + (self.ids("devices") if kind == "racks" else ())
             self._indexes[kind] = NameIndex(
-                {identity: self._aliases(kind, identity) for identity in self.ids(kind)}
+                {identity: self._aliases(kind, identity) for identity in ids}
             )
         return self._indexes[kind]
 
@@ -254,6 +257,8 @@ class Catalog:
     def _section_of(self, kind: Kind) -> Tree:
         if kind == "devices":
             return self.sections["accelerators"] | self.sections["cpus"]
+        if kind == "racks":
+            return self._section_of("devices") | self.sections["racks"]
         return self.sections[kind]
 
 

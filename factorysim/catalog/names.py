@@ -41,7 +41,7 @@ def spellings(name: str) -> tuple[str, ...]:
     >>> spellings("mistralai/Mistral-Small-4-FP8")
     ('mistralaimistralsmall4fp8', 'mistralsmall4fp8', 'mistralsmall4')
     """
-    own = name.rsplit("/", 1)[-1]
+    own = re.sub(r"^[\w.-]+/", "", name)
     words = [word for word in re.split(r"[\s_-]+", own.lower()) if word not in _IDLE_WORDS]
     return tuple(dict.fromkeys(filter(None, (fold(name), fold(own), fold("".join(words))))))
 

@@ -163,7 +163,7 @@ class _Reader:
     def _read_word(self, node: Marked, path: KeyPath, shape: Shape) -> object:
         value = node.plain()
         if path[-1] == "aliases":
-            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            if isinstance(node.value, list) and all(isinstance(i.value, str) for i in node.value):
                 return value
             self._fault(node, path, shown(value), "a list of names")
             return None
@@ -265,26 +265,25 @@ class _Reader:
         return words
 
     def _read_source(self, node: Marked, path: KeyPath) -> list[str]:
-        value = node.plain()
-        names = value if isinstance(value, list) else [value]
+        given = node.value if isinstance(node.value, list) else [node]
         known = {*self.base.sources, *self.sources}
+        names = [str(item.value) for item in given]
         for name in names:
             if name not in known:
                 cure = "add it under `sources:`"
                 self._fault(node, path, shown(name), "the id of a source", cure)
-        return [str(name) for name in names]
+        return names
 
     def _check_parts(self, read: Tree) -> None:
         """Refuse racks whose parts nobody knows; the file itself may add them."""
         for name, rack in read.get("racks", {}).items():
-            words = {word: rack[word] for word in _PARTS if isinstance(rack.get(word), str)}
-            pairs: list[tuple[KeyPath, PartKind, str]] = [
-                ((word,), _PARTS[word], part) for word, part in words.items()
-            ]
-            pairs += [(("contents", part), "racks", part) for part in rack.get("contents", {})]
-            for keys, kind, part in pairs:
-                if part not in read.get(kind, {}):
-                    self._check_part(("racks", name, *keys), kind, part)
+            for word, kind in _PARTS.items():
+                part = rack.get(word)
+                if isinstance(part, str) and part not in read.get(kind, {}):
+                    self._check_part(("racks", name, word), kind, part)
+            for part in rack.get("contents", {}):
+                if part not in read["racks"]:
+                    self._check_part(("racks", name, "contents", part), "racks", part)
 
     def _check_part(self, path: KeyPath, kind: PartKind, part: str) -> None:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from factorysim.catalog.fact import Fact, is_number
 from factorysim.catalog.shipped import Tree
+from factorysim.catalog.trees import descend
 from factorysim.errors import CapacityError
 from factorysim.errors import Fault as Told
 
@@ -25,9 +26,7 @@ class Reading:
 
     def text(self, key: str, default: str = "") -> str:
         """Word of the record, such as its name."""
-        node: object = self._record
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, dict) else None
+        node = descend(self._record, key.split("."))
         return node if isinstance(node, str) else default
 
     def number(self, *keys: str) -> float | None:

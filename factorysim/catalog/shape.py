@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from factorysim.catalog.trees import is_branch, is_leaf, lay
+from factorysim.catalog.trees import descend, is_branch, is_leaf, lay
 
 if TYPE_CHECKING:
     from factorysim.catalog.catalog import Catalog
@@ -57,12 +57,12 @@ class Shape:
 
     def _find(self, path: KeyPath) -> object:
         """Node at a path, in the record itself or in any other of its kind."""
-        own = _descend(self._tree, path[1:])
+        own = descend(self._tree, path[1:])
         if own is not None or len(path) <= self.levels:
             return own
         if self.section == "racks" and path[2:3] == ("contents",) and len(path) == 4:
             return {"value": None, "unit": "count"}
-        return _descend(self._record, path[1 + self.levels :])
+        return descend(self._record, path[1 + self.levels :])
 
     def unit(self, path: KeyPath) -> str | None:
         """Tell the unit of the leaf at a path; None if no leaf can stand there."""
@@ -88,9 +88,3 @@ class Shape:
             return ()
         records = self._tree.values()
         return tuple(sorted({r["kind"] for r in records if is_branch(r) and "kind" in r}))
-
-
-def _descend(tree: object, path: KeyPath) -> object:
-    for key in path:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree

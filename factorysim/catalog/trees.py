@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeGuard
+from collections.abc import Iterable, Iterator
+from typing import TypeGuard, cast
 
 from factorysim.catalog.shipped import Tree
 
@@ -16,6 +16,19 @@ def is_leaf(node: object) -> TypeGuard[Tree]:
 def is_branch(node: object) -> TypeGuard[Tree]:
     """Whether a node of a record is a map of other nodes."""
     return isinstance(node, dict) and "value" not in node
+
+
+def descend(node: object, keys: Iterable[str]) -> object:
+    """Node below another, along keys; None if there is none.
+
+    Examples
+    --------
+    >>> descend({"flops": {"bf16": 1}}, ("flops", "bf16"))
+    1
+    """
+    for key in keys:
+        node = cast("Tree", node).get(key) if isinstance(node, dict) else None
+    return node
 
 
 def leaves(tree: Tree, path: str) -> Iterator[tuple[str, Tree]]:

@@ -7,7 +7,7 @@ that a result can say on which unpublished numbers it rests.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -25,7 +25,7 @@ class Device:
     memory_bytes: float
     memory_bandwidth: float
     """B/s, peak."""
-    flops: Mapping[str, float]
+    flops: Mapping[str, float] = field(hash=False)
     """Dense FLOP/s (op/s for int8) by ``fp32 bf16 fp8 fp4 int8``; only what exists."""
     tdp_w: float
     idle_w: float

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast, get_args
 
 import typer
 
+from factorysim.catalog.trees import descend, is_branch
 from factorysim.errors import Fault, SpecError, UserError
 
 if TYPE_CHECKING:
@@ -143,10 +144,13 @@ def _path_of(catalog: Catalog, name: str) -> str:
     for kind in kinds:
         if name in catalog.ids(kind):
             return f"{kind}.{name}"
-    found, faults = [], []
+    found: list[str] = []
+    faults: list[Fault] = []
     for kind in kinds:
         try:
-            found.append(f"{kind}.{catalog.find(kind, name)}")
+            identity = catalog.find(kind, name)
+            # A device is also a server of one, yet no rack of the files.
+            found += [f"{kind}.{identity}"] if identity in catalog.ids(kind) else []
         except UserError as error:
             faults += [fault for fault in error.faults if "several" in fault.found]
     if len(found) == 1 and not faults:
@@ -182,8 +186,7 @@ def _list_table(catalog: Catalog, kind: Listed) -> Table:
     room = max(8, _console().width - sum(widths) - 2 * len(widths))
     table = _table(*(heading.replace(" ", "\n") for heading in headings), "name")
     for row in rows:
-        words = {} if kind == "engines" else catalog.record(kind, row[0])
-        title = _clean(str(words.get("name", "")))
+        title = _clean(_words(catalog, f"{kind}.{row[0]}").get("name", "") if columns else "")
         short = title if cell_len(title) <= room else set_cell_size(title, room - 1) + "…"
         table.add_row(*row, short)
     return table
@@ -258,19 +261,29 @@ def _print_kinds(catalog: Catalog, *, as_json: bool) -> None:
 
 
 def _print_heading(catalog: Catalog, path: str) -> None:
-    section, *rest = path.split(".")
-    record = catalog.sections[section].get(rest[0], {}) if len(rest) == 1 else {}
-    words = {key: value for key, value in record.items() if isinstance(value, str | list | bool)}
+    words = _words(catalog, path)
     title = words.pop("name", None)
-    print(f"{_clean(str(title))}  ({path})" if title else path)
+    print(f"{_clean(title)}  ({path})" if title else path)
     for key, value in words.items():
-        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        print(f"  {key}: {_clean(text)}")
+        print(f"  {key}: {_clean(value)}")
     print()
 
 
+def _words(catalog: Catalog, path: str) -> dict[str, str]:
+    """Words of a record; none of what is no record."""
+    section, *rest = path.split(".")
+    record: object = descend(catalog.sections[section], rest) if len(rest) == 1 else {}
+    words: dict[str, str] = {}
+    for key, value in record.items() if is_branch(record) else ():
+        if isinstance(value, list):
+            words[key] = ", ".join(str(item) for item in cast("list[object]", value))
+        elif not isinstance(value, dict):
+            words[key] = str(value)
+    return words
+
+
 def _print_notes(path: str, facts: Sequence[Fact], numbers: Mapping[str, int]) -> None:
-    lines = []
+    lines: list[str] = []
     for fact in facts:
         if fact.note:
             lines.append(f"{_inner(path, fact.id)}: {fact.note}")
@@ -294,7 +307,7 @@ def _source_numbers(facts: Sequence[Fact]) -> dict[str, int]:
 
 
 def _print_sources(catalog: Catalog, numbers: Mapping[str, int]) -> None:
-    lines = []
+    lines: list[str] = []
     for name, number in numbers.items():
         source = catalog.sources[name]
         date = f", {source.date}" if source.date else ""
@@ -321,9 +334,7 @@ def _record_json(catalog: Catalog, kind: Listed, name: str) -> dict[str, object]
 
 
 def _path_json(catalog: Catalog, path: str, facts: Sequence[Fact]) -> dict[str, object]:
-    section, *rest = path.split(".")
-    record = catalog.sections[section].get(rest[0], {}) if len(rest) == 1 else {}
-    words = {key: value for key, value in record.items() if not isinstance(value, dict)}
+    words = _words(catalog, path)
     return {"path": path, **words, "facts": [asdict(fact) for fact in facts]}
 
 

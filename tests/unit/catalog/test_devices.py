@@ -1,5 +1,7 @@
 """Every device builds, or says which fact it lacks."""
 
+import pickle
+
 import pytest
 
 from factorysim.catalog import load_catalog
@@ -113,3 +115,9 @@ def test_an_unknown_operating_point_is_refused():
         CATALOG.device("rubin_gpu", "turbo")
     with pytest.raises(SpecError, match="turbo"):
         CATALOG.rack("h100_sxm", "turbo")
+
+
+def test_devices_travel_between_processes_and_into_sets():
+    device = CATALOG.device("h100_sxm")
+    assert pickle.loads(pickle.dumps(device)) == device
+    assert {device, CATALOG.device("H100-SXM-80GB")} == {device}

@@ -24,6 +24,7 @@ PUBLISHED = Path(__file__).resolve().parents[4] / "shared" / "validation" / "pub
         ("network", "CX-9", "connectx9"),
         ("racks", "GB200 NVL72", "gb200_nvl72"),
         ("racks", "LPX", "groq3_lpx"),
+        ("racks", "M4 Max", "apple_m4_max"),
         ("llms", "Llama-3.1-70B-Instruct-FP8", "llama_3_1_70b"),
         ("llms", "meta-llama/Llama-3.1-8B-Instruct", "llama_3_1_8b"),
         ("llms", "mistralai/Mistral-Small-4-119B-2603", "mistral_small_4"),
@@ -83,3 +84,12 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 def test_near_misses_are_not_taken(name):
     with pytest.raises(SpecError):
         load_catalog().find("devices" if name.startswith("H") else "llms", name)
+
+
+def test_no_spelling_is_ambiguous_but_those_that_sellers_left_so():
+    catalog = load_catalog()
+    for kind in ("devices", "network", "racks", "llms", "sites"):
+        for name in catalog.ids(kind):
+            for alias in catalog.record(kind, name).get("aliases", ()):
+                if alias not in ("H100", "H200", "H200-141GB"):
+                    assert catalog.find(kind, alias) == name
