@@ -18,7 +18,7 @@ from factorysim.graph.check import check_graph, check_ports
 from factorysim.graph.exchange import MAX_NODES, import_graph
 from factorysim.graph.fabric import add_fabric
 from factorysim.graph.rack import add_rack
-from factorysim.graph.schema import COMPUTE, SCHEMA, kinds_of
+from factorysim.graph.schema import COMPUTE, LATENCY_MOST_S, SCHEMA, kinds_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -77,6 +77,7 @@ def _expand(topology: TopologySpec, catalog: Catalog) -> nx.Graph[str]:
     _check_size(
         {pool: plan.nodes * topology.racks[pool].count for pool, plan in blueprints.items()}
     )
+    _check_latency(topology.fabric.client_latency)
     graph: nx.Graph[str] = nx.Graph(schema=SCHEMA, name="factory")
     graph.add_node("clients", kind="clients")
     graph.add_node("door", kind="door", power_parent="site")
@@ -107,6 +108,19 @@ def _check_size(nodes: dict[str, int]) -> None:
                 f"{total:,} nodes ({parts})",
                 f"at most {MAX_NODES:,}",
                 "model a part of the fleet: pods do not share racks",
+            )
+        )
+
+
+def _check_latency(latency_s: float) -> None:
+    if latency_s > LATENCY_MOST_S:
+        raise CapacityError(
+            Fault(
+                WHERE,
+                "fabric.client_latency",
+                f"{latency_s:g} s",
+                f"at most {LATENCY_MOST_S:g} s",
+                "think times of users belong to the streams",
             )
         )
 

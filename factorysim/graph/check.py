@@ -159,16 +159,17 @@ def _check_attributes(
             expected = "one of " + ", ".join(attributes)
             faults.add(name, key, "an unknown attribute", expected, _near(key, attributes))
         elif attribute.type is str:
-            if not isinstance(value, str) or not value:
-                faults.add(name, key, repr(value), "a name")
+            if not isinstance(value, str) or not value or not value.isprintable():
+                faults.add(name, key, repr(value)[:80], "a name in printable characters")
         elif isinstance(value, bool) or not isinstance(
             value, int if attribute.type is int else (int, float)
         ):
             kind = "a whole number" if attribute.type is int else "a number"
             faults.add(name, key, repr(value), kind)
-        elif not math.isfinite(value) or value < 0 or (attribute.above_zero and value == 0):
+        elif not 0 <= value <= attribute.most or (attribute.above_zero and value == 0):
             least = "above zero" if attribute.above_zero else "not negative"
-            faults.add(name, key, repr(value), f"a finite number, {least}")
+            expected = f"a finite number, {least}, at most {attribute.most:g}"
+            faults.add(name, key, repr(value)[:40], expected)
 
 
 def _check_kind(faults: _Faults, name: str, kind: object, kinds: tuple[str, ...]) -> bool:

@@ -112,6 +112,7 @@ def draw_bytes(graph: nx.Graph[str], *, title: str | None = None) -> bytes:
 
     with mpl.rc_context():
         mpl.rcdefaults()
+        mpl.rcParams["text.parse_math"] = False  # names and questions may hold a $
         figure = Figure(facecolor=_PAPER)
         FigureCanvasAgg(figure)
         _draw(figure, graph, _summary(graph) if title is None else title)

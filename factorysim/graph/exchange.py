@@ -101,8 +101,10 @@ def read_node_link(data: bytes, where: str) -> nx.Graph[str]:
         if document.get(key, False) is not False
     ]
     header = document.get("graph", {})
-    if isinstance(header, dict):
-        graph.graph.update({str(k): v for k, v in header.items() if isinstance(v, str)})
+    if isinstance(header, dict) and all(isinstance(v, str | int | float) for v in header.values()):
+        graph.graph.update(header)
+    else:
+        faults.append(Fault(where, "graph", repr(header)[:80], "an object of texts and numbers"))
     for k, item in _objects(document, "nodes", where, faults):
         _add_node(graph, item.pop("id", None), item, f"nodes.{k}", where, faults)
     edges = "edges" if "edges" in document else "links"
@@ -145,14 +147,18 @@ def _add_node(
     where: str,
     faults: list[Fault],
 ) -> None:
-    if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
-        faults.append(Fault(where, f"{key}.id", repr(name)[:80], "a name"))
+    if not isinstance(name, str | int) or isinstance(name, bool) or not _is_name(str(name)):
+        faults.append(Fault(where, f"{key}.id", repr(name)[:80], "a name in printable characters"))
     elif str(name) in graph:
         faults.append(Fault(where, f"{key}.id", f"{name!r} a second time", "a name of its own"))
     elif len(graph) >= MAX_NODES:
         _refuse(where, key, f"more than {MAX_NODES:,} nodes", "a smaller graph")
     else:
         graph.add_node(str(name), **{str(k): v for k, v in attributes.items()})
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= 1000 and name.isprintable()
 
 
 def _add_edge(

@@ -101,11 +101,16 @@ EdgeKind = Literal["scale_up", "c2c", "pcie", "scale_out", "client"]
 EDGE_KINDS: tuple[EdgeKind, ...] = ("scale_up", "c2c", "pcie", "scale_out", "client")
 
 
+LATENCY_MOST_S = 600.0
+"""Of a link: sums over a way stay far inside 64 bits of femtoseconds."""
+
+
 class Attribute(NamedTuple):
-    """One documented attribute: its type, and the least value of a number."""
+    """One documented attribute: its type, and the bounds of a number."""
 
     type: type[str] | type[int] | type[float]
     above_zero: bool = False
+    most: float = 1e30
 
 
 NODE_ATTRIBUTES: dict[str, Attribute] = {
@@ -131,7 +136,7 @@ NODE_ATTRIBUTES: dict[str, Attribute] = {
 EDGE_ATTRIBUTES: dict[str, Attribute] = {
     "kind": Attribute(str),
     "bandwidth": Attribute(float, above_zero=True),
-    "latency_s": Attribute(float),
+    "latency_s": Attribute(float, most=LATENCY_MOST_S),
     "links": Attribute(int, above_zero=True),
 }
 

@@ -34,6 +34,10 @@ def test_the_same_graph_gives_the_same_bytes(nvl72):
     assert draw_bytes(nvl72) != draw_bytes(nvl72, title="Another")
 
 
+def test_a_dollar_starts_no_formula(nvl72):
+    size(draw_bytes(nvl72, title="Which has the least $ per task, and $\\frac{?"))
+
+
 def test_a_pool_of_many_racks_is_cut_and_drawn(catalog, topology):
     graph = build_graph(topology({"x": {"rack": "x86_rack", "count": 60, "per_row": 8}}), catalog)
     assert len(compile_graph(graph).of_kind("rack")) == 61

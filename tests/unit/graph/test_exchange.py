@@ -43,7 +43,8 @@ def minimal():
 
 
 def checked(document, catalog):
-    graph = read_node_link(json.dumps(document).encode(), "own.json")
+    text = json.dumps(document).replace("Infinity", "1e999")
+    graph = read_node_link(text.encode(), "own.json")
     check_graph(graph, catalog, "own.json")
     return graph
 
@@ -156,6 +157,8 @@ def test_graphml_that_is_wrong_is_told(text, told):
         (b'{"nodes": [{"id": "a", "bandwidth": NaN}], "edges": []}', "NaN is no number"),
         (b'{"directed": true, "nodes": [{"id": "a"}], "edges": []}', "directed: found True"),
         (b'{"nodes": [{"id": null}], "edges": []}', r"nodes\.0\.id: found None"),
+        (b'{"nodes": [{"id": "\\u001b"}], "edges": []}', r"nodes\.0\.id: found '.x1b'"),
+        (b'{"nodes": [], "edges": [], "graph": {"a": {}}}', r"graph: found .*, expected an object"),
         (b'{"nodes": [], "edges": [], "graph": {"schema": "other/3"}}', "schema: found 'other/3'"),
     ],
 )
@@ -177,8 +180,8 @@ def test_all_faults_of_a_graph_come_at_once(catalog):
         "g.kind: found 'gqu', expected one of clients",
         "did you mean 'gpu'?",
         "g.colour: found an unknown attribute",
-        "r.power_w: found -5.0, expected a finite number, not negative",
-        "d -- g.bandwidth: found 0.0, expected a finite number, above zero",
+        "r.power_w: found -5.0, expected a finite number, not negative, at most 1e+30",
+        "d -- g.bandwidth: found 0.0, expected a finite number, above zero, at most 1e+30",
         "c -- d.latency_s: found nothing, expected a number",
     ):
         assert part in told
@@ -217,6 +220,10 @@ def change(node, **attributes):
         (change(4, idle_w=True), "g.idle_w: found True, expected a number"),
         (change(3, power_parent="r"), "r.power_parent: found r -> r, expected a tree"),
         (change(0, kind="door", power_parent="s"), "no node of kind clients"),
+        (change(4, memory_bytes=10**400), "g.memory_bytes: found 1000"),
+        (change(4, memory_bytes=float("1e999")), "g.memory_bytes: found inf"),
+        (change(4, pool="\x1b[31m"), "g.pool: found '\\x1b[31m', expected a name in printable"),
+        (lambda d: d["edges"][1].update(latency_s=1e9), "found 1000000000.0, expected a finite"),
         (lambda d: d["edges"].pop(), "1 nodes that no link joins to the other 2"),
         (lambda d: d["edges"][1].update(target="r"), "found a rack, expected nodes that carry"),
         (lambda d: d["edges"][1].update(target="d"), "found a link to itself"),

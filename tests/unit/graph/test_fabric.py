@@ -93,6 +93,12 @@ def test_without_a_fabric_the_door_reaches_every_chip_at_once(catalog, topology)
     assert {graph.edges["door", chip]["latency_s"] for chip in chips} == {0.0}
 
 
+def test_a_latency_beyond_the_clock_is_refused(catalog, topology):
+    spec = topology({"r": {"rack": "hgx_h200"}}, client_latency="1 year")
+    with pytest.raises(CapacityError, match=r"fabric\.client_latency: found 3\.15576e\+07 s"):
+        build_graph(spec, catalog)
+
+
 def test_the_client_link_is_as_the_topology_says(catalog, topology):
     fabric = {"client_bandwidth": "400 Gb/s", "client_latency": "20 ms"}
     graph = build_graph(topology({"r": {"rack": "hgx_h200"}}, **fabric), catalog)
