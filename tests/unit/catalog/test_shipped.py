@@ -41,6 +41,7 @@ def slug(text: str) -> str:
     return "_".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
+@pytest.mark.slow  # all of YAML takes its time
 @pytest.mark.parametrize("file", ["hardware.yaml", "models.yaml"])
 def test_every_fact_ships_under_its_id_with_its_value(file):
     facts = load_catalog().facts
@@ -66,6 +67,7 @@ def test_every_fact_ships_under_its_id_with_its_value(file):
     assert seen > 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "section", "kind"),
     [
@@ -114,7 +116,16 @@ def test_rack_contents_are_those_assumed():
     assert dict(catalog.rack("vera_rubin_pod").contents) == wanted
 
 
-@pytest.mark.parametrize("file", ["assumed.yaml", "sources.yaml", *_FILES.values()])
+LONG = {"llms.yaml", "accelerators.yaml"}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=[pytest.mark.slow] if file in LONG else [])
+        for file in ("assumed.yaml", "sources.yaml", *_FILES.values())
+    ],
+)
 def test_the_quick_reader_agrees_with_all_of_yaml(file):
     text = (FOLDER / file).read_text(encoding="utf-8")
     assert read_shipped(file) == YAML(typ="safe", pure=True).load(text)
