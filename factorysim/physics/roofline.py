@@ -290,7 +290,7 @@ def _check(
     shape: Shape, llm: Llm, device: Device, precision: PrecisionSpec, parallel: ParallelSpec
 ) -> None:
     where = f"{llm.id} on {device.id}"
-    faults = []
+    faults: list[Fault] = []
     if precision.compute not in device.flops:
         has = ", ".join(sorted(device.flops)) or "no known rate"
         cure = "choose another `compute`, or give the device's rate in a catalog file"

@@ -210,16 +210,12 @@ def parse_table(text: str, where: str) -> tuple[TableRow, ...]:
         as context grows.
     """
     reader = csv.reader(text.splitlines())
-    header = tuple(name.strip() for name in next(reader, []))
+    header = tuple(name.strip() for name in next(reader, [""]))
     if header != COLUMNS:
         found = ",".join(header) or "an empty file"
         raise SpecError(Fault(f"{where}:1", "", found, f"the header {','.join(COLUMNS)}"))
     faults: list[Fault] = []
-    rows = []
-    for cells in reader:
-        if cells:
-            row = _row(cells, f"{where}:{reader.line_num}", faults)
-            rows.append(row)
+    rows = [_row(cells, f"{where}:{reader.line_num}", faults) for cells in reader if cells]
     parsed = [row for row in rows if row is not None]
     faults += _order_faults(parsed)
     if not parsed and not faults:
@@ -265,7 +261,7 @@ def _seconds(cell: str, where: str, faults: list[Fault]) -> float:
 
 def _order_faults(rows: Sequence[TableRow]) -> list[Fault]:
     """Find rows given twice, and times that fall as context grows."""
-    faults = []
+    faults: list[Fault] = []
     ordered = sorted(rows, key=lambda row: row[:3])
     for one, other in pairwise(ordered):
         if one[:2] != other[:2]:
