@@ -215,7 +215,11 @@ def parse_table(text: str, where: str) -> tuple[TableRow, ...]:
         found = ",".join(header) or "an empty file"
         raise SpecError(Fault(f"{where}:1", "", found, f"the header {','.join(COLUMNS)}"))
     faults: list[Fault] = []
-    rows = [_row(cells, f"{where}:{reader.line_num}", faults) for cells in reader if cells]
+    try:
+        rows = [_row(cells, f"{where}:{reader.line_num}", faults) for cells in reader if cells]
+    except csv.Error as error:
+        line = f"{where}:{reader.line_num}"
+        raise SpecError(*faults, Fault(line, "", str(error), "comma-separated values")) from None
     parsed = [row for row in rows if row is not None]
     faults += _order_faults(parsed)
     if not parsed and not faults:

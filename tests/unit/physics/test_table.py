@@ -125,3 +125,8 @@ def test_all_faults_of_a_file_come_at_once():
 def test_a_file_without_rows_is_refused(text):
     with pytest.raises(SpecError, match="expected"):
         parse_table(text, "profile.csv")
+
+
+def test_an_endless_cell_is_a_fault():
+    with pytest.raises(SpecError, match="comma-separated values"):
+        parse_table(TEXT + "decode,1," + "9" * 200_000 + ",1\n", "profile.csv")
