@@ -65,7 +65,9 @@ class Lines(NamedTuple):
         )
         duration = self.step_s + ended * self.step_growth_s
         active = np.minimum(self.active_s + ended * self.active_growth_s, duration)
-        return whole + active * np.clip((after_s - self._starts_s(ended)) / duration, 0.0, 1.0)
+        done = np.clip((after_s - self._starts_s(ended)) / duration, 0.0, 1.0)
+        spent: Floats = whole + active * done
+        return spent
 
     def clipped(self) -> npt.NDArray[np.bool_]:
         """Whether the draw of any step is clipped: of the first or the last, lines being lines."""
