@@ -64,9 +64,9 @@ class WindowChunkLaw(LinearLaw):
     """Prompts too read no further back than the window: not linear in what came before."""
 
     def chunk(self, tokens: int, prior: int) -> int:
-        width = self.window or 1
+        width = tokens + prior if self.window is None else self.window
         reads = sum(min(prior + query, width) for query in range(1, tokens + 1))
-        return self.chunk_fs * tokens + self.pair_fs * reads
+        return self.chunk_fs * tokens + (self.prior_fs + self.pair_fs) * reads
 
     def chunk_slope(self, tokens: int) -> int | None:
         return None

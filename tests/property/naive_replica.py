@@ -286,19 +286,18 @@ class NaiveReplica:
             assert not self.running, "a replica that holds sequences never idles"
             assert not self.waiting, "nor one that holds none while calls wait"
             return
-        for call in decodes:
-            self.grow(call, 1)
-        for call, tokens in chunks:
-            self.grow(call, tokens)
         self.step = self.price(now, decodes, chunks)
         self.steps.append(self.step)
 
     def schedule_vllm(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
-        """Decodes, then what was begun, then what waits, inside one budget."""
+        """Decodes, then what was begun, then what waits, inside one budget.
+
+        Each takes its blocks in this order, so what waits finds caches as the
+        evictions for those before it have left them.
+        """
         preempted = self.make_room_for_decodes()
         budget = self.limits.token_budget - len(self.decodes())
         chunks: list[tuple[NaiveCall, int]] = []
-        promised = self.decode_need()
 
         begun = [call for call in self.running if not call.decoding]
         assert len(begun) <= 1
@@ -309,11 +308,13 @@ class NaiveReplica:
             while call in self.running and need > self.available() - self.decode_need():
                 self.preempt_last()
                 preempted = True
-            promised = self.decode_need()
             if call in self.running:
                 chunks.append((call, tokens))
                 budget -= tokens
-                promised += need
+        for call in self.decodes():
+            self.grow(call, 1)
+        for call, tokens in chunks:
+            self.grow(call, tokens)
 
         while not preempted and self.waiting and budget > 0:
             if len(self.running) == self.limits.max_sequences:
@@ -321,13 +322,12 @@ class NaiveReplica:
             head = min(self.waiting, key=self.key)
             hit = self.hit_of(head)
             tokens = min(head.known - hit, budget)
-            need = self.growth(hit, tokens)
-            if need > self.available_beside(hit) - promised:
+            if self.growth(hit, tokens) > self.available_beside(hit):
                 break
             self.admit(now, head, hit)
+            self.grow(head, tokens)
             chunks.append((head, tokens))
             budget -= tokens
-            promised += need
         return self.decodes(), chunks
 
     def schedule_prefill_first(
@@ -335,7 +335,6 @@ class NaiveReplica:
     ) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
         """Whole prompts while any can be admitted; else the decodes."""
         chunks: list[tuple[NaiveCall, int]] = []
-        promised = 0
         total = 0
         while self.waiting and len(self.running) < self.limits.max_sequences:
             head = min(self.waiting, key=self.key)
@@ -343,16 +342,17 @@ class NaiveReplica:
             tokens = head.known - hit
             if chunks and total + tokens > self.limits.token_budget:
                 break
-            need = self.growth(hit, tokens)
-            if need > self.available_beside(hit) - promised:
+            if self.growth(hit, tokens) > self.available_beside(hit):
                 break
             self.admit(now, head, hit)
+            self.grow(head, tokens)
             chunks.append((head, tokens))
             total += tokens
-            promised += need
         if chunks:
             return [], chunks
         self.make_room_for_decodes()
+        for call in self.decodes():
+            self.grow(call, 1)
         return self.decodes(), []
 
     def make_room_for_decodes(self) -> bool:
@@ -372,9 +372,12 @@ class NaiveReplica:
         self.waiting.append(call)
 
     def admit(self, now: int, call: NaiveCall, hit: int) -> None:
-        """Take over the first `hit` tokens of the session's kept cache, drop the rest."""
+        """Take over the first `hit` tokens of the session's kept cache, drop the rest.
+
+        A call that comes back from a preemption leaves that cache alone.
+        """
         kept = self.kept_of(call.sub.session)
-        if kept is not None:
+        if kept is not None and call.preemptions == 0:
             call.blocks = kept.blocks[: hit // self.limits.block_tokens]
             kept.blocks = kept.blocks[len(call.blocks) :]
             self.give(call.blocks, ("call", call.sub.number))

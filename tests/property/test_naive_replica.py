@@ -160,6 +160,35 @@ def test_the_cache_kept_longest_ago_goes_first():
     assert [result.calls[n].hit for n in (3, 4)] == [4, 8]
 
 
+def test_a_hit_finds_what_the_evictions_of_its_own_step_have_left():
+    """6 blocks of 4; sessions 7 and 8 leave 2 each, 7 first. Of two calls at 2000 the first
+    takes 2 free blocks and 7's tail, so the second, of session 7, finds 4 of its 8 tokens."""
+    limits = NaiveLimits(block_tokens=4, blocks=6, token_budget=32, max_sequences=4)
+    subs = [
+        call(0, 0, 8, 1, session=7),
+        call(1, 1000, 8, 1, session=8),
+        call(2, 2000, 12, 1, last=True),
+        call(3, 2000, 9, 1, session=7, prefix=8),
+    ]
+    result = serve(limits, [PAPER], subs)
+    assert (result.calls[3].hit, result.calls[3].computed) == (4, 5)
+    assert step_spans(result)[2:] == [(2000, 100 + 12 + 5)]
+
+
+def test_who_was_preempted_leaves_the_cache_of_its_session_alone():
+    """5 blocks of 2, A and B (P 2, O 4) of one session; B is preempted at 344, A done at 454.
+
+    Then B takes 2 free blocks and A's tail, and C of that session, which came at 400, hits
+    2 of the 4 tokens that are left: 454 -> 454 + 100 + 5 + 2.
+    """
+    limits = NaiveLimits(block_tokens=2, blocks=5, token_budget=8, max_sequences=4)
+    a, b = call(0, 0, 2, 4, session=7), call(1, 0, 2, 4, session=7)
+    result = serve(limits, [PAPER], [a, b, call(2, 400, 4, 1, session=7, prefix=4)])
+    assert result.calls[2].hit == 2
+    assert result.calls[1].preemptions == 1
+    assert step_spans(result)[-1] == (454, 107)
+
+
 def test_the_head_of_the_line_blocks_those_behind_it():
     """4 blocks of 4. A (P 8, O 2) leaves B's 12 tokens no room; C's 1 token waits too.
 
