@@ -21,7 +21,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python analysis/bench.py --out bench.json
+	$(BIN)/python -m pytest -q -s analysis/bench
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

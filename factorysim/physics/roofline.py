@@ -111,6 +111,8 @@ class RooflineLaw:
     rates: Rates
     window: int | None
     slope_fs: int
+    line: Piece
+    """Of decode attention, for any context: made once, asked for in every run."""
     window_fs: int
     draws: bool = False
 
@@ -131,7 +133,7 @@ class RooflineLaw:
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Attention of decodes: one line, for any context."""
-        return Piece(0, self.slope_fs, None)
+        return self.line
 
     def chunk(self, tokens: int, prior: int) -> int:
         """Femtoseconds of a chunk's attention; see `StepLaw.chunk`."""
@@ -282,6 +284,7 @@ def roofline_law(
         rates=Rates(weights_rate, kv_rate),
         window=window,
         slope_fs=whole_fs(full.slope_s),
+        line=Piece(0, whole_fs(full.slope_s), None),
         window_fs=whole_fs(local.slope_s),
     )
 

@@ -29,14 +29,17 @@ DECISION = 4 << 48
 
 
 class Tick:
-    """The least that SimPy takes for an event: a callback, and a value for it."""
+    """The least that can happen: a callback, and a value for it.
 
-    __slots__ = ("_ok", "callbacks", "value")
+    SimPy's queue orders it like any event; `Clock.run_until` calls it back without
+    the list of callbacks that a SimPy event carries.
+    """
+
+    __slots__ = ("callback", "value")
 
     def __init__(self, callback: Callable[[Any], None], value: object = None) -> None:
-        self.callbacks: Any = (callback,)
+        self.callback = callback
         self.value: Any = value
-        self._ok = True
 
 
 class Clock(simpy.Environment):
@@ -73,11 +76,14 @@ class Clock(simpy.Environment):
             when, _, _, event = heappop(queue)
             self._now = self.now_fs = when
             events += 1
-            callbacks, event.callbacks = event.callbacks, None
-            for callback in callbacks:
-                callback(event)
-            if not event._ok:
-                raise event._value
+            if type(event) is Tick:
+                event.callback(event)
+            else:
+                callbacks, event.callbacks = event.callbacks, None
+                for callback in callbacks:
+                    callback(event)
+                if not event._ok:
+                    raise event._value
         self._now = self.now_fs = end_fs
         self.events += events
 

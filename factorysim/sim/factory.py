@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[float, int], None]
 
+NO_SHARES = [0.0] * len(SHARES)
 CHUNK_ROWS = 8192
 """Rows of a table that are handed on at a time."""
 
@@ -425,7 +426,7 @@ class FactoryWorld:
                 live.turns,
                 live.turn_max_fs * S_PER_FS if done else None,
                 active,
-                *((share * S_PER_FS for share in shares) if shares else (0.0,) * len(SHARES)),
+                *([share * S_PER_FS for share in shares] if shares else NO_SHARES),
             )
         )
         if len(rows) >= CHUNK_ROWS:

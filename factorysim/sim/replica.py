@@ -212,6 +212,8 @@ class Replica:
 
         self._bases = {} if bases is None else bases
         """What `law.base` gave; replicas with the same law may share it."""
+        self._chunk_costs: dict[int, tuple[int, int | None]] = {}
+        """By tokens: what a chunk costs, and what more for each prior token."""
         self._next_law: StepLaw | None = None
         self._generation = 0
         self._deciding = False
@@ -637,6 +639,7 @@ class Replica:
         self._next_law = None
         self.law = law
         self._bases = {}
+        self._chunk_costs = {}
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
@@ -746,7 +749,13 @@ class Replica:
         first = 0
         for call, size, prior in chunks:
             prompt_tokens += size
-            first += law.chunk(size, prior)
+            cost = self._chunk_costs.get(size)
+            if cost is None:
+                cost = self._chunk_cost(size)
+            if cost[1] is None:
+                first += law.chunk(size, prior)
+            else:
+                first += cost[0] + cost[1] * prior
             if prior + size == call.known:
                 emitting += 1
                 if law.draws:
@@ -755,7 +764,7 @@ class Replica:
             steps = 1
             call, size, prior = chunks[0]
             if len(chunks) == 1 and prior + size < call.known:
-                growth = law.chunk_slope(size)
+                growth = self._chunk_costs[size][1]
                 if growth is not None:
                     steps = (call.known - prior - 1) // size
                     slope = growth * size
@@ -775,10 +784,13 @@ class Replica:
             fixed, growth, knot = law.piece(decodes, read)
             first += fixed + growth * read
             slope += growth * decodes
-            left = self._finishes[0][0] - tick
-            while left <= 0 or not self._is_next_finish():
-                heappop(self._finishes)
-                left = self._finishes[0][0] - tick
+            finishes = self._finishes
+            while True:
+                at, _, epoch, call = finishes[0]
+                if call.state == DECODING and call.preemptions == epoch:
+                    break
+                heappop(finishes)  # preempted or cancelled since
+            left = at - tick
             if not steps or left < steps:
                 steps = left
             if knot is not None and steps > 1:
@@ -807,10 +819,15 @@ class Replica:
         end = start + steps * first + slope * (steps * (steps - 1) // 2)
         clock.at(end, COMPLETION + self.index, self._wake, self._generation)
 
-    def _is_next_finish(self) -> bool:
-        """Whether the head of the finishes is still what will happen."""
-        _, _, epoch, call = self._finishes[0]
-        return call.state == DECODING and call.preemptions == epoch
+    def _chunk_cost(self, tokens: int) -> tuple[int, int | None]:
+        """Ask the law once what chunks of a size cost."""
+        if len(self._chunk_costs) >= MOST_BASES:
+            self._chunk_costs.clear()
+        cost = self._chunk_costs[tokens] = (
+            self.law.chunk(tokens, 0),
+            self.law.chunk_slope(tokens),
+        )
+        return cost
 
     def _read_windows(self, window: int, steps: int) -> int:
         """Sum the tokens inside sliding windows; bound the run by the next to fill."""

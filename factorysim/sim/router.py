@@ -67,19 +67,22 @@ class Router:
         self._held: list[tuple[int, int, Call]] = []
         """Calls that wait here for a replica with room (`shared_queue`)."""
         self._homes: dict[int, int] = {}
-        self._calls = np.zeros(0, dtype=np.int64)
-        self._tokens = np.zeros(0, dtype=np.int64)
-        self._seen = _snapshot(self._calls, self._tokens)
         self._seen_period = -1
+        self._resize(0)
 
     def add(self, replica: Replica, way: Way) -> None:
         """Add a replica, and the way there."""
         self._index[replica.index] = len(self.replicas)
         self.replicas.append(replica)
         self._ways.append(way)
-        size = len(self.replicas)
+        self._resize(len(self.replicas))
+
+    def _resize(self, size: int) -> None:
         self._calls = np.zeros(size, dtype=np.int64)
         self._tokens = np.zeros(size, dtype=np.int64)
+        # To count by index, a view of the memory takes half as long as the array.
+        self._calls_at = self._calls.data
+        self._tokens_at = self._tokens.data
         self._seen = _snapshot(self._calls, self._tokens)
 
     def send(self, call: Call) -> None:
@@ -136,8 +139,8 @@ class Router:
     def _change(self, index: int, calls: int, tokens: int) -> None:
         if self._period_fs:
             self._copy_if_due()
-        self._calls[index] += calls
-        self._tokens[index] += tokens
+        self._calls_at[index] += calls
+        self._tokens_at[index] += tokens
 
     def _copy_if_due(self) -> None:
         """Take the snapshot of this period, before anything changes in it."""

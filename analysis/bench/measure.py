@@ -1,0 +1,97 @@
+"""Measure one row of the benchmark in a process of its own: `python measure.py ROW`.
+
+Prints a line of JSON. Timed is what a replication does after its plan is built:
+drawing the demand, simulating, auditing, and writing every record to Parquet.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import simpy
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from analysis.bench.workloads import WORKLOADS
+
+FLOOR_EVENTS = 300_000
+
+
+def floor() -> dict[str, float]:
+    """Bare SimPy: ten processes that do nothing but wait."""
+    env = simpy.Environment()
+
+    def waiter() -> object:
+        while True:
+            yield env.timeout(1)
+
+    for _ in range(10):
+        env.process(waiter())  # type: ignore[arg-type]
+    start = time.perf_counter()
+    env.run(until=FLOOR_EVENTS / 10)
+    return {"events_per_s": FLOOR_EVENTS / (time.perf_counter() - start)}
+
+
+def measure(name: str) -> dict[str, float]:
+    """Run a workload once with all records and the audit on."""
+    from factorysim.load import load_scenario_data
+    from factorysim.run.activity import step_columns
+    from factorysim.run.prepare import build_demands, prepare
+    from factorysim.run.replication import check_audit
+    from factorysim.sim.factory import run_replication
+    from factorysim.store import ParquetSink
+
+    workload = WORKLOADS[name]()
+    prepared = prepare(load_scenario_data(workload.scenario))
+    with tempfile.TemporaryDirectory() as folder:
+        sink = ParquetSink(Path(folder), 0, {"steps": step_columns(prepared.plan)})
+        demands = build_demands(prepared.scenario, 0)
+        gc.collect()
+        gc.freeze()
+        start = time.perf_counter()
+        closing = run_replication(
+            prepared.scenario,
+            prepared.plan,
+            demands,
+            replication=0,
+            horizon_s=workload.horizon_s,
+            arrivals_end_s=workload.horizon_s,
+            sink=sink,
+        )
+        sink.close()
+        seconds = time.perf_counter() - start
+        check_audit(closing.audit, 0)
+        return _row(Path(folder), seconds, closing.events, closing.steps)
+
+
+def _row(folder: Path, seconds: float, events: int, steps: int) -> dict[str, float]:
+    from pyarrow import compute, parquet
+
+    calls = parquet.read_table(folder / "calls.parquet", columns=["output_tokens", "outcome"])
+    runs = parquet.read_metadata(folder / "steps.parquet").num_rows
+    tools = parquet.read_metadata(folder / "tools.parquet").num_rows
+    tokens = compute.sum(calls["output_tokens"]).as_py()
+    done = compute.sum(compute.equal(calls["outcome"], "completed")).as_py()
+    return {
+        "calls": calls.num_rows,
+        "completed": done,
+        "tools": tools,
+        "seconds": seconds,
+        "calls_per_s": calls.num_rows / seconds,
+        "output_tokens_per_s": tokens / seconds,
+        "runs_per_call": runs / calls.num_rows,
+        "events_per_call": events / calls.num_rows,
+        "steps_per_run": steps / runs,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+if __name__ == "__main__":
+    row = sys.argv[1]
+    print(json.dumps(floor() if row == "floor" else measure(row)))
