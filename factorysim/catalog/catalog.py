@@ -86,8 +86,9 @@ class Catalog:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all that the catalog says; the same facts give the same digest."""
-        said = {"sections": self.sections, "rules": repr(self._rules)}
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"), default=dict)
+        rules = self._rules
+        said = (self.sections, dict(rules.factors), dict(rules.variants), sorted(rules.notes))
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

@@ -1,5 +1,6 @@
 """What ships says the same as the facts files, and reads the same as all of YAML."""
 
+import os
 import subprocess
 import sys
 from functools import cache
@@ -177,3 +178,18 @@ def test_facts_load_without_the_yaml_parser():
 
 def test_resources_are_found_from_a_checkout():
     assert resource_root("topologies").is_dir()
+
+
+def test_the_digest_is_the_same_in_every_process():
+    code = "from factorysim.catalog import load_catalog; print(load_catalog().digest)"
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert digests == {load_catalog().digest}
