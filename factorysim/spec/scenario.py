@@ -120,9 +120,8 @@ class DeploymentSpec(Spec):
     def _llm_fits_role(self) -> Self:
         if self.role == "tools" and self.llm is not None:
             raise refuse("llm", repr(self.llm), "none, since the role is tools", "remove it")
-        if self.role == "serve" and self.llm is None and self.law.kind == "roofline":
-            cure = "add `llm:`, or a law of kind fixed or table"
-            raise refuse("llm", "nothing", "a key of llms, since the role is serve", cure)
+        if self.role == "serve" and self.llm is None:
+            raise refuse("llm", "nothing", "a key of llms, since the role is serve", "add `llm:`")
         return self
 
 
@@ -226,6 +225,9 @@ class StreamSpec(Spec):
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
             raise refuse("", found, "exactly one of agent, trace and calls")
+        if self.replicate != "none" and self.trace is None:
+            cure = "remove it: agents and calls differ between replications by themselves"
+            raise refuse("replicate", self.replicate, "none, since there is no trace", cure)
         if self.arrivals.process == "trace" and self.trace is None:
             found = "the times of a trace" if "arrivals" in self.model_fields_set else "nothing"
             cure = "for example `arrivals: {process: poisson, rate: 2/s}`"
@@ -338,6 +340,7 @@ class ScenarioSpec(Spec):
         default="factorysim.scenario/1", alias="schema"
     )
     question: str
+    description: str | None = None
     """What the scenario answers, in a sentence."""
     topology: Annotated[
         Annotated[str, Tag("name")] | Annotated[TopologySpec, Tag("inline")],
