@@ -110,23 +110,23 @@ def gaps_of_runs(
     """
     import numpy as np
 
-    decoding = (decodes > 0) & (steps > 0)
-    steps, step, slope = steps[decoding], step_fs[decoding], slope_fs[decoding]
-    weight, stalled, stall = decodes[decoding], survivors[decoding], stall_fs[decoding]
-    plain = weight - stalled - apart[decoding]
-    ones = np.ones_like(steps)
-    first = np.concatenate([step + np.maximum(slope, 0), step, step + stall])
+    n, first, slope = steps, step_fs, slope_fs
+    odd = ((survivors > 0) & (stall_fs > 0)) | (apart > 0)
+    # A whole run is one progression; of an odd one, the first step comes apart.
+    start = np.where(odd, first + slope, first)
+    times = np.where(odd, n - 1, n)
     # A shrinking progression is the same one read backwards.
-    falling = slope < 0
-    first[: len(steps)][falling] = (step + slope * (steps - 1))[falling]
-    rows = Gaps(
-        first,
-        np.concatenate([np.abs(slope), 0 * ones, 0 * ones]),
-        np.concatenate([steps - 1, ones, ones]),
-        np.concatenate([weight, plain, stalled]),
-    )
-    kept = (rows.times > 0) & (rows.weight > 0)
-    return Gaps(*(column[kept] for column in rows))
+    start = np.where(slope < 0, start + slope * (times - 1), start)
+    rows = [Gaps(start, np.abs(slope), times, decodes)]
+    if odd.any():
+        some = np.flatnonzero(odd & (n > 0))
+        zero, one = np.zeros_like(some), np.ones_like(some)
+        stalled, long = survivors[some], first[some] + stall_fs[some]
+        plain = decodes[some] - stalled - apart[some]
+        rows += [Gaps(first[some], zero, one, plain), Gaps(long, zero, one, stalled)]
+    joined = join_gaps(rows)
+    kept = (joined.times > 0) & (joined.weight > 0)
+    return Gaps(*(column[kept] for column in joined))
 
 
 def single_gaps(gap_s: npt.NDArray[np.float64]) -> Gaps:
