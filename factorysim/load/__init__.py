@@ -2,4 +2,190 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
+
+from factorysim.errors import SpecError
+from factorysim.load.check import check_scenario, check_topology
+from factorysim.load.dump import dump_spec
+from factorysim.load.files import Home, InputFile, find_file
+from factorysim.load.merge import get_path as get_path
+from factorysim.load.merge import merge, read_override
+from factorysim.load.read import Reader
+from factorysim.load.read import check_schema as check_schema
+from factorysim.marked import Mark, Marked
+from factorysim.spec.base import Spec
+from factorysim.spec.faults import sort_faults, spec_faults
+from factorysim.spec.scenario import ScenarioSpec, SiteSpec
+from factorysim.spec.topology import TopologySpec
+from factorysim.yaml_reader import parse_yaml
 from factorysim.yaml_reader import read_yaml as read_yaml
+
+if TYPE_CHECKING:
+    from factorysim.catalog import Catalog
+
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A scenario, resolved, and the files that it was read from."""
+
+    scenario: ScenarioSpec
+    """Topology and site in place; files of data by absolute path."""
+    path: Path
+    files: tuple[InputFile, ...]
+    """Every input file; each tells its SHA-256."""
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ScenarioSpec:
+    """Load a scenario; `load_scenario` tells more."""
+    return load_scenario(name_or_path, overrides).scenario
+
+
+def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Load a scenario with all that it extends and refers to.
+
+    Parameters
+    ----------
+    name_or_path
+        A shipped scenario's name, or a file.
+    overrides
+        ``a.b=value`` each, laid over the file in turn; values are YAML.
+
+    Raises
+    ------
+    SpecError
+        With every fault of every file.
+    """
+    reader = Reader()
+    path = find_file(str(name_or_path), "scenario", Home(Path.cwd(), None), str(name_or_path))
+    tree = reader.read(path, _name_of(name_or_path, path), "scenario")
+    catalog = _catalog(reader, tree, overrides)
+    tree = reader.place(tree, catalog)
+    tree = _overridden(reader, tree, overrides, catalog)
+    return Loaded(_checked(reader, tree, catalog), path, tuple(dict.fromkeys(reader.files)))
+
+
+def override(scenario: ScenarioSpec, changes: Mapping[str, object]) -> ScenarioSpec:
+    """Set dotted paths of a resolved scenario, as ``--set`` and studies do.
+
+    Parameters
+    ----------
+    changes
+        Dotted path -> value, as YAML would hold it (quantities as text).
+
+    Raises
+    ------
+    SpecError
+        If a path does not exist, or the result is no valid scenario.
+    """
+    import json
+
+    reader = Reader()
+    tree = parse_yaml(dump_spec(scenario), "scenario")
+    reader.homes["scenario"] = Home(Path.cwd(), None)
+    catalog = _catalog(reader, tree, ())
+    texts = [f"{path}={json.dumps(value)}" for path, value in changes.items()]
+    tree = _overridden(reader, reader.place(tree, catalog), texts, catalog)
+    return _checked(reader, tree, catalog)
+
+
+def load_topology(name_or_path: str | Path, catalog: Catalog | None = None) -> TopologySpec:
+    """Load a topology: a shipped one's name, or a file.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the file, ids of the catalog included.
+    """
+    from factorysim.catalog import load_catalog
+
+    reader = Reader()
+    path = find_file(str(name_or_path), "topology", Home(Path.cwd(), None), str(name_or_path))
+    tree = reader.read(path, _name_of(name_or_path, path), "topology")
+    holder = reader.bind(Marked({"topology": tree}, tree.mark))
+    tree = holder.entries()["topology"]
+    reader.faults += check_topology(tree, catalog or load_catalog())
+    return _valid(reader, TopologySpec, tree)
+
+
+def load_site(name_or_path: str | Path) -> SiteSpec:
+    """Load a site: one of the catalog, or a file.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the file.
+    """
+    from factorysim.catalog import load_catalog
+
+    reader = Reader()
+    node = Marked(str(name_or_path), Mark("site"))
+    placed = reader.place(Marked({"site": node}, node.mark), load_catalog()).entries()["site"]
+    if reader.faults:
+        raise SpecError(*reader.faults)
+    return _valid(reader, SiteSpec, placed)
+
+
+def dump_scenario(spec: ScenarioSpec) -> str:
+    """Write a scenario as canonical YAML, which loads to an equal one."""
+    return dump_spec(spec)
+
+
+def _name_of(given: str | Path, path: Path) -> str:
+    """Name a file in messages as the user did; a shipped one by its path."""
+    return str(given) if Path(given).suffix in (".yaml", ".yml") else str(path)
+
+
+def _catalog(reader: Reader, tree: Marked, overrides: Sequence[str]) -> Catalog:
+    """Load the catalog with the overlay that the scenario, or else `--set`, names."""
+    from factorysim.catalog import load_catalog
+
+    node = tree.entries().get("catalog")
+    for text in overrides:
+        key, _, value = text.partition("=")
+        if key.strip() == "catalog":
+            node = parse_yaml(value, "--set catalog")
+    if node is None or node.value is None:
+        return load_catalog()
+    path = reader.find(node, ("catalog",), "catalog")
+    if path is None:
+        raise SpecError(*reader.faults)
+    return load_catalog(path)
+
+
+def _overridden(reader: Reader, tree: Marked, overrides: Sequence[str], catalog: Catalog) -> Marked:
+    for text in overrides:
+        try:
+            over = read_override(text, ScenarioSpec, tree)
+        except SpecError as error:
+            reader.faults += error.faults
+            continue
+        tree = reader.place(merge(tree, over), catalog)
+    return tree
+
+
+def _checked(reader: Reader, tree: Marked, catalog: Catalog) -> ScenarioSpec:
+    tree = reader.bind(tree)
+    told = {fault.key for fault in reader.faults}
+    found = check_scenario(tree, catalog)
+    reader.faults += [fault for fault in found if fault.key not in told]
+    return _valid(reader, ScenarioSpec, tree)
+
+
+def _valid(reader: Reader, model: type[S], tree: Marked) -> S:
+    """Turn data into a spec, or tell its faults and those found before."""
+    try:
+        spec = model.model_validate(tree.plain())
+    except ValidationError as error:
+        reader.faults += spec_faults(error, model, tree)
+    else:
+        if not reader.faults:
+            return spec
+    raise SpecError(*sort_faults(dict.fromkeys(reader.faults)))

@@ -1,0 +1,116 @@
+"""The program: its commands, its exit codes, and how it tells what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from factorysim import __version__
+from factorysim.errors import UserError
+
+OK, OURS, USERS, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes; `typer` itself exits with 2 for a slip on the command line."""
+
+app = typer.Typer(
+    name="factorysim",
+    help="Simulate AI factories: agent sessions on racks of GPUs, LPUs and CPUs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"factorysim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Simulate AI factories: agent sessions on racks of GPUs, LPUs and CPUs."""
+
+
+def _mount() -> None:
+    from factorysim.cli import catalog, files, runs, trace
+
+    runs.register(app)
+    files.register(app)
+    app.add_typer(catalog.app, name="catalog")
+    app.add_typer(trace.app, name="trace")
+
+
+_mount()
+
+
+def main() -> None:
+    """Run the program; never returns.
+
+    Exits with 0, 1 for our fault, 2 for the user's, 130 if interrupted.
+    """
+    with _told():
+        app()
+    sys.exit(OK)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what escapes a command into words on stderr and an exit code."""
+    try:
+        yield
+        sys.stdout.flush()
+    except UserError as error:
+        print(printable(str(error)), file=sys.stderr)
+        sys.exit(USERS)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone: say nothing more, not even at interpreter shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OURS)
+    except Exception as error:  # the last resort: whatever escapes is our bug
+        _tell_bug(error)
+        sys.exit(OURS)
+
+
+def _tell_bug(error: Exception) -> None:
+    """Own up to a bug, and say how to report it."""
+    import traceback
+
+    print(f"factorysim failed: {type(error).__name__}: {printable(str(error))}", file=sys.stderr)
+    if os.environ.get("FACTORYSIM_TRACEBACK"):
+        traceback.print_exception(error)
+        return
+    print(
+        "This is a bug of ours: please report it with the command, the files and what\n"
+        "the same command prints under FACTORYSIM_TRACEBACK=1.",
+        file=sys.stderr,
+    )
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey: files and names may hold anything.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31mb\nc")
+    'a\\x1b[31mb\nc'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

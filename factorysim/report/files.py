@@ -1,0 +1,154 @@
+"""What a scenario or a topology says, in words, before any run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.errors import CapacityError
+from factorysim.report.numbers import amount, digits, seconds
+from factorysim.report.terminal import mark, titled_table
+from factorysim.spec.scenario import ScenarioSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from factorysim.catalog import Catalog
+    from factorysim.graph.plan import FactoryPlan
+    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.topology import TopologySpec
+
+
+def spec_report(
+    spec: ScenarioSpec | TopologySpec, topology: TopologySpec, catalog: Catalog
+) -> list[RenderableType]:
+    """Tell a loaded file: its question, racks, and of a scenario what runs and arrives.
+
+    Parameters
+    ----------
+    topology
+        The scenario's own, or the one to tell.
+
+    Returns
+    -------
+    Parts to print. What does not fit is told with its arithmetic, not raised: the
+    rest of the file is still worth seeing.
+    """
+    parts: list[RenderableType] = []
+    if spec.question:
+        parts.append(mark("", spec.question.strip(), "bold"))
+    if topology.description:
+        parts.append(mark("", " ".join(topology.description.split()), "dim"))
+    if topology.graph is None:
+        parts.append(_racks(topology, catalog))
+    else:
+        parts.append(mark("graph ", topology.graph, ""))
+    if isinstance(spec, ScenarioSpec):
+        parts += _scenario(spec, topology, catalog)
+    return parts
+
+
+def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
+    table = titled_table(
+        "Racks", ["pool", "rack", "racks", "devices", "hosts", "power at full load"]
+    )
+    for pool, spec in topology.racks.items():
+        try:
+            rack = catalog.rack(spec.rack, topology.variant)
+        except CapacityError:
+            table.add_row(pool, spec.rack, f"{spec.count:,}", "?", "?", "?")
+            continue
+        main = rack.main
+        host = rack.cpu if rack.accelerator is not None else None
+        table.add_row(
+            pool,
+            rack.name,
+            f"{spec.count:,}",
+            f"{main.count * spec.count:,} {main.id}" if main else "none",
+            f"{host.count * spec.count:,} {host.id}" if host else "none",
+            "unpublished" if rack.power_w is None else amount(rack.power_w * spec.count, "W"),
+        )
+    return table
+
+
+def _scenario(
+    spec: ScenarioSpec, topology: TopologySpec, catalog: Catalog
+) -> Iterator[RenderableType]:
+    from factorysim.graph.plan import plan_factory
+
+    try:
+        yield _deployments(spec, plan_factory(spec, topology, catalog))
+    except CapacityError as error:
+        yield mark("It does not fit. ", str(error), "bold red")
+    yield _streams(spec)
+    yield _run(spec)
+
+
+def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
+    headers = ["deployment", "pool", "serves", "replicas", "devices", "KV blocks", "KV tokens"]
+    table = titled_table("Deployments", headers)
+    for serve in plan.serve:
+        count, block = len(serve.replicas), spec.serving.kv.block_tokens
+        table.add_row(
+            serve.name,
+            serve.pool,
+            f"{spec.llms[serve.llm].llm} ({spec.llms[serve.llm].precision.weights})",
+            f"{count:,}",
+            f"{count * serve.devices_per_replica:,} {serve.device.id}",
+            f"{serve.kv_blocks:,} each",
+            amount(float(serve.kv_blocks * block * count)),
+        )
+    for tools in plan.tools:
+        cores = sum(host.cores for host in tools.hosts)
+        what = f"tools, {cores:,} cores"
+        table.add_row(tools.name, tools.pool, what, f"{len(tools.hosts):,}", "", "", "")
+    return table
+
+
+def _streams(spec: ScenarioSpec) -> Table:
+    table = titled_table("Streams", ["stream", "from", "llm", "arrivals", "SLO"])
+    for name, stream in spec.streams.items():
+        table.add_row(name, _source(stream), stream.llm, _arrivals(stream), _slo(stream))
+    return table
+
+
+def _source(stream: StreamSpec) -> str:
+    if stream.agent is not None:
+        return f"agent {stream.agent}"
+    if stream.trace is not None:
+        speed = "" if stream.speed == 1.0 else f" at {digits(stream.speed)} times its speed"
+        return f"trace {stream.trace}{speed}"
+    assert stream.calls is not None, "the spec wants one of the three"
+    calls = stream.calls
+    return f"calls, {calls.prompt_tokens.mean:g} tokens in, {calls.output_tokens.mean:g} out"
+
+
+def _arrivals(stream: StreamSpec) -> str:
+    arrivals = stream.arrivals
+    match arrivals.process:
+        case "poisson":
+            return f"Poisson, {digits(arrivals.rate)}/s"
+        case "gamma":
+            return f"gamma, {digits(arrivals.rate)}/s, cv {digits(arrivals.cv)}"
+        case "fixed_concurrency":
+            return f"{arrivals.concurrency:,} at any time"
+        case "trace":
+            return "as recorded"
+
+
+def _slo(stream: StreamSpec) -> str:
+    slo = stream.slo
+    limits = {"TTFT": slo.ttft, "TPOT": slo.tpot, "turn": slo.turn, "session": slo.session}
+    told = [f"{name} {seconds(limit)}" for name, limit in limits.items() if limit is not None]
+    return f"{', '.join(told)} for {slo.attain:.3g}" if told else "none"
+
+
+def _run(spec: ScenarioSpec) -> RenderableType:
+    run = spec.run
+    warmup = "chosen by pilot runs" if isinstance(run.warmup, str) else seconds(run.warmup)
+    plural = "" if run.replications == 1 else "s"
+    told = f"{run.kind.replace('_', ' ')}, {run.replications} replication{plural} of "
+    told += f"{seconds(run.window)}, warm-up {warmup}, drain {seconds(run.drain)}, seed {run.seed}"
+    return mark("run ", told, "bold")
