@@ -259,7 +259,7 @@ def _port_faults(
     graph: nx.Graph[str], name: str, node: Mapping[str, float], where: str
 ) -> list[Fault]:
     edges = list(graph.adj[name].values())
-    faults = []
+    faults: list[Fault] = []
     ports, speed = node.get("ports"), node.get("port_bandwidth")
     if ports is not None and speed is not None:
         lanes = sum(

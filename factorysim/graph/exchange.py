@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 from xml.sax.saxutils import escape, quoteattr
 
 from factorysim.errors import Fault, SpecError
@@ -89,22 +89,24 @@ def read_node_link(data: bytes, where: str) -> nx.Graph[str]:
     import networkx as nx
 
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        value: object = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         _refuse(where, "", f"no JSON: {error}", "node-link JSON in UTF-8")
-    if not isinstance(document, dict):
-        _refuse(where, "", f"a {type(document).__name__}", "an object with nodes and edges")
+    document = _object(value)
+    if document is None:
+        _refuse(where, "", f"a {type(value).__name__}", "an object with nodes and edges")
     graph: nx.Graph[str] = nx.Graph()
     faults = [
         Fault(where, key, repr(document[key])[:80], "false: links go both ways, once")
         for key in ("directed", "multigraph")
         if document.get(key, False) is not False
     ]
-    header = document.get("graph", {})
-    if isinstance(header, dict) and all(isinstance(v, str | int | float) for v in header.values()):
-        graph.graph.update(header)
+    header = _object(document.get("graph", {}))
+    if header is None or not all(isinstance(v, str | int | float) for v in header.values()):
+        found = repr(document["graph"])[:80]
+        faults.append(Fault(where, "graph", found, "an object of texts and numbers"))
     else:
-        faults.append(Fault(where, "graph", repr(header)[:80], "an object of texts and numbers"))
+        graph.graph.update(header)
     for k, item in _objects(document, "nodes", where, faults):
         _add_node(graph, item.pop("id", None), item, f"nodes.{k}", where, faults)
     edges = "edges" if "edges" in document else "links"
@@ -132,11 +134,17 @@ def _objects(
     if not isinstance(items, list):
         faults.append(Fault(where, key, type(items).__name__, "a list of objects"))
         return
-    for k, item in enumerate(items):
-        if isinstance(item, dict):
-            yield k, dict(item)
+    for k, value in enumerate(cast("list[object]", items)):
+        item = _object(value)
+        if item is None:
+            faults.append(Fault(where, f"{key}.{k}", repr(value)[:80], "an object"))
         else:
-            faults.append(Fault(where, f"{key}.{k}", repr(item)[:80], "an object"))
+            yield k, item
+
+
+def _object(value: object) -> dict[str, object] | None:
+    """Take a JSON value as a map; None if it is none."""
+    return dict(cast("dict[str, object]", value)) if isinstance(value, dict) else None
 
 
 def _add_node(

@@ -172,7 +172,7 @@ def check_deployments(
         With every fault.
     """
     known = list(llms)
-    faults = []
+    faults: list[Fault] = []
     for name, spec in deployments.items():
         key = f"deployments.{name}.llm"
         if spec.role == "serve" and spec.llm not in known:

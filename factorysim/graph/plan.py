@@ -1,13 +1,4 @@
-"""From a scenario to the plan that the simulator runs on.
-
-Power of a rack: what is not deployed draws a constant `rest_w`. Where the power of
-the whole rack is published, the rest is that power less the peaks of all its GPUs,
-LPUs and CPUs, and never less than what its NICs, DPUs and switches draw by
-themselves (a note says where published numbers leave less); where it is not, the
-rest is the draw of those parts. On top come the idle draws of the devices that no
-deployment uses. A chip that is its own host (a laptop's) draws as its device does:
-its CPU adds nothing.
-"""
+"""From a scenario to the plan that the simulator runs on."""
 
 from __future__ import annotations
 
@@ -19,7 +10,7 @@ from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.graph.build import build_graph
 from factorysim.graph.factory import compile_graph
 from factorysim.graph.placement import check_deployments, in_deployment, place_deployments
-from factorysim.graph.schema import COMPUTE, CONTAINERS
+from factorysim.graph.rest import draw_of, rest_of_racks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,9 +24,6 @@ if TYPE_CHECKING:
     from factorysim.physics.table import TableRow
     from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
     from factorysim.spec.topology import TopologySpec
-
-OWN_HOSTS = frozenset({"laptop_soc", "desktop_soc"})
-"""Kinds of devices that are their own host: one chip, one draw."""
 
 
 class ReplicaPlan(NamedTuple):
@@ -103,7 +91,7 @@ class RackPlan(NamedTuple):
     name: str
     pool: str
     rest_w: float
-    """Of all that is not deployed: idle devices, NICs, DPUs, switches, fans."""
+    """Of all that is not deployed (idle devices, NICs, DPUs, switches, fans): see `rest`."""
     device_count: int
     """GPUs, LPUs and CPUs in it."""
 
@@ -339,7 +327,7 @@ class _Draft:
                 )
             )
         way = self._factory.routes(self._clients, node)
-        own = device.kind in OWN_HOSTS
+        draw = draw_of(device, hosts=True)
         return HostPlan(
             node=node,
             rack=self._rack_of[node],
@@ -349,57 +337,20 @@ class _Draft:
             memory_bytes=device.memory_bytes,
             latency_fs=way.latency_fs,
             bandwidth=way.bandwidth,
-            idle_w=0.0 if own else device.idle_w,
-            peak_w=0.0 if own else device.tdp_w,
+            idle_w=draw.idle_w,
+            peak_w=draw.peak_w,
         )
 
     def _racks(self, deployed: set[int]) -> tuple[RackPlan, ...]:
-        """Sum what each rack draws whatever happens; the module tells the rule."""
-        peaks = [0.0] * len(self._rack_nodes)
-        parts, idle = list(peaks), list(peaks)
-        counts = [0] * len(self._rack_nodes)
-        drawn: dict[tuple[str, str], tuple[float, float]] = {}
-        for k, name in enumerate(self._factory.names):
-            rack, node = self._rack_of[k], self._graph.nodes[name]
-            if rack < 0 or node["kind"] in CONTAINERS:
-                continue
-            if node["kind"] not in COMPUTE:
-                parts[rack] += node.get("idle_w", 0.0)
-                continue
-            idle_w, peak_w = self._draw(k, drawn)
-            counts[rack] += 1
-            peaks[rack] += peak_w
-            idle[rack] += 0.0 if k in deployed else idle_w
-        plans = []
-        for k, node_index in enumerate(self._rack_nodes):
-            name = self._factory.names[node_index]
-            node = self._graph.nodes[name]
-            rest = self._rest(name, node.get("power_w"), peaks[k], parts[k])
-            plans.append(RackPlan(name, node.get("pool", ""), rest + idle[k], counts[k]))
-        return tuple(plans)
-
-    def _draw(
-        self, node: int, drawn: dict[tuple[str, str], tuple[float, float]]
-    ) -> tuple[float, float]:
-        """Idle and peak of a device; none for a CPU that is a part of another device."""
-        name, kind = self._factory.devices[node], self._factory.kind(node)
-        if (name, kind) not in drawn:
-            device = self._catalog.device(name, self._variant)
-            own = device.kind in OWN_HOSTS and kind == "cpu"
-            drawn[name, kind] = (0.0, 0.0) if own else (device.idle_w, device.tdp_w)
-        return drawn[name, kind]
-
-    def _rest(self, rack: str, power_w: float | None, peaks_w: float, parts_w: float) -> float:
-        if power_w is None:
-            return parts_w
-        if power_w - peaks_w < parts_w:
-            self._notes.append(
-                f"{rack}: {power_w:,.0f} W published less {peaks_w:,.0f} W of device peaks leaves "
-                f"{power_w - peaks_w:,.0f} W; its NICs, DPUs and switches draw {parts_w:,.0f} W, "
-                "which is taken instead"
-            )
-            return parts_w
-        return power_w - peaks_w
+        rests = rest_of_racks(
+            self._graph, self._factory, self._catalog, self._variant, self._rack_of, deployed
+        )
+        self._notes += [rest.note for rest in rests if rest.note is not None]
+        names = [self._factory.names[node] for node in self._rack_nodes]
+        return tuple(
+            RackPlan(name, self._graph.nodes[name].get("pool", ""), rest.rest_w, rest.device_count)
+            for name, rest in zip(names, rests, strict=True)
+        )
 
     def _pue(self) -> float:
         site = self._scenario.site

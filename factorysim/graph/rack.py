@@ -262,7 +262,7 @@ def _add_switches(
         )
         return [node]
     count, trays = plan.scale_up_switches, plan.switch_trays
-    names = []
+    names: list[str] = []
     for ordinal in _dealt(count, domains, domain):
         place = ordinal * trays // count
         tray = f"{rack}/s{place:02d}"

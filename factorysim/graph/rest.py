@@ -1,0 +1,98 @@
+"""What each rack draws whatever happens: all in it that no deployment runs on.
+
+Where the power of the whole rack is published, the rest is that power less the peaks
+of all its GPUs, LPUs and CPUs, and never less than what its NICs, DPUs and switches
+draw by themselves (a note says where published numbers leave less); where it is not,
+the rest is the draw of those parts. On top come the idle draws of the devices that
+nothing runs on. A chip that is its own host (a laptop's) draws as its device does:
+its CPU adds nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from factorysim.graph.schema import COMPUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import networkx as nx
+
+    from factorysim.catalog import Catalog, Device
+    from factorysim.graph.factory import Factory
+
+OWN_HOSTS = frozenset({"laptop_soc", "desktop_soc"})
+"""Kinds of devices that are their own host: one chip, one draw."""
+
+
+class Draw(NamedTuple):
+    """Of one chip, in watts."""
+
+    idle_w: float
+    peak_w: float
+
+
+class Rest(NamedTuple):
+    """Of one rack."""
+
+    rest_w: float
+    device_count: int
+    note: str | None
+    """Where published numbers disagree."""
+
+
+def draw_of(device: Device, *, hosts: bool) -> Draw:
+    """Draw of a device, or of the CPU in it: none where the two are one chip."""
+    if hosts and device.kind in OWN_HOSTS:
+        return Draw(0.0, 0.0)
+    return Draw(device.idle_w, device.tdp_w)
+
+
+def rest_of_racks(
+    graph: nx.Graph[str],
+    factory: Factory,
+    catalog: Catalog,
+    variant: str | None,
+    rack_of: Sequence[int],
+    deployed: Collection[int],
+) -> list[Rest]:
+    """Sum the rest of every rack, in the order of the graph.
+
+    Parameters
+    ----------
+    rack_of
+        Number of the rack of each node, -1 where it stands in none.
+    deployed
+        Nodes that a deployment runs on: what they draw is not part of the rest.
+    """
+    racks = [graph.nodes[factory.names[node]] for node in factory.of_kind("rack")]
+    peaks, parts, idle = ([0.0] * len(racks) for _ in range(3))
+    counts = [0] * len(racks)
+    draws: dict[tuple[str, str], Draw] = {}
+    for k, name in enumerate(factory.names):
+        rack, node = rack_of[k], graph.nodes[name]
+        if rack < 0:
+            continue
+        if node["kind"] not in COMPUTE:
+            parts[rack] += node.get("idle_w", 0.0)
+            continue
+        key = node["device"], node["kind"]
+        if key not in draws:
+            draws[key] = draw_of(catalog.device(key[0], variant), hosts=key[1] == "cpu")
+        counts[rack] += 1
+        peaks[rack] += draws[key].peak_w
+        idle[rack] += 0.0 if k in deployed else draws[key].idle_w
+    rests: list[Rest] = []
+    for k, index in enumerate(factory.of_kind("rack")):
+        power_w = racks[k].get("power_w")
+        left = parts[k] if power_w is None else power_w - peaks[k]
+        note = None
+        if left < parts[k]:
+            note = (
+                f"{factory.names[index]}: {power_w:,.0f} W published less {peaks[k]:,.0f} W of "
+                f"device peaks leaves {left:,.0f} W; its NICs, DPUs and switches draw "
+                f"{parts[k]:,.0f} W, which is taken instead"
+            )
+        rests.append(Rest(max(left, parts[k]) + idle[k], counts[k], note))
+    return rests
