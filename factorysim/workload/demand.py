@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from factorysim.errors import Fault, SpecError, TraceError
+from factorysim.errors import Fault, TraceError
 from factorysim.spec.scenario import FixedConcurrency, TraceArrivals
 from factorysim.workload.arrivals import arrival_times
 from factorysim.workload.session import GapNode, Session
@@ -75,7 +75,7 @@ def build_demand(
     Raises
     ------
     SpecError
-        If it resamples without a trace, or names an unknown agent or effort.
+        If it names an unknown agent, tool class or effort.
     TraceError
         While its sessions are drawn, if the trace is bad; with every fault.
 
@@ -88,7 +88,6 @@ def build_demand(
     >>> session.sid, session.agent
     ('chat-0', 'chat')
     """
-    _check(name, stream)
     fixed = stream.arrivals if isinstance(stream.arrivals, FixedConcurrency) else None
     if stream.agent is not None:
         make = _agent_sessions(name, stream, seed, replication)
@@ -99,14 +98,6 @@ def build_demand(
             raise TraceError(Fault(f"streams.{name}", "trace", "no path", "the trace's path"))
         make = _trace_sessions(name, stream, seed, replication, trace_path)
     return StreamDemand(name, make, fixed)
-
-
-def _check(name: str, stream: StreamSpec) -> None:
-    """Refuse to resample what is drawn anew anyway."""
-    if stream.replicate != "none" and stream.trace is None:
-        cure = "remove it: agents and calls differ between replications by themselves"
-        fault = Fault(f"streams.{name}", "replicate", stream.replicate, "none", cure)
-        raise SpecError(fault)
 
 
 def _agent_sessions(

@@ -135,8 +135,9 @@ def test_parameters_of_code_analysis_are_those_of_the_table():
 def test_parameters_of_customer_service_are_those_of_the_table():
     spec = load_agent("customer_service")
     assert spec.system_tokens.value == 1500
-    assert 2000 <= spec.tool_schema_tokens.value <= 3000
+    assert spec.tool_schema_tokens.value == (2000 + 3000) / 2
     assert (spec.user_tokens.p50, spec.output_tokens.p50) == (23, 54)
+    assert (spec.first_tokens.p50, spec.first_tokens.sigma) == (23, spec.user_tokens.sigma)
     assert spec.user_tokens.sigma == pytest.approx(np.log(41 / 23) / norm.ppf(0.9), rel=0.01)
     assert spec.output_tokens.sigma == pytest.approx(np.log(133 / 54) / norm.ppf(0.9), rel=0.01)
     assert (spec.turns.mean, spec.calls_per_turn.mean) == (7.0, 1.65)

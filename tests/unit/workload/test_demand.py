@@ -120,9 +120,9 @@ def test_a_trace_without_resampling_is_itself_in_every_replication(trace):
     assert first(spec, 99, path=trace, replication=0) == first(spec, 99, path=trace, replication=4)
 
 
-def test_resampling_needs_a_trace():
-    spec = StreamSpec(llm="l", agent="chat", arrivals=poisson("1/s"), replicate="resample_sessions")
-    with pytest.raises(SpecError, match="replicate: found resample_sessions"):
+def test_unknown_agents_are_refused():
+    spec = StreamSpec(llm="l", agent="chatt", arrivals=poisson("1/s"))
+    with pytest.raises(SpecError, match='did you mean "chat"'):
         build_demand("s", spec, seed=1, replication=0)
 
 
