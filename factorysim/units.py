@@ -65,7 +65,7 @@ UNITS: dict[Dimension, dict[str, float]] = {
     "ratio": {"": 1.0, "ratio": 1.0, "%": 0.01},
     "count": {"": 1.0, "count": 1.0},
     "g_per_kwh": {"g/kWh": 1.0},
-    "money": {c: 1.0 for c in _CURRENCIES},
+    "money": dict.fromkeys(_CURRENCIES, 1.0),
     "money_per_h": {f"{c}/h": 1.0 for c in _CURRENCIES},
     "money_per_gpu_h": {f"{c}/GPU-h": 1.0 for c in _CURRENCIES},
     "money_per_w": {f"{c}/W": 1.0 for c in _CURRENCIES},
@@ -119,5 +119,5 @@ def format_quantity(value: float, dimension: Dimension) -> str:
 
 
 def example(dimension: Dimension) -> str:
-    """A quantity of this dimension, for messages."""
+    """Give a quantity of this dimension, for messages."""
     return f"4 {list(UNITS[dimension])[min(3, len(UNITS[dimension]) - 1)]}".strip()

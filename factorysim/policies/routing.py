@@ -41,7 +41,9 @@ class Ask(NamedTuple):
 class Routing(Protocol):
     """Chooses the index of a replica."""
 
-    def __call__(self, load: Load, ask: Ask, /) -> int: ...
+    def __call__(self, load: Load, ask: Ask, /) -> int:
+        """Choose from what the router saw, for one call."""
+        ...
 
 
 def round_robin(load: Load, ask: Ask) -> int:
