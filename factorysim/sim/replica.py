@@ -289,6 +289,7 @@ class Replica:
         if self.down:
             return
         self.down = True
+        self._cancelled.clear()  # their step never ends: they fail like the others
         if self._n:
             self._lose_step()
         calls = [entry[2] for entry in self._queue if entry[2].state == WAITING]
@@ -532,7 +533,6 @@ class Replica:
         self._finishes.clear()
         self._fills.clear()
         self._joiners.clear()
-        self._cancelled.clear()
         self._partial = None
         self.waiting = self._decodes = self._context = self._open = self._open_context = 0
         self._phases = [0] * (2 * self.limits.block_tokens)
