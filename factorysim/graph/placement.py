@@ -157,7 +157,7 @@ def _short(
 def check_deployments(
     deployments: Mapping[str, DeploymentSpec], llms: Iterable[str], streams: Mapping[str, str]
 ) -> None:
-    """Refuse deployments and streams that name LLMs that are not there.
+    """Refuse unknown LLMs of deployments and streams, and a second deployment of tools.
 
     Parameters
     ----------
@@ -178,6 +178,12 @@ def check_deployments(
         if spec.role == "serve" and spec.llm not in known:
             expected = "a key of `llms`: " + (", ".join(known) or "there is none")
             faults.append(Fault(WHERE, key, f'"{spec.llm}"', expected, _near(spec.llm, known)))
+    tools = [name for name, spec in deployments.items() if spec.role == "tools"]
+    for name in tools[1:]:
+        found = f'"tools", as of {tools[0]}'
+        cure = f"let {tools[0]} take a pool that is large enough"
+        key = f"deployments.{name}.role"
+        faults.append(Fault(WHERE, key, found, "one deployment of tools", cure))
     served = {spec.llm for spec in deployments.values() if spec.role == "serve"}
     for name, llm in streams.items():
         if llm not in served:
