@@ -123,10 +123,13 @@ METRICS: dict[str, Metric] = {
         "J/tok", "serving devices in steps", "clock", "their joules / output tokens"
     ),
     "energy.j_per_output_token.host": Metric(
-        "J/tok", "and busy hosts, NICs, switches", "clock", "their joules / output tokens"
+        "J/tok",
+        "and busy hosts, and what racks always draw (NICs, switches, devices not deployed)",
+        "clock",
+        "their joules / output tokens",
     ),
     "energy.j_per_output_token.idle": Metric(
-        "J/tok", "and what idles: all racks", "clock", "energy.it_j / output tokens"
+        "J/tok", "and deployed devices that wait: all racks", "clock", "energy.it_j / output tokens"
     ),
     "energy.j_per_output_token.electrical": Metric(
         "J/tok", "and the electrical chain", "clock", "joules before losses / output tokens"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError
+from factorysim.marked import printable
 from factorysim.report.numbers import amount, digits, seconds
 from factorysim.report.terminal import mark, titled_table
 from factorysim.spec.scenario import ScenarioSpec
@@ -38,22 +39,20 @@ def spec_report(
     """
     parts: list[RenderableType] = []
     if spec.question:
-        parts.append(mark("", spec.question.strip(), "bold"))
+        parts.append(mark(printable(spec.question.strip()), "", ""))
     if topology.description:
-        parts.append(mark("", " ".join(topology.description.split()), "dim"))
+        parts.append(mark("", printable(" ".join(topology.description.split())), ""))
     if topology.graph is None:
         parts.append(_racks(topology, catalog))
     else:
-        parts.append(mark("graph ", topology.graph, ""))
+        parts.append(mark("graph ", printable(topology.graph), ""))
     if isinstance(spec, ScenarioSpec):
         parts += _scenario(spec, topology, catalog)
     return parts
 
 
 def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
-    table = titled_table(
-        "Racks", ["pool", "rack", "racks", "devices", "hosts", "power at full load"]
-    )
+    table = titled_table("Racks", ["pool", "rack", "racks", "devices", "hosts", "full load"])
     for pool, spec in topology.racks.items():
         try:
             rack = catalog.rack(spec.rack, topology.variant)
@@ -64,7 +63,7 @@ def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
         host = rack.cpu if rack.accelerator is not None else None
         table.add_row(
             pool,
-            rack.name,
+            rack.id,
             f"{spec.count:,}",
             f"{main.count * spec.count:,} {main.id}" if main else "none",
             f"{host.count * spec.count:,} {host.id}" if host else "none",
@@ -116,10 +115,10 @@ def _streams(spec: ScenarioSpec) -> Table:
 
 def _source(stream: StreamSpec) -> str:
     if stream.agent is not None:
-        return f"agent {stream.agent}"
+        return f"agent {printable(stream.agent)}"
     if stream.trace is not None:
         speed = "" if stream.speed == 1.0 else f" at {digits(stream.speed)} times its speed"
-        return f"trace {stream.trace}{speed}"
+        return f"trace {printable(stream.trace)}{speed}"
     assert stream.calls is not None, "the spec wants one of the three"
     calls = stream.calls
     return f"calls, {calls.prompt_tokens.mean:g} tokens in, {calls.output_tokens.mean:g} out"

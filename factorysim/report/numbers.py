@@ -68,6 +68,23 @@ def percent(value: float) -> str:
     return f"{hundred:.1f} %" if hundred >= 0.1 or hundred == 0 else f"{digits(hundred)[:5]} %"
 
 
+def common_unit(largest: float, unit: str) -> tuple[float, str]:
+    """Choose the unit in which values up to `largest` are written, and its factor.
+
+    Examples
+    --------
+    >>> common_unit(0.02, "s"), common_unit(0.4, "ratio"), common_unit(2300.0, "tok/s")
+    ((0.001, 'ms'), (0.01, '%'), (1000.0, 'ktok/s'))
+    """
+    if unit == "s":
+        pairs = (*_LARGE, *_SMALL)
+        return next((pair for pair in pairs if largest >= 2 * pair[0]), _SMALL[-1])
+    if unit == "ratio":
+        return 0.01, "%"
+    factor, prefix = next((pair for pair in _PREFIXES if largest >= pair[0]), (1.0, ""))
+    return factor, "" if unit in ("1", "bool") else f"{prefix}{unit}"
+
+
 def of_unit(value: float, unit: str) -> str:
     """Write a value of a metric, by the unit that `metrics.names` gives it."""
     match unit:

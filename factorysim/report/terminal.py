@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 STATS = ("mean", "p50", "p95", "p99")
 LATENCIES = {
-    "ttft_s": "first token (TTFT)",
-    "tpot_s": "per token (TPOT)",
-    "itl_s": "token gap (ITL)",
+    "ttft_s": "TTFT",
+    "tpot_s": "TPOT",
+    "itl_s": "ITL",
     "turn_s": "longest turn",
     "session_s": "session",
 }
@@ -56,8 +56,8 @@ POWER = {
 }
 LADDER = {
     "accelerator": "accelerators in steps",
-    "host": "+ hosts, NICs, switches",
-    "idle": "+ idle devices: all racks",
+    "host": "+ busy hosts, rest of racks",
+    "idle": "+ waiting for work: all racks",
     "facility": "x PUE: facility",
 }
 SHARES = {
@@ -71,6 +71,7 @@ SHARES = {
     "tool": "tools",
     "gap": "user's gaps",
 }
+THRESHOLDS = ("ttft", "tpot", "turn", "session")
 BAR = 24
 """Cells of a bar for the whole."""
 
@@ -126,9 +127,7 @@ def verdict(run: Run) -> list[Text]:
 
 
 def _slo_line(stream: str, slo: dict[str, Any]) -> Text:
-    limits = ", ".join(
-        f"{key} {slo[key]}" for key in ("ttft", "tpot", "turn", "session") if key in slo
-    )
+    limits = ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
     if not limits:
         return mark("SLO: ", f"stream {stream} asks for none", "")
     if slo["share"] is None:
@@ -183,7 +182,9 @@ def cell(name: str, line: Line | None, notes: dict[str, int]) -> str:
 
 
 def _latency(summary: Summary, notes: dict[str, int]) -> Table:
-    table = titled_table("Latency", ("", *STATS))
+    table = titled_table(
+        "Latency: to the first token (TTFT), per token (TPOT), gap (ITL)", ("", *STATS)
+    )
     for base, text in LATENCIES.items():
         names = [f"{base}.{stat}" for stat in STATS]
         table.add_row(text, *(cell(n, summary.get(n), notes) for n in names))

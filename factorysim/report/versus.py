@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.metrics.names import metric
-from factorysim.report.numbers import digits, of_unit
+from factorysim.report.numbers import common_unit, digits
 from factorysim.report.terminal import mark, titled_table, verdict
 
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ def comparison_report(comparison: Comparison) -> list[RenderableType]:
     for letter, run in (("A", comparison.a), ("B", comparison.b)):
         head, _, _, *rest = verdict(run)
         parts += [Text.assemble((f"{letter} ", "bold"), head), *rest, ""]
-    table = titled_table(f"A = {a}, B = {b}", ("", "A", "B", "B - A, 95 %", "B / A"))
+    table = titled_table(f"A = {a}, B = {b}", ("", "A", "B", "B - A, 95 %", "B / A", ""))
     notes: dict[str, int] = {}
     for name, text in ROWS.items():
         pair = comparison.pairs.get(name)
         if pair is not None:
             table.add_row(text, *_cells(name, pair, notes))
+    table.columns[-1].justify = "left"
     parts.append(table)
     parts += [Text(f"({number}) {reason}", style="dim") for reason, number in notes.items()]
     parts += [mark("Note: ", note, "yellow") for note in comparison.notes]
@@ -58,13 +59,14 @@ def comparison_report(comparison: Comparison) -> list[RenderableType]:
 def _cells(name: str, pair: Pair, notes: dict[str, int]) -> list[str]:
     if pair.a is None or pair.b is None:
         number = notes.setdefault(pair.reason or "no reason given", len(notes) + 1)
-        return [f"({number})", "", "", ""]
-    unit = unit_of(name)
-    sides = [of_unit(pair.a, unit), of_unit(pair.b, unit)]
+        return [f"({number})", "", "", "", ""]
+    factor, unit = common_unit(max(abs(pair.a), abs(pair.b)), unit_of(name))
     difference = ""
-    if pair.ci_low is not None and pair.ci_high is not None:
-        difference = f"{of_unit(pair.ci_low, unit)} .. {of_unit(pair.ci_high, unit)}"
-    return [*sides, difference, "" if pair.ratio is None else f"{digits(pair.ratio)}"]
+    if pair.difference is not None and pair.ci_high is not None:
+        half = (pair.ci_high - pair.difference) / factor
+        difference = f"{digits(pair.difference / factor)} ±{digits(half)}"
+    ratio = "" if pair.ratio is None else digits(pair.ratio)
+    return [digits(pair.a / factor), digits(pair.b / factor), difference, ratio, unit]
 
 
 def unit_of(name: str) -> str:

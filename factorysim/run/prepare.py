@@ -11,6 +11,7 @@ from factorysim.metrics.inputs import Layout, Station
 if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan, ToolPlan
+    from factorysim.physics.table import TableRow
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
 
@@ -55,7 +56,32 @@ def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
     topology = scenario.topology
     if isinstance(topology, str):
         raise TypeError("a scenario names its topology; load it with factorysim.load first")
-    return plan_factory(scenario, topology, catalog)
+    return plan_factory(scenario, topology, catalog, table_files=_profiles(scenario))
+
+
+def _profiles(scenario: ScenarioSpec) -> dict[str, tuple[TableRow, ...]]:
+    """Parse the profile of every deployment whose law is a table."""
+    from factorysim.physics.table import parse_table
+
+    laws = [deployment.law for deployment in scenario.deployments.values()]
+    names = sorted({law.file for law in laws if law.kind == "table"})
+    return {name: parse_table(_text(Path(name)), name) for name in names}
+
+
+def _text(path: Path) -> str:
+    """Read a profile as UTF-8.
+
+    Raises
+    ------
+    SpecError
+        If it cannot be read, or is something else.
+    """
+    from factorysim.errors import Fault, SpecError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(Fault(str(path), "", str(error), "a CSV file in UTF-8")) from None
 
 
 def build_demands(scenario: ScenarioSpec, replication: int) -> list[Demand]:

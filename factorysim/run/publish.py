@@ -173,7 +173,7 @@ def _attainment(prepared: Prepared, outcomes: Sequence[Outcome]) -> dict[str, An
                 shares.setdefault(value.key, []).append(float(value.value))
     return {
         name: {
-            **stream.slo.model_dump(mode="json", exclude_none=True),
+            **dict(stream.slo),
             "share": sum(shares[name]) / len(shares[name]) if name in shares else None,
         }
         for name, stream in prepared.scenario.streams.items()
@@ -198,6 +198,7 @@ def input_files(prepared: Prepared) -> list[Path]:
     scenario = prepared.scenario
     names = [stream.trace for stream in scenario.streams.values()]
     names += [getattr(deployment.law, "file", None) for deployment in scenario.deployments.values()]
+    names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]
     names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
     return sorted({Path(name) for name in names if name is not None})
 

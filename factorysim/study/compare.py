@@ -232,6 +232,8 @@ def _state(run: Run) -> str:
 def _verdict(a: Run, b: Run) -> str:
     """Say who sustains the demand."""
     name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    if a.manifest["kind"] == "terminating":
+        return _slo_verdict(a, b) or f"{name_a} and {name_b} ran to their ends."
     over_a, over_b = (_state(run) == "overloaded" for run in (a, b))
     if over_a and over_b:
         return f"Neither {name_a} nor {name_b} sustains this demand."
@@ -241,7 +243,27 @@ def _verdict(a: Run, b: Run) -> str:
     if over_a or over_b:
         well, ill = (name_b, name_a) if over_a else (name_a, name_b)
         return f"{well} sustains this demand, {ill} does not."
-    return f"Both {name_a} and {name_b} sustain this demand."
+    return f"Both {name_a} and {name_b} sustain this demand. {_slo_verdict(a, b)}".strip()
+
+
+def _slo_verdict(a: Run, b: Run) -> str:
+    """Say who meets the SLOs of the streams; nothing where nobody asks for any."""
+    met_a, met_b = (_meets(run) for run in (a, b))
+    name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    if met_a is None or met_b is None:
+        return ""
+    if met_a == met_b:
+        return "Both meet their SLOs." if met_a else "Neither meets all its SLOs."
+    well, ill = (name_a, name_b) if met_a else (name_b, name_a)
+    return f"{well} meets its SLOs, {ill} does not."
+
+
+def _meets(run: Run) -> bool | None:
+    """Whether every stream reaches its share; None without a verdict."""
+    if run.summary["slo.met"].value is None:
+        return None
+    streams = [slo for slo in run.manifest["slo"].values() if slo["share"] is not None]
+    return all(slo["share"] >= slo["attain"] for slo in streams)
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

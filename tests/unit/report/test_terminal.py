@@ -76,6 +76,6 @@ def test_a_comparison_fits_and_names_both(one_against_two, width):
     found = one_against_two
     text = rendered(comparison_report(found), width)
     assert max(len(line) for line in text.splitlines()) <= width
-    assert text.splitlines()[0] == "Both one and two sustain this demand."
+    assert text.splitlines()[0] == "Both one and two sustain this demand. Both meet their SLOs."
     for word in ("A = one, B = two", "per device", "TTFT, mean", "paired replications"):
         assert word in text

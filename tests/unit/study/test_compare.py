@@ -61,7 +61,7 @@ def test_runs_and_comparison_are_written(one_against_two):
     assert {path.name for path in out.iterdir()} == {"one", "two", "comparison.json"}
     written = json.loads((out / "comparison.json").read_text())
     assert written == {"comparisons": [json.loads(json.dumps(as_json(found)))]}
-    assert found.verdict == "Both one and two sustain this demand."
+    assert found.verdict == "Both one and two sustain this demand. Both meet their SLOs."
 
 
 @pytest.mark.slow
