@@ -1,0 +1,174 @@
+"""A replica by hand: cases small enough to work out on paper.
+
+A prompt token costs 1 ms and a step with decodes 1 ms more (`UnitLaw`). That any
+workload is served as the rules say is held by `tests/property/test_exactness.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from factorysim.sim.clock import ARRIVAL, Clock
+from factorysim.sim.replica import Call, Limits, Replica
+from tests.unit.sim.builders import MS, UnitLaw
+
+LIMITS = Limits(block_tokens=4, blocks=100, token_budget=16, max_sequences=8)
+
+
+class Bench:
+    """A replica under a clock, fed by hand."""
+
+    def __init__(self, limits: Limits = LIMITS, law: UnitLaw | None = None) -> None:
+        self.clock = Clock()
+        self.done: list[Call] = []
+        self.replica = Replica(
+            self.clock, 0, UnitLaw() if law is None else law, limits, self.done.append
+        )
+        self._number = 0
+
+    def call(self, at_ms: float, prompt: int, output: int, **more: Any) -> Call:
+        call = Call(self._number, more.pop("session", self._number), prompt, output, **more)
+        self._number += 1
+        self.at(at_ms, self.replica.submit, call)
+        return call
+
+    def at(self, at_ms: float, action: Any, *given: Any) -> None:
+        self.clock.at(round(at_ms * MS), ARRIVAL, lambda _: action(*given))
+
+    def run(self, until_ms: float = 10_000) -> None:
+        self.clock.run_until(round(until_ms * MS))
+
+
+def ms(instant_fs: int | None) -> float:
+    assert instant_fs is not None
+    return instant_fs / MS
+
+
+def test_a_long_prompt_is_computed_in_chunks_of_the_budget():
+    bench = Bench()
+    call = bench.call(0, prompt=40, output=3)
+    bench.run()
+    assert ms(call.first_token_fs) == 40  # 16 + 16 + 8
+    assert ms(call.last_token_fs) == 42
+    steps = [(row[3], row[8]) for row in bench.replica.rows]
+    assert steps == [(2, 32), (1, 8), (2, 0)]
+
+
+def test_decodes_share_the_step_with_chunks():
+    bench = Bench()
+    first = bench.call(0, prompt=4, output=100)
+    second = bench.call(10, prompt=20, output=1)
+    bench.run()
+    # decodes since 4 ms; the step in progress at 10 ms ends at 10: ends come first
+    assert ms(second.scheduled_fs) == 10
+    # 15 tokens beside one decode, then 5: (15 + 1) + (5 + 1) ms
+    assert ms(second.first_token_fs) == 32
+    assert ms(first.last_token_fs) == 4 + 99 + 20
+
+
+def test_whole_prompts_go_first_where_the_scheduler_says_so():
+    bench = Bench(LIMITS._replace(scheduler="prefill_first"))
+    first = bench.call(0, prompt=4, output=10)
+    second = bench.call(5.5, prompt=20, output=1)
+    bench.run()
+    assert ms(second.first_token_fs) == 26  # scheduled at 6, 20 tokens at once
+    assert ms(first.last_token_fs) == 4 + 9 + 20
+    row = bench.replica.rows[-1]
+    assert row[-3:] == (1, 20 * MS, 0)  # the decode stalled for 20 ms
+
+
+def test_the_last_in_is_preempted_and_computed_again():
+    bench = Bench(LIMITS._replace(blocks=4))
+    old = bench.call(0, prompt=4, output=9)
+    young = bench.call(0, prompt=4, output=9)
+    bench.run()
+    # blocks: 2 after the prompts, 4 from the next step on; at 12 tokens each wants a 4th
+    assert old.preemptions == 0
+    assert young.preemptions == 1
+    assert young.recomputed_tokens == 9
+    assert young.computed_tokens == 4
+    assert young.stall_fs > 0
+    assert bench.replica.ledger.held == 0
+
+
+def test_priority_decides_who_waits_and_who_is_preempted():
+    bench = Bench(LIMITS._replace(blocks=4, order="priority"))
+    late = bench.call(0, prompt=4, output=9, priority=1)
+    soon = bench.call(0, prompt=4, output=9, priority=0)
+    bench.run()
+    assert (late.preemptions, soon.preemptions) == (1, 0)
+    assert ms(soon.first_token_fs) <= ms(late.first_token_fs)
+
+
+def test_a_call_that_can_never_fit_is_rejected_at_once():
+    bench = Bench(LIMITS._replace(blocks=4))
+    call = bench.call(3, prompt=8, output=10)
+    bench.run()
+    assert call.outcome == "rejected"
+
+
+def test_a_cancelled_call_leaves_when_its_step_ends():
+    bench = Bench()
+    call = bench.call(0, prompt=4, output=100)
+    bench.at(10.5, bench.replica.cancel, call)
+    bench.run()
+    assert call.outcome == "cancelled"
+    assert call.output_made == 1 + 7
+    assert ms(call.last_token_fs) == 11
+    assert bench.replica.ledger.free == 100
+
+
+def test_a_failure_loses_the_step_in_progress_and_everything_cached():
+    bench = Bench()
+    kept = bench.call(0, prompt=4, output=1)
+    call = bench.call(2, prompt=4, output=100)
+    bench.at(20.5, bench.replica.fail)
+    late = bench.call(21, prompt=4, output=1)
+    bench.at(22, bench.replica.repair)
+    again = bench.call(23, prompt=4, output=1, session=kept.session, prefix_tokens=4)
+    bench.run()
+    assert (call.outcome, late.outcome, again.outcome) == ("failed", "failed", "completed")
+    assert call.output_made == 1 + 12  # from 8 ms on, one a ms, until 20
+    assert ms(call.last_token_fs) == 20
+    assert again.hit_tokens == 0
+    lost = bench.replica.rows[-2]
+    assert (lost[3], lost[4], lost[9]) == (1, MS // 2, 0)
+
+
+def test_a_cancel_that_was_pending_at_the_failure_counts_as_failed():
+    bench = Bench()
+    call = bench.call(0, prompt=4, output=100)
+    bench.at(10.5, bench.replica.cancel, call)
+    bench.at(10.5, bench.replica.fail)
+    bench.run()
+    assert call.outcome == "failed"
+
+
+def test_another_law_holds_from_the_next_step_on():
+    bench = Bench()
+    call = bench.call(0, prompt=4, output=11)
+    bench.at(8.5, bench.replica.change_law, UnitLaw(decode_fs=10 * MS))
+    bench.run()
+    assert ms(call.last_token_fs) == 9 + 5 * 10
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_the_kept_cache_serves_the_sessions_next_call(stepwise):
+    bench = Bench(LIMITS._replace(stepwise=stepwise))
+    bench.call(0, prompt=10, output=3, session=7)
+    again = bench.call(50, prompt=20, output=1, session=7, prefix_tokens=13)
+    bench.run()
+    # 12 tokens were kept (the last one made was never computed): three whole blocks
+    assert again.hit_tokens == 12
+    assert ms(again.first_token_fs) == 50 + 8
+
+
+def test_runs_not_steps_are_walked():
+    bench = Bench(LIMITS._replace(blocks=3000))
+    bench.call(0, prompt=4, output=10_000)
+    bench.run(1_000_000)
+    assert len(bench.replica.rows) == 2
+    assert bench.replica.steps == 10_000
+    assert bench.clock.events < 10
