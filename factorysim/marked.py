@@ -99,3 +99,16 @@ def shown(value: object, limit: int = 60) -> str:
         return "true" if value else "false"
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= limit else text[: limit - 2] + "..."
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey: files and names may hold anything.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31mb\nc")
+    'a\\x1b[31mb\nc'
+    """
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )

@@ -12,6 +12,7 @@ import typer
 
 from factorysim import __version__
 from factorysim.errors import UserError
+from factorysim.marked import printable
 
 OK, OURS, USERS, INTERRUPTED = 0, 1, 2, 130
 """Exit codes; `typer` itself exits with 2 for a slip on the command line."""
@@ -100,17 +101,4 @@ def _tell_bug(error: Exception) -> None:
         "This is a bug of ours: please report it with the command, the files and what\n"
         "the same command prints under FACTORYSIM_TRACEBACK=1.",
         file=sys.stderr,
-    )
-
-
-def printable(text: str) -> str:
-    r"""Escape what a terminal would obey: files and names may hold anything.
-
-    Examples
-    --------
-    >>> printable("a\x1b[31mb\nc")
-    'a\\x1b[31mb\nc'
-    """
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
     )

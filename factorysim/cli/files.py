@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from factorysim.errors import Fault, SpecError, UserError
+from factorysim.marked import printable
 
 if TYPE_CHECKING:
     from factorysim.spec.base import Spec
@@ -46,11 +47,11 @@ def validate(
         except UserError as error:
             faults.update(dict.fromkeys(error.faults))
         else:
-            print(f"{_printable(name)}: ok ({kind})")
+            print(f"{printable(name)}: ok ({kind})")
     if faults:
         sys.stdout.flush()
         for fault in faults:
-            print(_printable(str(fault)), file=sys.stderr)
+            print(printable(str(fault)), file=sys.stderr)
         count = f"{len(faults)} problem{'' if len(faults) == 1 else 's'}"
         print(f"{count} in {len(files)} file{'' if len(files) == 1 else 's'}", file=sys.stderr)
         raise typer.Exit(2)
@@ -259,9 +260,3 @@ def write_atomic(path: Path, data: bytes) -> None:
         except BaseException:
             staged.unlink(missing_ok=True)
             raise
-
-
-def _printable(text: str) -> str:
-    from factorysim.cli.app import printable
-
-    return printable(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError
@@ -118,7 +119,7 @@ def _source(stream: StreamSpec) -> str:
         return f"agent {printable(stream.agent)}"
     if stream.trace is not None:
         speed = "" if stream.speed == 1.0 else f" at {digits(stream.speed)} times its speed"
-        return f"trace {printable(stream.trace)}{speed}"
+        return f"trace {printable(Path(stream.trace).name)}{speed}"
     assert stream.calls is not None, "the spec wants one of the three"
     calls = stream.calls
     return f"calls, {calls.prompt_tokens.mean:g} tokens in, {calls.output_tokens.mean:g} out"
