@@ -265,8 +265,7 @@ class Watch:
     def ended(self, outcome: Outcome) -> None:
         """Count a replication that has ended."""
         self._done += 1
-        sessions = self._at.get(outcome.replication, (0.0, 0))[1]
-        self._at[outcome.replication] = (self._jobs[outcome.replication], sessions)
+        self._at[outcome.replication] = (self._jobs[outcome.replication], outcome.sessions)
         self._say()
 
     def _say(self) -> None:

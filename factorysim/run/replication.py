@@ -55,6 +55,8 @@ class Outcome(NamedTuple):
     """None of a pilot."""
     presence: tuple[list[float], list[float]]
     """Of a pilot: mean sessions and calls present in equal bins; else empty."""
+    sessions: int = 0
+    """That arrived."""
 
 
 class Bench:
@@ -103,12 +105,14 @@ class Bench:
             gc.unfreeze()
         check_audit(closing.audit, job.replication)
         if isinstance(sink, PilotSink):
-            return Outcome(job.replication, closing, None, sink.presence(job.horizon_s))
+            presence = sink.presence(job.horizon_s)
+            return Outcome(job.replication, closing, None, presence, sink.sessions)
         tables = read_tables(Path(job.folder or ""), closing)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
         check_audit(metrics.audit, job.replication)
-        return Outcome(job.replication, closing, metrics, ([], []))
+        arrived = len(tables.sessions["session"])
+        return Outcome(job.replication, closing, metrics, ([], []), arrived)
 
     def _prepare(self, text: str) -> Prepared:
         from factorysim.run.prepare import prepare
@@ -191,6 +195,11 @@ class PilotSink:
             self._times[table] += [
                 (row[came], never if row[went] is None else row[went]) for row in rows
             ]
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that arrived."""
+        return len(self._times["sessions"])
 
     def presence(self, horizon_s: float) -> tuple[list[float], list[float]]:
         """Mean number of sessions and of calls present, in equal bins."""

@@ -202,3 +202,28 @@ def test_summary_json_is_the_summary(run):
     lines = json.loads((run.path / "summary.json").read_text())
     assert lines["ttft_s.mean"] == run.summary["ttft_s.mean"]._asdict()
     assert all(line["reason"] for line in lines.values() if line["value"] is None)
+
+
+def test_energy_of_the_steps_is_the_meters():
+    """The columns of `steps` and the meter of the simulation are kept apart."""
+    from factorysim.run.prepare import prepare
+
+    scenario = mm1(kind="terminating", replications=1, drain="500 s")
+    idle_w = prepare(scenario).layout.stations[0].idle_w
+    run = simulate(scenario, workers=1)
+    in_steps_s = (run.steps.finished_s - run.steps.started_s).sum()
+    joules = run.steps.active_j.sum() + idle_w * in_steps_s
+    assert run.steps.active_j.sum() > 0
+    assert joules == pytest.approx(run.power.accelerator_j.sum(), rel=1e-9)
+    total = run.power.drop(columns=["replication", "place"]).sum().sum()
+    factory = run.timeseries[(run.timeseries.place == "factory")]
+    assert factory.value.mean() * 700.0 == pytest.approx(total, rel=1e-9)
+
+
+def test_progress_adds_up_to_the_whole():
+    told = []
+    run = simulate(mm1(), workers=1, progress=told.append)
+    last = [state for state in told if state.phase == "replications"][-1]
+    assert (last.done, last.total) == (3, 3)
+    assert last.simulated_s == last.of_s == pytest.approx(3 * 270.0)
+    assert last.sessions == len(run.sessions)
