@@ -53,6 +53,8 @@ class Efficiency:
     """Work of the engine on the host, per step."""
     host_sequence_s: float
     """Per sequence in the step."""
+    request_s: float
+    """Per call at the door, before any queue: API, tokenizer, hand-over."""
     facts: tuple[str, ...]
     """Ids of the facts that this rests on."""
 
@@ -76,7 +78,7 @@ def efficiency(catalog: Catalog | None, generation: str, engine: str) -> Efficie
     --------
     >>> efficiency(None, "hopper", "generic").linear_compute["bf16"]
     0.8
-    >>> efficiency(None, "rubin", "vllm").facts[-2]
+    >>> efficiency(None, "rubin", "vllm").facts[-3]
     'efficiency.vllm.neutral.host_step_s'
     """
     values = dict(_shipped())
@@ -123,6 +125,7 @@ def _build(values: Mapping[str, float], generation: str, engine: str) -> Efficie
         collective_hop_s=read("collective_hop_s"),
         host_step_s=read("host_step_s"),
         host_sequence_s=read("host_sequence_s"),
+        request_s=read("request_s"),
         facts=tuple(facts),
     )
 

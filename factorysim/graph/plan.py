@@ -54,6 +54,8 @@ class ServePlan(NamedTuple):
     """Of one replica."""
     replicas: tuple[ReplicaPlan, ...]
     devices_per_replica: int
+    door_fs: int = 0
+    """That a call spends in the engine's front end before a replica queues it."""
 
 
 class HostPlan(NamedTuple):
@@ -255,6 +257,7 @@ class _Draft:
             kv_blocks=blocks,
             replicas=tuple(self._replica(nodes) for nodes in replicas),
             devices_per_replica=len(replicas[0]),
+            door_fs=self._door_fs(spec, device),
         )
 
     def _law(
@@ -285,6 +288,16 @@ class _Draft:
             factors,
             serving.overlap,
         )
+
+    def _door_fs(self, spec: DeploymentSpec, device: Device) -> int:
+        """Time in the engine's front end; none where the scenario gives the times itself."""
+        if spec.law.kind != "roofline":
+            return 0
+        from factorysim.catalog.efficiency import efficiency
+        from factorysim.physics.step import FS_PER_S
+
+        factors = efficiency(self._catalog, device.generation, self._scenario.serving.engine)
+        return round(factors.request_s * FS_PER_S)
 
     def _table(self, file: str) -> Sequence[TableRow]:
         from factorysim.physics.table import parse_table

@@ -176,7 +176,8 @@ class FactoryWorld:
                 owner=deployment,
                 bases=bases,
             )
-            router.add(replica, FabricWay(self.clock, self._fabric, self._plan.clients, placed))
+            way = FabricWay(self.clock, self._fabric, self._plan.clients, placed, serve.door_fs)
+            router.add(replica, way)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
 
@@ -292,17 +293,14 @@ class FactoryWorld:
         self._tools_used += 1
         now = self.clock.now_fs
         job = ToolJob(number, branch.live.number, node.cpu_s, node.cores, node.memory_bytes)
+        self._using[number] = (branch, node, now)
         station.submit(job)
-        if job.outcome:  # no host can ever hold it: the branch is not waiting yet
-            self.clock.at(now, ARRIVAL + branch.live.number, branch.resume)
-        else:
-            self._using[number] = (branch, node, now)
         return job
 
     def _tool_left(self, job: ToolJob) -> None:
-        using = self._using.pop(job.number, None)
-        if using is not None:
-            using[0].resume()
+        branch, _, _ = self._using.pop(job.number)
+        # What the session does next sees every completion of this instant.
+        self.clock.at(self.clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
 
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
         """Write down a tool call that has ended."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.sim.clock import Tick
 from factorysim.sim.fabric import LATENCY_ONLY_BYTES
 
 if TYPE_CHECKING:
@@ -25,27 +24,35 @@ tokenizers' authors; tau-bench's figures in our sources use the same). A guess."
 
 
 class FabricWay:
-    """From the clients' node of the graph to a replica's first device."""
+    """From the clients' node of the graph to a replica's first device.
 
-    def __init__(self, clock: Clock, fabric: Fabric, clients: int, plan: ReplicaPlan) -> None:
+    On its way there a call spends `door_fs` in the engine's front end, which takes
+    any number at once: API, tokenizer, hand-over to the scheduler.
+    """
+
+    def __init__(
+        self, clock: Clock, fabric: Fabric, clients: int, plan: ReplicaPlan, door_fs: int
+    ) -> None:
         self._clock = clock
         self._fabric = fabric
         self._clients = clients
         self._replica = plan.devices[0]
         self._latency_fs = plan.latency_fs
+        self._door_fs = door_fs
 
     def there(self, tokens: int, priority: int, landed: Landed, call: Call) -> None:
         """Carry a prompt to the replica."""
         size = tokens * BYTES_PER_TOKEN
+        clock, door_fs = self._clock, self._door_fs
         if size < LATENCY_ONLY_BYTES:
-            self.back(tokens, priority, landed, call)
+            clock.at(clock.now_fs + self._latency_fs + door_fs, priority, landed, call)
         else:
             self._fabric.transfer(
                 self._clients,
                 self._replica,
                 size,
                 None,
-                lambda: landed(Tick(landed, call)),
+                lambda: clock.at(clock.now_fs + door_fs, priority, landed, call),
                 kind="prompt",
             )
 

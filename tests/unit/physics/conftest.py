@@ -59,6 +59,7 @@ IDEAL = Efficiency(
     collective_hop_s=0.0,
     host_step_s=0.0,
     host_sequence_s=0.0,
+    request_s=0.0,
     facts=(),
 )
 
