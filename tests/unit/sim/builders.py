@@ -132,6 +132,7 @@ def plan(
     hosts: int = 0,
     cores: int = 4,
     discipline: str = "ps",
+    door_fs: int = 0,
 ) -> FactoryPlan:
     """Replicas of one device each, all in one rack, and tool hosts in another."""
     path = Path((0,), latency_fs, 1e9)
@@ -145,6 +146,7 @@ def plan(
         kv_blocks=blocks,
         replicas=tuple(ReplicaPlan((i + 1,), 0, latency_fs, 1e9) for i in range(replicas)),
         devices_per_replica=1,
+        door_fs=door_fs,
     )
     host = HostPlan(0, 1, cores, cores, 1.0, 1e9, 0, 1e9, 50.0, 150.0)
     tools = ToolPlan("tools", "cpu", discipline, 1.0, (host,) * hosts)

@@ -31,6 +31,21 @@ def test_one_call_takes_its_way_its_prompt_and_its_tokens():
     assert not ran.broken()
 
 
+@pytest.mark.parametrize("prompt", [10, 20_000])
+def test_the_door_takes_its_time_before_any_queue(prompt):
+    spec = scenario(serving={"token_budget": 50_000})
+    ran = [
+        run(
+            spec,
+            plan(UnitLaw(token_fs=1), blocks=5000, door_fs=door),
+            [Listed("s", calls([0], prompt=prompt))],
+        ).calls[0]
+        for door in (0, 5 * MS)
+    ]
+    assert ran[1].queued_s - ran[0].queued_s == pytest.approx(0.005)
+    assert ran[1].finished_s - ran[0].finished_s == pytest.approx(0.005)
+
+
 def test_a_session_walks_its_chain_and_its_shares_add_up():
     ran = run(scenario(), plan(hosts=1), [Listed("s", [Session("a", 0, list(CHAIN))])])
     (session,) = ran.sessions
