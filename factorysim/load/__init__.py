@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 
+from factorysim.catalog import Catalog, load_catalog
 from factorysim.errors import SpecError
 from factorysim.load.check import check_scenario, check_topology
 from factorysim.load.dump import dump_spec
@@ -24,9 +25,6 @@ from factorysim.spec.scenario import ScenarioSpec, SiteSpec
 from factorysim.spec.topology import TopologySpec
 from factorysim.yaml_reader import parse_yaml
 from factorysim.yaml_reader import read_yaml as read_yaml
-
-if TYPE_CHECKING:
-    from factorysim.catalog import Catalog
 
 
 S = TypeVar("S", bound=Spec)
@@ -66,10 +64,9 @@ def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Lo
     reader = Reader()
     path = find_file(str(name_or_path), "scenario", Home(Path.cwd(), None), str(name_or_path))
     tree = reader.read(path, _name_of(name_or_path, path), "scenario")
-    catalog = _catalog(reader, tree, overrides)
-    tree = reader.place(tree, catalog)
-    tree = _overridden(reader, tree, overrides, catalog)
-    return Loaded(_checked(reader, tree, catalog), path, tuple(dict.fromkeys(reader.files)))
+    _set_catalog(reader, tree, overrides)
+    tree = _overridden(reader, reader.place(tree), overrides)
+    return Loaded(_checked(reader, tree), path, tuple(dict.fromkeys(reader.files)))
 
 
 def override(scenario: ScenarioSpec, changes: Mapping[str, object]) -> ScenarioSpec:
@@ -90,10 +87,9 @@ def override(scenario: ScenarioSpec, changes: Mapping[str, object]) -> ScenarioS
     reader = Reader()
     tree = parse_yaml(dump_spec(scenario), "scenario")
     reader.homes["scenario"] = Home(Path.cwd(), None)
-    catalog = _catalog(reader, tree, ())
+    _set_catalog(reader, tree, ())
     texts = [f"{path}={json.dumps(value)}" for path, value in changes.items()]
-    tree = _overridden(reader, reader.place(tree, catalog), texts, catalog)
-    return _checked(reader, tree, catalog)
+    return _checked(reader, _overridden(reader, reader.place(tree), texts))
 
 
 def load_topology(name_or_path: str | Path, catalog: Catalog | None = None) -> TopologySpec:
@@ -104,14 +100,12 @@ def load_topology(name_or_path: str | Path, catalog: Catalog | None = None) -> T
     SpecError
         With every fault of the file, ids of the catalog included.
     """
-    from factorysim.catalog import load_catalog
-
     reader = Reader()
     path = find_file(str(name_or_path), "topology", Home(Path.cwd(), None), str(name_or_path))
     tree = reader.read(path, _name_of(name_or_path, path), "topology")
     holder = reader.bind(Marked({"topology": tree}, tree.mark))
     tree = holder.entries()["topology"]
-    reader.faults += check_topology(tree, catalog or load_catalog())
+    reader.faults += check_topology(tree, catalog or reader.catalog)
     return _valid(reader, TopologySpec, tree)
 
 
@@ -123,11 +117,9 @@ def load_site(name_or_path: str | Path) -> SiteSpec:
     SpecError
         With every fault of the file.
     """
-    from factorysim.catalog import load_catalog
-
     reader = Reader()
     node = Marked(str(name_or_path), Mark("site"))
-    placed = reader.place(Marked({"site": node}, node.mark), load_catalog()).entries()["site"]
+    placed = reader.place(Marked({"site": node}, node.mark)).entries()["site"]
     if reader.faults:
         raise SpecError(*reader.faults)
     return _valid(reader, SiteSpec, placed)
@@ -143,38 +135,39 @@ def _name_of(given: str | Path, path: Path) -> str:
     return str(given) if Path(given).suffix in (".yaml", ".yml") else str(path)
 
 
-def _catalog(reader: Reader, tree: Marked, overrides: Sequence[str]) -> Catalog:
-    """Load the catalog with the overlay that the scenario, or else `--set`, names."""
-    from factorysim.catalog import load_catalog
-
+def _set_catalog(reader: Reader, tree: Marked, overrides: Sequence[str]) -> None:
+    """Load the overlay of the catalog that `--set`, or else the scenario, names."""
     node = tree.entries().get("catalog")
     for text in overrides:
         key, _, value = text.partition("=")
         if key.strip() == "catalog":
             node = parse_yaml(value, "--set catalog")
     if node is None or node.value is None:
-        return load_catalog()
+        return
     path = reader.find(node, ("catalog",), "catalog")
     if path is None:
         raise SpecError(*reader.faults)
-    return load_catalog(path)
+    reader.catalog = load_catalog(path)
 
 
-def _overridden(reader: Reader, tree: Marked, overrides: Sequence[str], catalog: Catalog) -> Marked:
+def _overridden(reader: Reader, tree: Marked, overrides: Sequence[str]) -> Marked:
     for text in overrides:
         try:
-            over = read_override(text, ScenarioSpec, tree)
+            path, over = read_override(text, ScenarioSpec, tree)
         except SpecError as error:
             reader.faults += error.faults
             continue
-        tree = reader.place(merge(tree, over), catalog)
+        value = over.find(path)
+        if value is not None and value.value is None and tree.find(path) is None:
+            continue  # deletes what is not there: the default holds
+        tree = reader.place(merge(tree, over))
     return tree
 
 
-def _checked(reader: Reader, tree: Marked, catalog: Catalog) -> ScenarioSpec:
+def _checked(reader: Reader, tree: Marked) -> ScenarioSpec:
     tree = reader.bind(tree)
     told = {fault.key for fault in reader.faults}
-    found = check_scenario(tree, catalog)
+    found = check_scenario(tree, reader.catalog)
     reader.faults += [fault for fault in found if fault.key not in told]
     return _valid(reader, ScenarioSpec, tree)
 

@@ -89,13 +89,13 @@ def _check_agents(tree: Marked) -> list[Fault]:
     shipped = tuple(sorted(path.stem for path in (CATALOG / "agents").glob("*.yaml")))
     faults: list[Fault] = []
     for word in _each(tree, ("streams",), "agent"):
-        if not is_agent_file(word.text):
+        if not is_yaml_name(word.text):
             faults += _one_of(tree, word, shipped, "an agent file, or a shipped agent")
     return faults
 
 
-def is_agent_file(name: str) -> bool:
-    """Tell a file of an agent from the name of a shipped one."""
+def is_yaml_name(name: str) -> bool:
+    """Tell a file from the name of something in the catalog."""
     return name.endswith((".yaml", ".yml"))
 
 

@@ -50,8 +50,8 @@ def _extends(below: Marked, over: Marked) -> bool:
     return isinstance(below.value, str) and bool(over.entries()) and "extends" not in over.entries()
 
 
-def read_override(text: str, model: type[Spec], tree: Marked) -> Marked:
-    """Turn ``a.b=value`` into marked data to lay over a file.
+def read_override(text: str, model: type[Spec], tree: Marked) -> tuple[tuple[str, ...], Marked]:
+    """Turn ``a.b=value`` into its path and marked data to lay over a file.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def read_override(text: str, model: type[Spec], tree: Marked) -> Marked:
     node = _unlined(parse_yaml(value, name), Mark("--set"))
     for key in reversed(keys):
         node = Marked({key: node}, Mark("--set"))
-    return node
+    return keys, node
 
 
 def _unlined(node: Marked, mark: Mark) -> Marked:

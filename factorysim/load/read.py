@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from factorysim.catalog import Catalog, load_catalog
 from factorysim.errors import Fault, SpecError, UserError
-from factorysim.load.check import is_agent_file
+from factorysim.load.check import is_yaml_name
 from factorysim.load.files import Home, InputFile, Kind, find_file, home_of
 from factorysim.load.merge import merge
 from factorysim.marked import Mark, Marked, dotted, shown
 from factorysim.spec.scenario import ScenarioSpec, SiteSpec
 from factorysim.spec.shape import nearest
 from factorysim.yaml_reader import read_yaml
-
-if TYPE_CHECKING:
-    from factorysim.catalog import Catalog
 
 MAX_EXTENDS = 8
 """Files that may extend one another in a chain."""
@@ -35,6 +32,8 @@ class Reader:
     """File as marks call it -> from where its references are read."""
     root: Path | None = None
     """Folder of the user's first file: those below it may refer to all of it."""
+    catalog: Catalog = field(default_factory=load_catalog)
+    """Knows the sites."""
 
     def read(self, path: Path, name: str, kind: Kind, chain: tuple[Path, ...] = ()) -> Marked:
         """Read a file of a kind, with what it extends below it.
@@ -66,7 +65,9 @@ class Reader:
     def reference(
         self, node: Marked, path: tuple[str, ...], kind: Kind, chain: tuple[Path, ...] = ()
     ) -> Marked | None:
-        """Read the file that a value names; None, and a fault, if it names none."""
+        """Read the file, or the catalog's site, that a value names; None if it names none."""
+        if kind == "site" and isinstance(node.value, str) and not is_yaml_name(node.value):
+            return self._site(node, node.value, dotted(path))
         found = self.find(node, path, kind)
         if found is None:
             return None
@@ -92,42 +93,24 @@ class Reader:
     def _refuse(self, node: Marked, key: str, found: str, expected: str) -> None:
         raise SpecError(*self.faults, Fault(str(node.mark), key, found, expected))
 
-    def place(self, tree: Marked, catalog: Catalog) -> Marked:
+    def place(self, tree: Marked) -> Marked:
         """Put the topology and the site in the place of their names."""
         entries = dict(tree.entries())
-        for key in ("topology", "site"):
-            node = entries.get(key)
-            if node is None and key == "site":
-                default = ScenarioSpec.model_fields["site"].default
-                node = Marked(str(default), Mark("the default", None))
-            if node is not None and (isinstance(node.value, str) or node.entries()):
-                entries[key] = self._placed(node, key, catalog)
+        default = Marked(str(ScenarioSpec.model_fields["site"].default), Mark("the default"))
+        kinds: tuple[Kind, ...] = ("topology", "site")
+        for kind in kinds:
+            node = entries.get(kind, default if kind == "site" else None)
+            if node is not None and isinstance(node.value, str):
+                placed = self.reference(node, (kind,), kind)
+                entries[kind] = node if placed is None else replace(placed, mark=node.mark)
+            elif node is not None and node.entries():
+                entries[kind] = self.extend(node, kind)
         return replace(tree, value=entries)
 
-    def _placed(self, node: Marked, key: str, catalog: Catalog) -> Marked:
-        kind: Kind = "topology" if key == "topology" else "site"
-        if isinstance(node.value, str):
-            placed = self._named(node, key, kind, catalog)
-            return node if placed is None else replace(placed, mark=node.mark)
-        entries = dict(node.entries())
-        base = entries.get("extends")
-        if base is None:
-            return node
-        del entries["extends"]
-        below = self._named(base, f"{key}.extends", kind, catalog)
-        over = replace(node, value=entries)
-        return merge(below, over) if below is not None else over
-
-    def _named(self, node: Marked, key: str, kind: Kind, catalog: Catalog) -> Marked | None:
-        """Read the topology or site that a name stands for."""
-        name = node.value
-        if kind == "site" and isinstance(name, str) and not is_agent_file(name):
-            return self._site(node, name, key, catalog)
-        return self.reference(node, tuple(key.split(".")), kind)
-
-    def _site(self, node: Marked, name: str, key: str, catalog: Catalog) -> Marked | None:
+    def _site(self, node: Marked, name: str, key: str) -> Marked | None:
+        """Read a site of the catalog as if it were a file."""
         try:
-            site = catalog.site(name)
+            site = self.catalog.site(name)
         except UserError as error:
             where = str(node.mark)
             self.faults += [fault._replace(where=where, key=key) for fault in error.faults]
@@ -151,7 +134,7 @@ class Reader:
         for name in _names(tree, "streams"):
             wanted.append((("streams", name, "trace"), "trace"))
             agent = tree.find(("streams", name, "agent"))
-            if agent is not None and isinstance(agent.value, str) and is_agent_file(agent.value):
+            if agent is not None and isinstance(agent.value, str) and is_yaml_name(agent.value):
                 wanted.append((("streams", name, "agent"), "agent"))
         for path, kind in wanted:
             node = tree.find(path)
