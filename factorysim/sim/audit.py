@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from factorysim.sim.fabric import LinkLoad
     from factorysim.sim.replica import Call, Replica
 
-_COLUMNS = {name: column for column, name in enumerate(StepRow._fields)}
+_PROMPT_TOKENS = itemgetter(StepRow._fields.index("prompt_tokens"))
+_EMITTED_TOKENS = itemgetter(StepRow._fields.index("emitted_tokens"))
 _TOLERANCE = 1e-9
 """Relative, between sums of floats: double precision leaves 1e-12."""
 
@@ -32,8 +33,10 @@ class Ledgers:
         """Rows by outcome."""
         self.sessions: Counter[str] = Counter()
         self.tools: Counter[str] = Counter()
-        self.call_tokens: Counter[str] = Counter()
-        self.step_tokens: Counter[str] = Counter()
+        self.computed_tokens = self.recomputed_tokens = self.made_tokens = 0
+        """By calls."""
+        self.stepped_tokens = self.emitted_tokens = 0
+        """By steps: of prompts, and of outputs."""
         self.incomplete = 0
         """Completed calls whose prompt or output does not add up."""
         self.share_errors_fs = 0
@@ -42,10 +45,9 @@ class Ledgers:
     def add_call(self, call: Call, outcome: str, made: int) -> None:
         """Add a call whose row is being written."""
         self.calls[outcome] += 1
-        tokens = self.call_tokens
-        tokens["computed"] += call.computed_tokens
-        tokens["recomputed"] += call.recomputed_tokens
-        tokens["made"] += made
+        self.computed_tokens += call.computed_tokens
+        self.recomputed_tokens += call.recomputed_tokens
+        self.made_tokens += made
         if outcome == "completed" and (
             made != call.output_tokens
             or call.hit_tokens + call.computed_tokens != call.prompt_tokens
@@ -54,8 +56,8 @@ class Ledgers:
 
     def add_steps(self, rows: list[tuple[Any, ...]]) -> None:
         """Add runs of steps whose rows are being written."""
-        for name, token in (("prompt_tokens", "prompt"), ("emitted_tokens", "emitted")):
-            self.step_tokens[token] += sum(map(itemgetter(_COLUMNS[name]), rows))
+        self.stepped_tokens += sum(map(_PROMPT_TOKENS, rows))
+        self.emitted_tokens += sum(map(_EMITTED_TOKENS, rows))
 
     def add_shares(self, sum_fs: int, duration_fs: int) -> None:
         """Compare a session's time shares with its duration."""
@@ -87,7 +89,6 @@ def audit(
     end_s: float,
 ) -> tuple[AuditLine, ...]:
     """Draw every balance of a replication."""
-    tokens, steps = ledgers.call_tokens, ledgers.step_tokens
     lines = [
         _equal("calls: arrived = ended + in flight", flying.calls_sent, ledgers.calls.total()),
         _equal("calls: in flight = found", flying.calls, flying.calls_found),
@@ -101,10 +102,14 @@ def audit(
         _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
         _equal(
             "prompt tokens of steps = computed + recomputed",
-            steps["prompt"],
-            tokens["computed"] + tokens["recomputed"],
+            ledgers.stepped_tokens,
+            ledgers.computed_tokens + ledgers.recomputed_tokens,
         ),
-        _equal("tokens emitted by steps = output of calls", steps["emitted"], tokens["made"]),
+        _equal(
+            "tokens emitted by steps = output of calls",
+            ledgers.emitted_tokens,
+            ledgers.made_tokens,
+        ),
         _blocks(replicas),
         *(_little(station) for station in stations),
         *(_within(station, end_s) for station in stations),

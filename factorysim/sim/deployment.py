@@ -22,34 +22,30 @@ class Deployment:
         self.rows: list[tuple[Any, ...]] = []
         """Of `records.StepRow`, which its replicas write."""
         self.arrivals = self.departures = 0
-        self._present = 0
-        self._area_fs = self._since_fs = 0
+        self._came_fs = self._left_fs = 0
+        """Sums of the instants at which calls came and left."""
         self._sojourn_fs = self._queue_area_fs = self._queue_max = 0
 
-    def arrive(self, now_fs: int) -> None:
-        """Note a call that has reached a replica."""
+    def arrive(self, now_fs: int, queue: int) -> None:
+        """Note a call that has reached a replica, and how many wait there with it."""
         self.arrivals += 1
-        self._account(now_fs)
-        self._present += 1
+        self._came_fs += now_fs
+        if queue > self._queue_max:
+            self._queue_max = queue
 
     def leave(self, call: Call, now_fs: int) -> None:
         """Note a call that has left its replica."""
         self.departures += 1
-        self._account(now_fs)
-        self._present -= 1
+        self._left_fs += now_fs
         queued, scheduled = call.queued_fs, call.scheduled_fs
         assert queued is not None
         self._sojourn_fs += now_fs - queued
         self._queue_area_fs += (now_fs if scheduled is None else scheduled) - queued
 
-    def note_queue(self, waiting: int) -> None:
-        """Remember the longest queue of a replica."""
-        if waiting > self._queue_max:
-            self._queue_max = waiting
-
     def line(self, now_fs: int, present: list[Call]) -> StationLine:
         """Draw the balance, with the stays so far of the calls that are present."""
-        self._account(now_fs)
+        # The integral of the number present: each call adds from when it came.
+        area = self._left_fs - self._came_fs + (self.arrivals - self.departures) * now_fs
         sojourn, queue = self._sojourn_fs, self._queue_area_fs
         for call in present:
             assert call.queued_fs is not None
@@ -61,13 +57,9 @@ class Deployment:
             capacity=devices * len(self.replicas),
             arrivals=self.arrivals,
             departures=self.departures,
-            area_s=self._area_fs / FS_PER_S,
+            area_s=area / FS_PER_S,
             sojourn_s=sojourn / FS_PER_S,
             busy_s=devices * sum(replica.busy_fs for replica in self.replicas) / FS_PER_S,
             queue_area_s=queue / FS_PER_S,
             queue_max=self._queue_max,
         )
-
-    def _account(self, now_fs: int) -> None:
-        self._area_fs += self._present * (now_fs - self._since_fs)
-        self._since_fs = now_fs

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 NO_SHARES = [0.0] * len(SHARES)
 CHUNK_ROWS = 8192
 """Rows of a table that are handed on at a time."""
+STEP_ROWS = 2048
+"""Of runs of steps: they are read three times, so better while a core's cache holds them."""
 
 
 def run_replication(
@@ -116,8 +118,8 @@ class FactoryWorld:
         self._tool_rows = 0
         self._travelling = 0
         """Calls between a router and a replica, or on their way back."""
-        self._flying: dict[int, tuple[Branch, Call, int]] = {}
-        """Calls in flight by number, and when they were asked."""
+        self._flying: dict[int, Call] = {}
+        """Calls in flight by number; the tag of each is its branch."""
         self._using: dict[int, tuple[Branch, ToolNode, int]] = {}
         """Tools at work on hosts by number, and when the cores were asked for."""
         self._live: dict[int, Live] = {}
@@ -129,10 +131,6 @@ class FactoryWorld:
         self._replicas: list[Replica] = []
         for serve in plan.serve:
             self._build_deployment(serve, policies)
-        self._draws = {
-            llm: any(replica.law.draws for replica in router.replicas)
-            for llm, router in self._routers.items()
-        }
         self._tool_station = self._build_tools()
 
     # Building.
@@ -200,7 +198,7 @@ class FactoryWorld:
     def open_stream(self, number: int, demand: Demand) -> None:
         """Let a stream's sessions arrive: by their times, or as others end."""
         spec = self._scenario.streams[demand.name]
-        stream = Stream(number, demand, spec)
+        stream = Stream(number, demand, self._routers[spec.llm])
         if demand.concurrency is None:
             self._await_next(stream)
         else:
@@ -251,38 +249,39 @@ class FactoryWorld:
             not live.calls_left,
             tag=branch,
         )
-        if self._draws[stream.llm]:
+        if stream.draws:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
-        self._flying[number] = (branch, call, self.clock.now_fs)
+        call.asked_fs = self.clock.now_fs
+        self._flying[number] = call
         self._travelling += 1
-        self._routers[stream.llm].send(call)
+        stream.router.send(call)
         return call
 
     def _call_landed(self, call: Call) -> None:
         self._travelling -= 1
-        assert call.server is not None
-        deployment: Deployment = call.server.owner
-        deployment.arrive(self.clock.now_fs)
-        deployment.note_queue(call.server.waiting + 1)
+        server = call.server
+        assert server is not None
+        deployment: Deployment = server.owner
+        deployment.arrive(self.clock.now_fs, server.waiting + 1)
 
     def _call_left(self, call: Call) -> None:
         self._travelling += 1
         assert call.server is not None
         deployment: Deployment = call.server.owner
         deployment.leave(call, self.clock.now_fs)
-        if len(deployment.rows) >= CHUNK_ROWS:
+        if len(deployment.rows) >= STEP_ROWS:
             self._flush_steps(deployment)
-        self._routers[call.tag.live.stream.llm].back(call, self._answer_landed)
+        call.tag.live.stream.router.back(call, self._answer_landed)
 
     def _answer_landed(self, event: Tick) -> None:
         call: Call = event.value
         self._travelling -= 1
         call.tag.resume()
 
-    def note_call(self, branch: Branch, call: Call, asked_fs: int) -> None:
+    def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
         del self._flying[call.number]
-        self._write_call(branch, call, asked_fs, call.outcome, self.clock.now_fs)
+        self._write_call(branch, call, call.outcome, self.clock.now_fs)
 
     def ask_tool(self, branch: Branch, node: ToolNode) -> ToolJob | None:
         """Start a tool's CPU work; the branch is resumed at its end."""
@@ -316,7 +315,7 @@ class FactoryWorld:
         self._write_session(live, shares, outcome, now)
         stream = live.stream
         if outcome != "completed":
-            self._routers[stream.llm].forget(live.number)
+            stream.router.forget(live.number)
         demand = stream.demand
         if demand.concurrency is not None:
             think = demand.think_ns * FS_PER_NS
@@ -325,7 +324,7 @@ class FactoryWorld:
     # Rows.
 
     def _write_call(
-        self, branch: Branch, call: Call, asked_fs: int, outcome: str, finished_fs: int | None
+        self, branch: Branch, call: Call, outcome: str, finished_fs: int | None
     ) -> None:
         live = branch.live
         stream = live.stream
@@ -341,7 +340,7 @@ class FactoryWorld:
                 "" if server is None else server.owner.plan.name,
                 -1 if server is None else server.index,
                 outcome,
-                asked_fs * S_PER_FS,
+                call.asked_fs * S_PER_FS,
                 _seconds(call.queued_fs),
                 _seconds(call.scheduled_fs),
                 _seconds(call.first_token_fs),
@@ -450,8 +449,8 @@ class FactoryWorld:
         for replica in self._replicas:
             replica.settle()
         flying = self._in_flight()
-        for branch, call, asked in self._flying.values():
-            self._write_call(branch, call, asked, "censored", None)
+        for call in self._flying.values():
+            self._write_call(call.tag, call, "censored", None)
         for job in self._station_jobs():
             branch, node, asked = self._using[job.number]
             self._write_tool(branch, node, job, asked, "censored", None)
@@ -497,7 +496,7 @@ class FactoryWorld:
         found = self._travelling
         for replica in self._replicas:
             found += replica.waiting + len(replica.running)
-        awake = {branch.live.number for branch, _, _ in self._flying.values()}
+        awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         return InFlight(
             calls_sent=self._calls_sent,
@@ -516,7 +515,7 @@ class FactoryWorld:
         """Balance every station, with what is in it."""
         now = self.clock.now_fs
         present: dict[int, list[Call]] = {d.number: [] for d in self._deployments}
-        for _, call, _ in self._flying.values():
+        for call in self._flying.values():
             if call.server is not None and call.queued_fs is not None and not call.outcome:
                 present[call.server.owner.number].append(call)
         lines = [d.line(now, present[d.number]) for d in self._deployments]

@@ -56,6 +56,7 @@ class Call:
     """
 
     __slots__ = (
+        "asked_fs",
         "computed_tokens",
         "context",
         "emitted_fs",
@@ -115,6 +116,8 @@ class Call:
         """Uniform for laws that draw."""
         self.tag = tag
         """Whatever the caller needs when the call comes back."""
+        self.asked_fs = 0
+        """When its session asked."""
         self.server: Replica | None = None
         """Where the router sent it."""
         self.held_fs = 0

@@ -119,7 +119,9 @@ class Router:
     def _send_to(self, index: int, call: Call) -> None:
         self._routed += 1
         call.server = self.replicas[index]
-        if not call.last:
+        if call.last:
+            self._homes.pop(call.session, None)
+        else:
             self._homes[call.session] = index
         self._change(index, 1, call.prompt_tokens)
         self._ways[index].there(call.prompt_tokens, TRANSFER + call.number, self._land, call)

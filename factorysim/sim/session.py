@@ -15,12 +15,12 @@ from factorysim.sim.clock import ARRIVAL, FS_PER_NS
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from factorysim.sim.clock import Clock, Tick
     from factorysim.sim.replica import Call
+    from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
-    from factorysim.spec.scenario import StreamSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import Node, Session
 
@@ -43,13 +43,15 @@ QUEUE, PREFILL, DECODE, STALL, KV, NETWORK, TOOL_QUEUE, TOOL, GAP = range(9)
 class Stream:
     """Sessions of one stream, as they arrive."""
 
-    __slots__ = ("demand", "llm", "name", "number", "plans")
+    __slots__ = ("demand", "draws", "name", "number", "plans", "router")
 
-    def __init__(self, number: int, demand: Demand, spec: StreamSpec) -> None:
+    def __init__(self, number: int, demand: Demand, router: Router) -> None:
         self.number = number
         self.demand = demand
         self.name = demand.name
-        self.llm = spec.llm
+        self.router = router
+        self.draws = any(replica.law.draws for replica in router.replicas)
+        """Whether a law draws time per call, so that each needs a uniform."""
         self.plans: Iterator[Session] = demand.sessions()
 
 
@@ -66,7 +68,7 @@ class World(Protocol):
         """Start a tool's CPU work; the branch is resumed at its end. None: no host takes it."""
         ...
 
-    def note_call(self, branch: Branch, call: Call, asked_fs: int) -> None:
+    def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
         ...
 
@@ -116,17 +118,7 @@ class Live:
         """How many nodes each node still waits for."""
         self.dependents: list[list[int] | None] = [None] * self.unfinished
         self.calls_left = 0
-        for index, node in enumerate(self.nodes):
-            assert node is not None
-            self.awaited.append(len(node.after))
-            for before in node.after:
-                others = self.dependents[before]
-                if others is None:
-                    self.dependents[before] = [index]
-                else:
-                    others.append(index)
-            if isinstance(node, LlmNode):
-                self.calls_left += 1
+        self._link()
         self.calls = self.tools = self.prompt_tokens = self.output_tokens = 0
         self.turns = 1
         self.turn_fs = arrived_fs
@@ -136,9 +128,25 @@ class Live:
         self.pauses = 0
         """Branches that wait for nothing but time."""
 
+    def _link(self) -> None:
+        """Turn what each node waits for into what waits for each node."""
+        awaited, dependents = self.awaited, self.dependents
+        for index, node in enumerate(self.nodes):
+            assert node is not None
+            awaited.append(len(node.after))
+            for before in node.after:
+                others = dependents[before]
+                if others is None:
+                    dependents[before] = [index]
+                else:
+                    others.append(index)
+            if isinstance(node, LlmNode):
+                self.calls_left += 1
+
     def end_turn(self, now_fs: int) -> None:
         """End a turn, if it is the longest so far remember it."""
-        self.turn_max_fs = max(self.turn_max_fs, now_fs - self.turn_fs)
+        if now_fs - self.turn_fs > self.turn_max_fs:
+            self.turn_max_fs = now_fs - self.turn_fs
 
 
 class Branch:
@@ -177,7 +185,11 @@ class Branch:
                     yield
                     live.pauses -= 1
                 if isinstance(node, LlmNode):
-                    yield from self._call(node)
+                    live.calls_left -= 1
+                    live.calls += 1
+                    call = self.world.ask_llm(self, node)
+                    yield
+                    self._take_answer(call)
                 else:
                     yield from self._use_tool(node)
             if live.failed:
@@ -202,15 +214,10 @@ class Branch:
         self.live.pauses += 1
         clock.at(clock.now_fs + delay_fs, ARRIVAL + self.live.number, self.resume)
 
-    def _call(self, node: LlmNode) -> Generator[None]:
-        """Send a call, wait for its answer, and tell where the time went."""
+    def _take_answer(self, call: Call) -> None:
+        """Tell where the time of a call went."""
         world, live, shares = self.world, self.live, self.shares
-        asked = world.clock.now_fs
-        live.calls_left -= 1
-        live.calls += 1
-        call = world.ask_llm(self, node)
-        yield
-        world.note_call(self, call, asked)
+        world.note_call(self, call)
         if live.failed:
             return
         if call.outcome != "completed":
@@ -223,7 +230,7 @@ class Branch:
         assert scheduled is not None
         assert first is not None
         assert last is not None
-        shares[NETWORK] += queued - asked - call.held_fs + world.clock.now_fs - last
+        shares[NETWORK] += queued - call.asked_fs - call.held_fs + world.clock.now_fs - last
         shares[QUEUE] += scheduled - queued + call.held_fs
         shares[PREFILL] += first - scheduled - call.first_stall_fs
         shares[DECODE] += last - first - (call.stall_fs - call.first_stall_fs)
@@ -258,12 +265,12 @@ class Branch:
             live.failed = True
             world.session_over(live, None, "failed")
 
-    def _ready(self, index: int) -> list[int]:
+    def _ready(self, index: int) -> Sequence[int]:
         """Nodes that waited for this one last."""
         live = self.live
         dependents = live.dependents[index]
         if dependents is None:
-            return []
+            return ()
         live.dependents[index] = None
         awaited = live.awaited
         ready = []
