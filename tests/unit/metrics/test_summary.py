@@ -91,6 +91,11 @@ def test_every_value_has_a_name_of_the_table_and_every_name_a_value():
     assert json.loads(json.dumps(as_json(summary), allow_nan=False))
 
 
+def test_output_rate_is_that_of_the_steps_in_the_window():
+    rate = next(v for v in a_replication().values if v.name == "tokens.output_per_s")
+    assert rate.value == pytest.approx(40 / 50)
+
+
 def test_no_value_goes_without_a_reason():
     for name, line in summarise([a_replication()] * 2, STABLE, 3).items():
         assert line.value is not None or line.reason, name
