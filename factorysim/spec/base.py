@@ -108,8 +108,8 @@ class Quantity:
         return min(texts, key=len).replace(".0 ", " ")
 
     def _bounds(self, number: float) -> str:
-        if number < 0 == self.low:
-            return "it must not be negative"
+        if number <= 0:
+            return "it must be above zero" if self.low > 0 else "it must not be negative"
         side, bound = ("least", self.low) if number < self.low else ("most", self.high)
         return f"it must be at {side} {bound:g}{format_quantity(1.0, self.dimension)[3:]}"
 

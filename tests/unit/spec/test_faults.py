@@ -1,0 +1,71 @@
+import pytest
+
+from factorysim.errors import SpecError
+from factorysim.spec.faults import read_spec
+from factorysim.spec.scenario import ScenarioSpec
+from factorysim.yaml_reader import parse_yaml
+
+HEAD = "schema: factorysim.scenario/1\nquestion: q\ntopology: t\n"
+GPU = "deployments: {d: {pool: p, llm: a}}\n"
+STREAM = "streams: {s: {llm: a, agent: x, arrivals: {process: poisson, rate: 2/s}}}\n"
+
+
+def faults(text):
+    with pytest.raises(SpecError) as caught:
+        read_spec(ScenarioSpec, parse_yaml(text, "f.yaml"))
+    return caught.value.faults
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "key", "found", "expected", "cure"),
+    [
+        ("run: {windw: 1 s}", 6, "run.windw", "unknown key", "window", '"window"'),
+        ("run: {window: 1 sec}", 6, "run.window", "'1 sec'", "a time", "units"),
+        ("run:\n  seed: x", 7, "run.seed", "'x'", "whole number", "quotes"),
+        ("run: {kind: stedy_state}", 6, "run.kind", "stedy", "terminating", '"steady_state"'),
+        ("run: []", 6, "run", "a list of 0", "a map with", ""),
+        ("rate: 1", 6, "rate", "unknown key", "streams", ""),
+        ("llms: {a.b: {llm: x}}", 6, "llms.'a.b'", "'a.b'", "a name", ""),
+        ("llms: {a: {}}", 6, "llms.a.llm", "nothing", "text", "add `llm:`"),
+        ("serving: {token_budget: 1}", 6, "serving.token_budget", "1", "max_sequences", "raise"),
+    ],
+)
+def test_one_fault_tells_place_and_cure(text, where, key, found, expected, cure):
+    (fault,) = faults(HEAD + GPU + STREAM + text)
+    assert fault.where == f"f.yaml:{where}"
+    assert fault.key == key
+    assert found in fault.found
+    assert expected in fault.expected
+    assert cure in fault.cure
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "key", "text"),
+    [
+        ("{rate: 2/s}", "process", "nothing"),
+        ("{process: poison, rate: 2/s}", "process", "'poison'"),
+        ("{process: poisson, cv: 2, rate: 2/s}", "cv", "unknown key"),
+        ("{process: poisson}", "rate", "nothing"),
+    ],
+)
+def test_faults_in_a_union_name_the_key_without_its_tag(arrivals, key, text):
+    streams = f"streams: {{s: {{llm: a, agent: x, arrivals: {arrivals}}}}}\n"
+    (fault,) = faults(HEAD + GPU + streams)
+    assert fault.key == f"streams.s.arrivals.{key}"
+    assert text in fault.found
+
+
+def test_a_misplaced_key_is_sent_home():
+    streams = STREAM.replace("agent: x", "agent: x, tp: 2, rate: 2/s")
+    told = {fault.key: fault.cure for fault in faults(HEAD + GPU + streams)}
+    assert "arrivals" in told["streams.s.rate"]
+
+
+def test_all_faults_come_at_once_in_the_order_of_lines():
+    found = faults(HEAD + "run: {seed: x, window: 3}\n" + GPU.replace("pool: p", "tp: 1") + STREAM)
+    assert [fault.key for fault in found] == [
+        "run.window",
+        "run.seed",
+        "deployments.d.pool",
+        "deployments.d.tp",
+    ]
