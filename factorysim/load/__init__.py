@@ -26,7 +26,6 @@ from factorysim.spec.topology import TopologySpec
 from factorysim.yaml_reader import parse_yaml
 from factorysim.yaml_reader import read_yaml as read_yaml
 
-
 S = TypeVar("S", bound=Spec)
 
 
