@@ -156,7 +156,5 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
 
 def _site(scenario: ScenarioSpec, catalog: Catalog) -> tuple[float | None, float | None]:
     """Carbon intensity, and energy price where it is in USD."""
-    if not isinstance(scenario.site, str):
-        return scenario.site.carbon_intensity, scenario.site.energy_price
-    site = catalog.site(scenario.site)
+    site = catalog.site(scenario.site) if isinstance(scenario.site, str) else scenario.site
     return site.carbon_intensity, site.energy_price if site.currency == "USD" else None
