@@ -7,7 +7,12 @@ they happen; every table gets a `replication` column when it is stored.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from functools import cached_property
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, get_type_hints
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 class SessionRow(NamedTuple):
@@ -26,8 +31,8 @@ class SessionRow(NamedTuple):
     prompt_tokens: int
     output_tokens: int
     turns: int
-    turn_max_s: float | None
-    """The longest of its turns."""
+    turn_max_s: float
+    """The longest of its turns; of one in flight, so far."""
     active_s: float | None
     """Duration without the gaps on its critical path."""
     queue_s: float
@@ -134,6 +139,29 @@ class StepRow(NamedTuple):
     """Decodes whose first gap is a row of `gaps` instead."""
 
 
+class StepChunk(list[tuple[Any, ...]]):
+    """Rows of `StepRow` that are turned into columns once, for the meter and the sink.
+
+    Examples
+    --------
+    >>> row = StepRow(3, 0.0, 0.5, *[0] * 17)
+    >>> StepChunk([row, row]).columns["finished_s"].tolist()
+    [0.5, 0.5]
+    """
+
+    @cached_property
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The rows as arrays by name, int64 or float64."""
+        import numpy as np
+
+        kinds = get_type_hints(StepRow)
+        values = zip(*self, strict=True) if self else repeat(())
+        return {
+            name: np.fromiter(column, np.dtype(kind), len(self))
+            for (name, kind), column in zip(kinds.items(), values, strict=False)
+        }
+
+
 class GapRow(NamedTuple):
     """An exceptional gap between two tokens of a call: after a preemption."""
 
@@ -169,9 +197,9 @@ class SampleRow(NamedTuple):
     at_s: float
     """Middle of the bin."""
     series: str
-    """`power_w`, `running`, `waiting`, `kv_blocks`, `tools_running`, `tools_waiting`."""
+    """`power_w` of racks and the `factory`; `busy_cores` of a tools deployment."""
     place: str
-    """Pool, rack, deployment or `factory`."""
+    """Rack, deployment or `factory`."""
     value: float
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import Activity
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
+from factorysim.metrics.series import bin_weights
 from factorysim.metrics.slo import inside
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def _power(tables: Tables, window: Window, layout: Layout) -> tuple[list[Value],
     series = tables.timeseries
     mine = series["series"].equal("power_w") & series["place"].equal("factory")
     at_s, watts = series["at_s"][mine], series["value"][mine]
-    weight = _bin_weights(at_s, window)
+    weight = bin_weights(at_s, window)
     names = ("mean", "p99", "max")
     if weight.sum() <= 0:
         why = "no power was recorded in the window"
@@ -67,18 +68,6 @@ def _power(tables: Tables, window: Window, layout: Layout) -> tuple[list[Value],
         Value(f"power.facility_w.{n}", w * layout.pue) for n, w in zip(names, numbers, strict=True)
     ]
     return values, mean
-
-
-def _bin_weights(at_s: Floats, window: Window) -> Floats:
-    """Seconds of each bin, given by its middle, that lie inside the window."""
-    import numpy as np
-
-    if not len(at_s):
-        return np.zeros(0)
-    half = at_s[0] if len(at_s) == 1 else (at_s[1] - at_s[0]) / 2
-    overlap = np.minimum(at_s + half, window.end_s) - np.maximum(at_s - half, window.start_s)
-    weight: Floats = np.maximum(overlap, 0.0)
-    return weight
 
 
 def _ladder(

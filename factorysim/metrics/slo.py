@@ -70,12 +70,9 @@ def session_verdicts(tables: Tables, slos: Mapping[str, SloSpec], calls: Verdict
     outcome: Labels = sessions["outcome"]
     flying = outcome.equal("censored")
     turn = sessions["turn_max_s"]
-    # Before its first gap, a session in flight has been in one turn since it arrived;
-    # after that only the turns that have ended are known.
-    since = np.where(flying & (turn == 0.0), end_s - sessions["arrived_s"], turn)
-    active = np.where(flying, since, sessions["active_s"])
+    active = np.where(flying, turn, sessions["active_s"])  # in flight: no less than this
     late = _over(active, sessions["stream"], {s: slo.session for s, slo in slos.items()})
-    late |= _over(since, sessions["stream"], {s: slo.turn for s, slo in slos.items()})
+    late |= _over(turn, sessions["stream"], {s: slo.turn for s, slo in slos.items()})
     late |= np.isin(sessions["session"], tables.calls["session"][calls == MISSED])
     return _verdicts(outcome.equal("completed"), flying, late)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import LIMITS, Activity
 from factorysim.metrics.inputs import Layout, Station, Tables, Value, Window
+from factorysim.metrics.series import mean_in_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,19 +79,9 @@ def _serving_load(
 
 
 def _tools_load(stations: list[Station], tables: Tables, window: Window) -> tuple[float, str]:
-    """Core-seconds of the tool calls inside the window over those there were."""
-    import numpy as np
-
-    tools = tables.tools
-    mine = _of_stations(tools["deployment"], stations)
-    started, finished = tools["started_s"], tools["finished_s"]
-    ended = np.where(np.isnan(finished), tables.closing.end_s, finished)
-    inside = np.minimum(ended, window.end_s) - np.maximum(started, window.start_s)
-    length = ended - started
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(length > 0, np.maximum(inside, 0.0) / length, 0.0)
-    work = float((tools["cpu_s"] * share)[mine & ~np.isnan(started)].sum())
-    return work / (sum(s.capacity for s in stations) * window.length_s), "cores"
+    """Busy cores over those there were, second threads not counted."""
+    busy = mean_in_window(tables, window, "busy_cores", (s.name for s in stations))
+    return busy / sum(s.capacity for s in stations), "cores"
 
 
 def _of_stations(deployment: object, stations: list[Station]) -> npt.NDArray[np.bool_]:

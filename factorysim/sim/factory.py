@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from factorysim.policies.routing import routing
-from factorysim.records import Closing
+from factorysim.records import Closing, StepChunk
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, audit
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
@@ -19,6 +21,7 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.replica import Call, Limits, Replica
 from factorysim.sim.router import Router
+from factorysim.sim.series import Series
 from factorysim.sim.session import GAP, SHARES, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.ways import FabricWay
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     Progress = Callable[[float, int], None]
 
 NO_SHARES = [0.0] * len(SHARES)
+CALLS_A_WORD = 256
+"""Calls between two words of progress."""
 CHUNK_ROWS = 8192
 """Rows of a table that are handed on at a time."""
 STEP_ROWS = 2048
@@ -131,6 +136,8 @@ class FactoryWorld:
         self._replicas: list[Replica] = []
         for serve in plan.serve:
             self._build_deployment(serve, policies)
+        tools = plan.tools[0].name if plan.tools else ""
+        self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
         self._tool_station = self._build_tools()
 
     # Building.
@@ -192,6 +199,8 @@ class FactoryWorld:
 
     def _note_busy(self, rows: list[BusyRow]) -> None:
         self._meter.add_busy(0, rows)
+        _, start_s, stop_s, cores = np.array(rows, dtype=np.float64).T
+        self._busy_cores.add(start_s, stop_s, cores)
 
     # Arrivals.
 
@@ -358,8 +367,8 @@ class FactoryWorld:
         if len(rows) >= CHUNK_ROWS:
             self._calls = []
             self._sink.rows("calls", rows)
-            if self._progress is not None:
-                self._progress(self.clock.now_fs * S_PER_FS, self._sessions_arrived)
+        if self._progress is not None and not call.number % CALLS_A_WORD:
+            self._progress(self.clock.now_fs * S_PER_FS, self._sessions_arrived)
 
     def _write_tool(
         self,
@@ -401,7 +410,6 @@ class FactoryWorld:
     def _write_session(
         self, live: Live, shares: list[int] | None, outcome: str, now_fs: int
     ) -> None:
-        done = outcome == "completed"
         active = None
         if shares is not None:
             active = (now_fs - live.arrived_fs - shares[GAP]) * S_PER_FS
@@ -421,7 +429,7 @@ class FactoryWorld:
                 live.prompt_tokens,
                 live.output_tokens,
                 live.turns,
-                live.turn_max_fs * S_PER_FS if done else None,
+                live.turn_max_fs * S_PER_FS,
                 active,
                 *([share * S_PER_FS for share in shares] if shares else NO_SHARES),
             )
@@ -431,7 +439,7 @@ class FactoryWorld:
             self._sink.rows("sessions", rows)
 
     def _flush_steps(self, deployment: Deployment) -> None:
-        rows: list[Any] = deployment.rows.copy()
+        rows = StepChunk(deployment.rows)
         deployment.rows.clear()
         self._ledgers.add_steps(rows)
         self._meter.add_steps(deployment.number, rows)
@@ -455,6 +463,7 @@ class FactoryWorld:
             branch, node, asked = self._using[job.number]
             self._write_tool(branch, node, job, asked, "censored", None)
         for live in self._live.values():
+            live.end_turn(now)
             self._write_session(live, None, "censored", now)
         for deployment in self._deployments:
             self._flush_steps(deployment)
@@ -463,7 +472,7 @@ class FactoryWorld:
             ("calls", self._calls),
             ("tools", self._tools),
             ("sessions", self._sessions),
-            ("timeseries", list[tuple[Any, ...]](self._meter.samples())),
+            ("timeseries", self._samples()),
         ):
             self._sink.rows(table, rows)
         stations = self._stations()
@@ -484,6 +493,13 @@ class FactoryWorld:
             energy=self._meter.energy(),
             steps=sum(replica.steps for replica in self._replicas),
         )
+
+    def _samples(self) -> list[tuple[Any, ...]]:
+        """Draw what was measured over time."""
+        samples: list[tuple[Any, ...]] = list(self._meter.samples())
+        if self._tool_station is not None:
+            samples += self._busy_cores.samples()
+        return samples
 
     def _station_jobs(self) -> Iterator[ToolJob]:
         """Flush the tool station, and go through what is still there."""

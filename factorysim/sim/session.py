@@ -121,8 +121,8 @@ class Live:
         self._link()
         self.calls = self.tools = self.prompt_tokens = self.output_tokens = 0
         self.turns = 1
-        self.turn_fs = arrived_fs
-        """Since when its present turn runs."""
+        self.turn_fs: int | None = arrived_fs
+        """Since when its present turn runs; None in a gap."""
         self.turn_max_fs = 0
         self.failed = False
         self.pauses = 0
@@ -144,9 +144,10 @@ class Live:
                 self.calls_left += 1
 
     def end_turn(self, now_fs: int) -> None:
-        """End a turn, if it is the longest so far remember it."""
-        if now_fs - self.turn_fs > self.turn_max_fs:
-            self.turn_max_fs = now_fs - self.turn_fs
+        """End the present turn, if there is one; if it is the longest so far remember it."""
+        if self.turn_fs is not None:
+            self.turn_max_fs = max(self.turn_max_fs, now_fs - self.turn_fs)
+            self.turn_fs = None
 
 
 class Branch:

@@ -46,11 +46,9 @@ def test_calls(row, expected):
         (session(0, active_s=8.1), MISSED),
         (session(0, outcome="failed"), MISSED),
         (session(0, arrived_s=98.0, outcome="censored"), UNKNOWN),
-        (session(0, arrived_s=94.0, outcome="censored"), MISSED),  # its turn is past 5 s
-        # A turn of 3 s is known; the gap since then is the user's.
+        # The row counts the present turn of a session in flight, and no gap.
         (session(0, arrived_s=50.0, outcome="censored", turn_max_s=3.0), UNKNOWN),
         (session(0, arrived_s=50.0, outcome="censored", turn_max_s=6.0), MISSED),
-        (session(0, arrived_s=50.0, outcome="censored", turn_max_s=None), UNKNOWN),
     ],
 )
 def test_sessions(row, expected):

@@ -6,6 +6,7 @@ import pytest
 from factorysim.metrics.activity import activities
 from factorysim.metrics.inputs import Window
 from factorysim.metrics.stations import pool_values
+from factorysim.records import SampleRow
 from tests.unit.metrics.builders import (
     TOOLS,
     call,
@@ -76,10 +77,13 @@ def test_a_step_that_leaves_a_call_waiting_is_full():
     assert found["saturation.nvl72"] == pytest.approx((1.0 + 0.5) / 2)
 
 
-def test_tools_are_busy_by_their_core_seconds_inside():
-    tools = [tool(0, 5.0, 5.0, 15.0, cpu_s=20.0), tool(1, 20.0, 30.0, 50.0, cpu_s=40.0)]
-    found = values(pools(tables(tools=tools)))
-    assert found["utilization.cpu"] == pytest.approx((10 + 40) / (4 * 50))
+def test_tools_are_busy_by_the_series_of_their_cores():
+    tools = [tool(0, 5.0, 5.0, 15.0), tool(1, 20.0, 30.0, 50.0)]
+    # bins of 20 s over 100 s, the window from 10 s to 60 s: half of the first bin counts
+    cores = [3.0, 1.0, 2.0, 4.0, 4.0]
+    series = [SampleRow(10 + 20 * i, "busy_cores", "tools", c) for i, c in enumerate(cores)]
+    found = values(pools(tables(tools=tools, series=series)))
+    assert found["utilization.cpu"] == pytest.approx((10 * 3 + 20 * 1 + 20 * 2) / (4 * 50))
     assert found["queue.cpu.mean"] == pytest.approx(10 / 50)
     assert found["queue.cpu.max"] == 1
     assert found["bottleneck"] == "cpu: cores"
