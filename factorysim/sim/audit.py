@@ -7,20 +7,17 @@ counted twice, a joule that went missing or a session that nobody will wake show
 from __future__ import annotations
 
 from collections import Counter
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.records import AuditLine, StepRow
+from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from factorysim.records import StationLine
+    from factorysim.records import StationLine, StepChunk
     from factorysim.sim.fabric import LinkLoad
     from factorysim.sim.replica import Call, Replica
 
-_PROMPT_TOKENS = itemgetter(StepRow._fields.index("prompt_tokens"))
-_EMITTED_TOKENS = itemgetter(StepRow._fields.index("emitted_tokens"))
 _TOLERANCE = 1e-9
 """Relative, between sums of floats: double precision leaves 1e-12."""
 
@@ -54,10 +51,10 @@ class Ledgers:
         ):
             self.incomplete += 1
 
-    def add_steps(self, rows: list[tuple[Any, ...]]) -> None:
+    def add_steps(self, rows: StepChunk) -> None:
         """Add runs of steps whose rows are being written."""
-        self.stepped_tokens += sum(map(_PROMPT_TOKENS, rows))
-        self.emitted_tokens += sum(map(_EMITTED_TOKENS, rows))
+        self.stepped_tokens += int(rows.columns["prompt_tokens"].sum())
+        self.emitted_tokens += int(rows.columns["emitted_tokens"].sum())
 
     def add_shares(self, sum_fs: int, duration_fs: int) -> None:
         """Compare a session's time shares with its duration."""

@@ -18,6 +18,7 @@ from factorysim.sim.audit import InFlight, Ledgers, audit
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
+from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.replica import Call, Limits, Replica
 from factorysim.sim.router import Router
@@ -84,13 +85,14 @@ def run_replication(
     Totals and audit. A law that was broken is a line that is not `ok`; to raise is
     the caller's business, who has the rows to show.
     """
-    world = FactoryWorld(
-        scenario, plan, replication, horizon_s, arrivals_end_s, sink, progress, policies or {}
-    )
-    for number, demand in enumerate(demands):
-        world.open_stream(number, demand)
-    world.clock.run_until(round(horizon_s * FS_PER_S))
-    return world.close()
+    with rare_collections():
+        world = FactoryWorld(
+            scenario, plan, replication, horizon_s, arrivals_end_s, sink, progress, policies or {}
+        )
+        for number, demand in enumerate(demands):
+            world.open_stream(number, demand)
+        world.clock.run_until(round(horizon_s * FS_PER_S))
+        return world.close()
 
 
 class FactoryWorld:

@@ -21,7 +21,7 @@ import numpy as np
 
 from factorysim.physics.power import first_steps, sum_of_smaller
 from factorysim.physics.step import FS_PER_S, StepRuns
-from factorysim.records import AuditLine, EnergyLine, SampleRow, StepRow
+from factorysim.records import AuditLine, EnergyLine, SampleRow, StepChunk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ReplicaPlan
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import Activity, StepLaw
+    from factorysim.records import StepRow
     from factorysim.sim.tools import BusyRow
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
     Until: TypeAlias = Callable[[Ints, Floats], Floats]
 
-_COLUMN = {name: column for column, name in enumerate(StepRow._fields)}
 
 TOLERANCE = 1e-9
 """By which parts and meter may differ, relative: double precision leaves 1e-12."""
@@ -122,7 +122,7 @@ class PowerMeter:
         self._meter_j = np.zeros((places.count, bins))
         """Above idle, per place and bin."""
 
-    def add_steps(self, deployment: int, rows: Sequence[StepRow]) -> None:
+    def add_steps(self, deployment: int, rows: StepChunk | Sequence[StepRow]) -> None:
         """Meter runs of steps of one deployment that serves.
 
         Parameters
@@ -135,18 +135,18 @@ class PowerMeter:
         if not rows:
             return
         serve = self._plan.serve[deployment]
-        table = _table(rows)
-        runs = StepRuns(*(table[:, _COLUMN[name]].astype(np.int64) for name in StepRuns._fields))
-        first_fs, growth_fs = table[:, _COLUMN["step_fs"]], table[:, _COLUMN["slope_fs"]]
+        table = (rows if isinstance(rows, StepChunk) else StepChunk(rows)).columns
+        runs = StepRuns(*(table[name] for name in StepRuns._fields))
+        first_fs, growth_fs = table["step_fs"], table["slope_fs"]
         totals = serve.law.activity(runs)
         lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs)
-        start_s, finish_s = table[:, _COLUMN["started_s"]], table[:, _COLUMN["finished_s"]]
+        start_s, finish_s = table["started_s"], table["finished_s"]
         length_s = lines.length_s()
         left_s = np.maximum(self._end_s - start_s, 0.0)
         stop_s = np.where(finish_s < self._end_s, length_s, np.minimum(length_s, left_s))
         span_w = (serve.power.peak_w - serve.power.idle_w) * serve.devices_per_replica
         spent_s = lines.spent_s(stop_s)
-        replica = table[:, _COLUMN["replica"]].astype(np.int64)
+        replica = table["replica"]
         self._spread(
             self._place[replica],
             start_s,
@@ -336,8 +336,8 @@ def _lines(
     model: PowerModel,
     runs: StepRuns,
     totals: Activity,
-    first_fs: Floats,
-    growth_fs: Floats,
+    first_fs: Ints,
+    growth_fs: Ints,
 ) -> Lines:
     """Duration and activity of each step of each run."""
     firsts = first_steps(runs)
@@ -359,7 +359,7 @@ def _lines(
     )
 
 
-def _first_windows(law: StepLaw, runs: StepRuns, firsts: StepRuns, growth_fs: Floats) -> Ints:
+def _first_windows(law: StepLaw, runs: StepRuns, firsts: StepRuns, growth_fs: Ints) -> Ints:
     """Tokens inside sliding windows that the first step of each run reads.
 
     A sequence whose window still fills adds one a step. How many do, the growth

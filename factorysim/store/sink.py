@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
-from factorysim.records import TABLES
+from factorysim.records import TABLES, StepChunk
 from factorysim.store.folder import writing
 
 if TYPE_CHECKING:
@@ -121,6 +121,10 @@ class _TableWriter:
         self._writer: Any = None
 
     def add(self, rows: list[tuple[object, ...]]) -> None:
+        if isinstance(rows, StepChunk):
+            self._convert()
+            self._append(self._with_derived({}, rows.columns), len(rows))
+            return
         self._rows.extend(rows)
         if len(self._rows) >= CHUNK_ROWS:
             self._convert()
@@ -142,10 +146,13 @@ class _TableWriter:
         rows, self._rows = self._rows, []
         for start in range(0, len(rows), CHUNK_ROWS):
             part = rows[start : start + CHUNK_ROWS]
-            self._chunks.append(self._chunk(part))
-            self._pending += len(part)
-            if self._pending >= GROUP_ROWS:
-                self._flush()
+            self._append(self._chunk(part), len(part))
+
+    def _append(self, chunk: dict[str, pa.Array[Any]], rows: int) -> None:
+        self._chunks.append(chunk)
+        self._pending += rows
+        if self._pending >= GROUP_ROWS:
+            self._flush()
 
     def _chunk(self, rows: list[tuple[object, ...]]) -> dict[str, pa.Array[Any]]:
         import numpy as np
@@ -166,7 +173,15 @@ class _TableWriter:
                 chunk[name] = pa.array(values, getattr(pa, kind)())
             else:
                 numbers[name] = np.fromiter(values, kind, len(rows))
-                chunk[name] = pa.array(numbers[name])
+        return self._with_derived(chunk, numbers)
+
+    def _with_derived(
+        self, chunk: dict[str, pa.Array[Any]], numbers: Mapping[str, npt.NDArray[Any]]
+    ) -> dict[str, pa.Array[Any]]:
+        """Add the columns of numbers, and those that follow from them."""
+        import pyarrow as pa
+
+        chunk |= {name: pa.array(values) for name, values in numbers.items()}
         if self._derived is not None:
             more = self._derived.compute(numbers)
             chunk |= {name: pa.array(more[name], pa.float64()) for name in self._derived.names}
