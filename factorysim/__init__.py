@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from factorysim.run import simulate as simulate
     from factorysim.spec.scenario import ScenarioSpec as Scenario
     from factorysim.spec.topology import TopologySpec as Topology
+    from factorysim.study.predict import predict as predict
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "load",
     "load_catalog",
+    "predict",
     "simulate",
 ]
 
@@ -64,6 +66,7 @@ _HOME = {
     "UserError": ("factorysim.errors", "UserError"),
     "load": ("factorysim.load", "load"),
     "load_catalog": ("factorysim.catalog", "load_catalog"),
+    "predict": ("factorysim.study.predict", "predict"),
     "simulate": ("factorysim.run", "simulate"),
 }
 

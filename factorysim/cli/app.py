@@ -47,9 +47,10 @@ def root(
 
 
 def _mount() -> None:
-    from factorysim.cli import catalog, files, runs, trace
+    from factorysim.cli import catalog, files, predict, runs, trace
 
     runs.register(app)
+    predict.register(app)
     files.register(app)
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(trace.app, name="trace")

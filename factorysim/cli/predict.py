@@ -1,0 +1,67 @@
+"""The command ``predict``: one operating point, through the simulator itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module to the program's."""
+    app.command("predict")(predict)
+
+
+def predict(
+    llm: Annotated[str, typer.Option(help="An LLM of the catalog.")],
+    device: Annotated[str, typer.Option(help="An accelerator or a CPU of the catalog.")],
+    isl: Annotated[int, typer.Option(min=1, help="Prompt tokens of each call.")],
+    osl: Annotated[int, typer.Option(min=1, help="Output tokens of each call.")],
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at any time.")],
+    tp: Annotated[int, typer.Option(min=1, help="Devices of the replica.")] = 1,
+    ep: Annotated[int, typer.Option(min=1, help="Groups of them with experts of their own.")] = 1,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="P",
+            help="fp8, or weights=w4a16,compute=bf16,kv=fp8; as published and native if not given.",
+        ),
+    ] = None,
+    calls: Annotated[
+        int | None,
+        typer.Option(min=1, help="To measure; 400 at least if not given."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="Override: --set serving.token_budget=2048."),
+    ] = None,
+    catalog: Annotated[
+        Path | None, typer.Option(help="A file of facts of your own, over the shipped ones.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Predict one operating point: so many calls at any time on one replica."""
+    from factorysim.study import predict as study
+
+    point = study.predict(
+        llm,
+        device,
+        isl=isl,
+        osl=osl,
+        concurrency=concurrency,
+        tp=tp,
+        ep=ep,
+        precision=precision,
+        calls=calls,
+        overrides=overrides or (),
+        catalog=catalog,
+    )
+    if as_json:
+        typer.echo(json.dumps(study.as_json(point), indent=2, allow_nan=False))
+        return
+    from factorysim.cli.runs import print_parts
+    from factorysim.report.point import point_report
+
+    print_parts(point_report(point))

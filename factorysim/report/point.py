@@ -1,0 +1,190 @@
+"""One operating point in the terminal, eighty columns wide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.marked import printable
+from factorysim.report.numbers import amount, digits, of_unit, percent, seconds
+from factorysim.report.terminal import BAR, mark, titled_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from factorysim.catalog import Fact
+    from factorysim.study.predict import Point, Spread
+
+LATENCIES = {
+    "ttft_s": "first token (TTFT)",
+    "tpot_s": "per token (TPOT)",
+    "itl_s": "token gap (ITL)",
+    "latency_s": "whole call",
+}
+BOUNDS = {
+    "compute": "arithmetic",
+    "memory": "memory",
+    "link": "links",
+    "overhead": "kernel starts, host",
+}
+NONE = "-"
+
+
+def point_report(point: Point) -> list[RenderableType]:
+    """Everything that a point says, as parts to print one after the other."""
+    return [
+        *_head(point),
+        "",
+        _latency(point),
+        *_withheld(point),
+        "",
+        _throughput(point),
+        "",
+        _replica(point),
+        "",
+        *_bound(point),
+        "",
+        *_assumed(point),
+        *_footer(point),
+    ]
+
+
+def _head(point: Point) -> list[Text]:
+    from rich.text import Text
+
+    racks = "" if point.rack == point.device else f", {_racks(point)}"
+    layout = f"TP {point.tp}" + (f", EP {point.ep}" if point.ep > 1 else "")
+    precision = point.precision
+    words = (precision.weights, precision.compute, precision.kv)
+    formats = "{} weights, {} arithmetic, {} KV cache".format(*words)
+    if len(set(words)) == 1:
+        formats = f"{precision.weights} throughout"
+    title = f"{point.llm} on {point.devices} x {point.device} ({layout}{racks})"
+    return [
+        Text(printable(title), style="bold"),
+        Text(
+            f"{point.concurrency:,} calls at any time, {point.isl:,.0f} prompt and "
+            f"{point.osl:,.0f} output tokens each"
+        ),
+        Text(printable(f"{formats} ({point.precision_from})")),
+    ]
+
+
+def _racks(point: Point) -> str:
+    return f"in {point.rack}" if point.racks == 1 else f"in {point.racks} x {point.rack}"
+
+
+def _latency(point: Point) -> Table:
+    table = titled_table("Latency", ("", "mean", "p50", "p95", "p99"))
+    for key, text in LATENCIES.items():
+        spread: Spread = getattr(point, key)
+        table.add_row(text, *(NONE if value is None else seconds(value) for value in spread))
+    return table
+
+
+def _withheld(point: Point) -> list[Text]:
+    """Say once each why values are missing."""
+    from rich.text import Text
+
+    reasons = dict.fromkeys(point.reasons.values())
+    return [Text(f"{NONE} {printable(reason)}", style="dim") for reason in reasons]
+
+
+def _throughput(point: Point) -> Table:
+    table = titled_table("Throughput", ("", "in all", "per device", "per user"))
+    devices, user = point.devices, point.tokens_per_s_per_user
+    table.add_row(
+        "output tokens/s",
+        amount(point.output_tokens_per_s),
+        amount(point.output_tokens_per_s_per_device),
+        NONE if user is None else amount(user),
+    )
+    table.add_row(
+        "prompt and output tokens/s",
+        amount(point.tokens_per_s),
+        amount(point.tokens_per_s / devices),
+        "",
+    )
+    table.add_row("calls/s", amount(point.calls_per_s), amount(point.calls_per_s / devices), "")
+    return table
+
+
+def _replica(point: Point) -> Table:
+    kv = point.kv
+    table = titled_table("Replica", ("", ""))
+    table.show_header = False
+    table.columns[1].justify = "left"
+    batch = f"{digits(point.batch_mean)} sequences in a step, at most {point.batch_max:,}"
+    table.add_row("batch", batch)
+    wait = f"{digits(point.queue_mean)} calls, at most {point.queue_max:,.0f}"
+    waits = f"{wait}; {seconds(point.queue_s)} to the first step" if point.queue_max else "none"
+    table.add_row("queue", waits)
+    if point.preemptions_per_call:
+        table.add_row("preempted", f"{digits(point.preemptions_per_call)} times a call")
+    table.add_row("KV cache", f"{kv.blocks:,} blocks of {kv.block_tokens} tokens a replica")
+    used = f"{percent(kv.share_mean)} of it held, at most {percent(kv.share_max)}"
+    table.add_row("", f"{used}; {kv.sequences_that_fit:,} whole calls fit")
+    shares = [
+        f"{name} {percent(value)}"
+        for name, value in (("MFU", point.mfu), ("MBU", point.mbu))
+        if value is not None
+    ]
+    if shares:
+        table.add_row("of the data sheet", ", ".join(shares))
+    watts = f"{amount(point.watts_per_device, 'W')} a device of {amount(point.tdp_w, 'W')} TDP"
+    joules = amount(point.j_per_output_token, "J")
+    table.add_row("power", f"{watts}, {joules} per output token")
+    table.add_row("", "devices alone: no hosts, switches or cooling")
+    return table
+
+
+def _bound(point: Point) -> list[RenderableType]:
+    shares = point.bound._asdict()
+    word = point.bound.word
+    head = mark(f"Bound by {BOUNDS[word]}: ", f"{percent(shares[word])} of the time in steps", "")
+    table = titled_table("", ("", "", ""))
+    table.title = None
+    table.show_header = False
+    table.columns[2].justify = "left"
+    for key, share in shares.items():
+        table.add_row(BOUNDS[key], percent(share), "█" * round(share * BAR))
+    return [head, table]
+
+
+def _assumed(point: Point) -> list[RenderableType]:
+    """List the facts that nobody has published, with their bands."""
+    if not point.assumed:
+        return [mark("Assumed: ", "nothing; every fact that counts is published", "green")]
+    number = len(point.assumed)
+    title = f"Assumed: {number} fact{'s' * (number > 1)} that nobody has published"
+    table = titled_table(title, ("", "value", "10..90 %"))
+    for fact in point.assumed:
+        table.add_row(printable(fact.id), _shown(fact, fact.value), _band(fact))
+    return [table]
+
+
+def _shown(fact: Fact, value: object) -> str:
+    if not isinstance(value, int | float):
+        return "?" if value is None else printable(str(value))
+    return of_unit(float(value), "1" if fact.unit == "count" else fact.unit)
+
+
+def _band(fact: Fact) -> str:
+    if fact.low is None or fact.high is None or fact.low == fact.high:
+        return ""
+    return f"{_shown(fact, fact.low)} .. {_shown(fact, fact.high)}"
+
+
+def _footer(point: Point) -> list[RenderableType]:
+    measured = (
+        f"{point.calls:,} calls in {seconds(point.window_s)}, after the first "
+        f"{point.calls_left_out:,} (MSER-5 on TTFT, two waves at least); the run-down is left out. "
+        "All start at once, and calls that share a step go on together, as in a benchmark."
+    )
+    parts: list[RenderableType] = [
+        "",
+        mark("Known error: ", point.known_error, "yellow"),
+        mark("Measured: ", measured, ""),
+    ]
+    return parts + [mark("Note: ", printable(note), "yellow") for note in point.notes]

@@ -1,0 +1,109 @@
+"""What a replica's steps used over a window: batch, KV cache, what bound them, joules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from factorysim.graph.plan import ServePlan
+    from factorysim.metrics.inputs import Window
+    from factorysim.store import Columns
+
+    Floats = npt.NDArray[np.float64]
+
+
+class Bound(NamedTuple):
+    """What steps spend their time on: shares that add up to 1.
+
+    Each run of steps counts for the longer of its arithmetic and its memory time,
+    derated, and for its links; what is left is overhead: kernel starts, host work
+    that nothing hides, and where one waits for the other inside a step.
+    """
+
+    compute: float
+    memory: float
+    link: float
+    overhead: float
+
+    @property
+    def word(self) -> str:
+        """The largest of them."""
+        return max(self._asdict().items(), key=lambda item: item[1])[0]
+
+
+class Usage(NamedTuple):
+    """Of all replicas of a deployment together; means are over the time in steps."""
+
+    batch_mean: float
+    """Sequences in a step."""
+    batch_max: int
+    kv_tokens_mean: float
+    """Tokens held by the sequences of a step, those that it adds included."""
+    kv_tokens_max: float
+    bound: Bound
+    active_j: float
+    """Above idle, all devices."""
+
+
+def usage(steps: Columns, serve: ServePlan, window: Window) -> Usage:
+    """Sum up runs of steps; one that straddles an edge counts by its share inside.
+
+    Parameters
+    ----------
+    steps
+        Columns of `StepRow`, with `active_j`.
+
+    Raises
+    ------
+    ValueError
+        If no step lies in the window.
+    """
+    import numpy as np
+
+    inside_s = np.minimum(steps["finished_s"], window.end_s)
+    inside_s = np.maximum(inside_s - np.maximum(steps["started_s"], window.start_s), 0.0)
+    held = inside_s > 0
+    if not held.any():
+        raise ValueError("no step lies in the window")
+    rows = {name: column[held] for name, column in steps.items()}
+    weight = inside_s[held]
+    share = weight / (rows["finished_s"] - rows["started_s"])
+    batch = rows["decodes"] + rows["prompts"]
+    tokens, last = _tokens_held(rows)
+    return Usage(
+        batch_mean=float(np.average(batch, weights=weight)),
+        batch_max=int(batch.max()),
+        kv_tokens_mean=float(np.average(tokens, weights=weight)),
+        kv_tokens_max=float(last.max()),
+        bound=_bound(rows, serve, weight, share),
+        active_j=float((rows["active_j"] * share).sum()),
+    )
+
+
+def _tokens_held(rows: Columns) -> tuple[Floats, Floats]:
+    """Tokens in the cache, mean over each run and in its last step.
+
+    Decodes read all that they hold; a chunk adds its tokens to those before it.
+    """
+    steps = rows["steps"]
+    tokens: Floats = (rows["context_tokens"] + rows["prior_tokens"] + rows["prompt_tokens"]) / steps
+    growth = rows["decodes"] + rows["prompt_tokens"] / steps
+    last: Floats = tokens + growth * (steps - 1) / 2
+    return tokens, last
+
+
+def _bound(rows: Columns, serve: ServePlan, weight: Floats, share: Floats) -> Bound:
+    import numpy as np
+
+    from factorysim.physics.step import StepRuns
+
+    activity = serve.law.activity(StepRuns(*(rows[name] for name in StepRuns._fields)))
+    compute_s, memory_s = activity.compute_s * share, activity.memory_s * share
+    total = float(weight.sum())
+    compute = float(np.where(compute_s >= memory_s, compute_s, 0.0).sum()) / total
+    memory = float(np.where(compute_s >= memory_s, 0.0, memory_s).sum()) / total
+    link = float((activity.link_s * share).sum()) / total
+    return Bound(compute, memory, link, max(0.0, 1.0 - compute - memory - link))

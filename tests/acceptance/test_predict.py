@@ -1,0 +1,96 @@
+"""`factorysim predict` as a user meets it: what it prints, how wide, how it refuses."""
+
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from factorysim.cli.app import app, main
+
+ASK = [
+    "predict", "--llm", "llama_3_1_8b", "--device", "h100_sxm",
+    "--isl", "512", "--osl", "64", "--concurrency", "4",
+]  # fmt: skip
+
+
+def run(*more, width=80):
+    result = CliRunner().invoke(app, [*ASK, *more], env={"COLUMNS": str(width)})
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def fails(monkeypatch, capsys, *more):
+    monkeypatch.setattr(sys, "argv", ["factorysim", *ASK, *more])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Traceback" not in told.err
+    return stop.value.code, told.err
+
+
+def test_the_table_has_all_that_was_asked_for_in_eighty_columns():
+    text = run()
+    assert max(map(len, text.splitlines())) <= 80
+    for words in (
+        "first token (TTFT)",
+        "per token (TPOT)",
+        "token gap (ITL)",
+        "per device",
+        "per user",
+        "queue",
+        "KV cache",
+        "per output token",
+        "Bound by memory",
+        "Assumed: ",
+        "Known error: ",
+        "Measured: ",
+        "llama_3_1_8b on 1 x h100_sxm",
+        "bf16 throughout (chosen: published in bf16",
+    ):
+        assert words in text, words
+
+
+def test_json_is_one_object_with_the_same_numbers():
+    told = json.loads(run("--json", "--calls", "40"))
+    assert told["concurrency"] == 4
+    assert told["ttft_s"]["p95"] is None
+    assert told["reasons"]["ttft_s.p95"] == "p95 needs 400 observations, there are 40"
+    assert told["output_tokens_per_s"] == pytest.approx(64 * told["calls_per_s"], rel=1e-3)
+
+
+def test_the_same_command_prints_the_same():
+    assert run("--json") == run("--json")
+
+
+def test_a_key_of_the_scenario_can_be_set():
+    eager = json.loads(run("--json", "--calls", "40"))
+    slow = json.loads(run("--json", "--calls", "40", "--set", "serving.engine=splitwise_2023"))
+    assert slow["tpot_s"]["mean"] > 2 * eager["tpot_s"]["mean"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--llm", "lama_3_1_8b"], 'did you mean "llama_3_1_8b"'),
+        (["--device", "h100sxmm"], 'did you mean "h100_sxm"'),
+        (["--llm", "llama_3_1_405b"], "GB of weights"),
+        (["--precision", "q5"], "formats: fp32"),
+        (["--set", "serving.token_budgt=3"], "token_budget"),
+        (["--isl", "200000"], "200,000 + 64"),
+        (["--catalog", "no-such-file.yaml"], "no-such-file.yaml"),
+    ],
+)
+def test_what_does_not_work_exits_with_2_and_says_why(monkeypatch, capsys, more, said):
+    code, told = fails(monkeypatch, capsys, *more)
+    assert code == 2
+    assert said in told
+
+
+def test_a_missing_option_exits_with_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["factorysim", "predict", "--llm", "llama_3_1_8b"])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert "--device" in capsys.readouterr().err

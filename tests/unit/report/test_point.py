@@ -1,0 +1,75 @@
+"""A point in the terminal: what stands where, and that nothing of it is obeyed."""
+
+import io
+
+from rich.console import Console
+
+from factorysim.catalog.fact import Fact
+from factorysim.report.point import point_report
+from factorysim.study.predict import predict
+
+
+def text_of(point, width=80):
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False, markup=False)
+    for part in point_report(point):
+        console.print(part)
+    return out.getvalue()
+
+
+POINT = predict("llama_3_1_8b", "h100_sxm", isl=512, osl=64, concurrency=4, calls=40)
+
+
+def test_values_stand_in_their_rows():
+    found = POINT._replace(
+        output_tokens_per_s=1000.0,
+        output_tokens_per_s_per_device=500.0,
+        tokens_per_s_per_user=None,
+        queue_mean=2.5,
+        queue_max=7.0,
+        queue_s=0.25,
+        preemptions_per_call=0.5,
+        watts_per_device=456.0,
+    )
+    lines = [" ".join(line.split()) for line in text_of(found).splitlines()]
+    assert "output tokens/s 1.00 k 500 -" in lines
+    assert "queue 2.50 calls, at most 7; 250 ms to the first step" in lines
+    assert "preempted 0.500 times a call" in lines
+    text = text_of(found)
+    assert "456 W a device of 700 W TDP" in text
+
+
+def test_withheld_quantiles_say_why_once():
+    text = text_of(POINT)
+    assert text.count("p95 needs 400 observations, there are 40") == 1
+
+
+def test_the_largest_share_names_the_bound():
+    bound = POINT.bound._replace(compute=0.1, memory=0.1, link=0.1, overhead=0.7)
+    assert "Bound by kernel starts, host: 70.0 % of the time in steps" in text_of(
+        POINT._replace(bound=bound)
+    )
+
+
+def test_mixed_formats_are_all_told():
+    precision = POINT.precision.model_copy(update={"weights": "w4a16", "kv": "fp8"})
+    text = text_of(POINT._replace(precision=precision))
+    assert "w4a16 weights, bf16 arithmetic, fp8 KV cache" in text
+
+
+def test_assumed_facts_have_their_bands():
+    facts = (
+        Fact("accelerators.x.memory_bandwidth", 1e12, 5e11, 2e12, "B/s", "assumed", ()),
+        Fact("accelerators.x.tdp", None, None, None, "W", "unknown", ()),
+    )
+    text = text_of(POINT._replace(assumed=facts))
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "accelerators.x.memory_bandwidth 1.00 TB/s 500 GB/s .. 2.00 TB/s" in lines
+    assert "accelerators.x.tdp ?" in lines
+    assert "nothing; every fact" in text_of(POINT._replace(assumed=()))
+
+
+def test_control_characters_are_not_obeyed():
+    hostile = POINT._replace(llm="\x1b[31mred", notes=("\x1b]0;title\x07",))
+    assert "\x1b" not in text_of(hostile)
+    assert "\x07" not in text_of(hostile)
