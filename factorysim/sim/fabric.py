@@ -14,6 +14,7 @@ References
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
@@ -69,7 +70,6 @@ class _Link:
     """Flows on a link right now; settled when the next one starts."""
 
     bandwidth: float
-    carried: int = 0
     rate: int = 0
     """Sum over the flows, B/s."""
     since_fs: int = 0
@@ -129,6 +129,26 @@ def delay_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
     return route.latency_fs + sending_fs(route, size_bytes, cap)
 
 
+class _Flow(NamedTuple):
+    """Bytes on their way over some links."""
+
+    links: tuple[int, ...]
+    start_fs: int
+    end_fs: int
+    rate: int
+    """B/s."""
+
+
+@dataclass(slots=True)
+class _Way:
+    """What went from one node to another so far."""
+
+    links: tuple[int, ...]
+    carried: int = 0
+    peak: int = 0
+    """Highest rate of a flow, B/s."""
+
+
 class Fabric:
     """Transfers between the nodes of a plan.
 
@@ -153,6 +173,12 @@ class Fabric:
         self._plan = plan
         self._sink = sink
         self._links: dict[int, _Link] = {}
+        self._ways: dict[tuple[int, int], _Way] = {}
+        self._alone: _Flow | None = None
+        """A flow that has met no other so far. Alone it fits its links; only flows that
+        meet are followed link by link, which costs as much as the rest of a transfer."""
+        self._empty_fs = 0
+        """When all flows so far will have ended."""
         self._rows: list[tuple[object, ...]] = []
         self._started = 0
         self.in_flight = 0
@@ -187,12 +213,15 @@ class Fabric:
         now_fs = self._env.now_fs
         busy_fs = sending_fs(path, size_bytes, cap)
         landed_fs = now_fs + path.latency_fs + busy_fs
+        way = self._ways.get((src, dst))
+        if way is None:
+            way = self._ways[src, dst] = _Way(path.links)
+        way.carried += size_bytes
         if busy_fs:
             rate = round(path.bandwidth if cap is None else min(cap, path.bandwidth))
-            for index in path.links:
-                self._link(index).start(now_fs, now_fs + busy_fs, rate)
-        for index in path.links:
-            self._link(index).carried += size_bytes
+            if rate > way.peak:
+                way.peak = rate
+            self._start(_Flow(path.links, now_fs, now_fs + busy_fs, rate))
         row = TransferRow(kind, src, dst, size_bytes, now_fs / FS_PER_S, landed_fs / FS_PER_S)
         self._started += 1
         self.in_flight += 1
@@ -202,13 +231,20 @@ class Fabric:
     def loads(self) -> list[LinkLoad]:
         """Report what each link that carried something has seen so far, in order of index."""
         now_fs = self._env.now_fs
+        carried: Counter[int] = Counter()
+        peaks: dict[int, int] = {}
+        for way in self._ways.values():
+            for index in way.links:
+                carried[index] += way.carried
+                peaks[index] = max(peaks.get(index, 0), way.peak)
         loads = []
-        for index, link in sorted(self._links.items()):
+        for index in sorted(carried):
+            link = self._link(index)
             link.settle(now_fs)
-            ratio = link.peak / link.bandwidth
+            ratio = max(link.peak, peaks[index]) / link.bandwidth
             name = self._plan.links.names[index]
             over_s = link.over_fs / FS_PER_S
-            loads.append(LinkLoad(name, link.bandwidth, link.carried, over_s, ratio))
+            loads.append(LinkLoad(name, link.bandwidth, carried[index], over_s, ratio))
         return loads
 
     def flush(self) -> None:
@@ -216,6 +252,23 @@ class Fabric:
         if self._rows:
             self._sink.rows("transfers", self._rows)
             self._rows = []
+
+    def _start(self, flow: _Flow) -> None:
+        """Note a flow, and the one that it is the first to meet."""
+        if flow.start_fs >= self._empty_fs:
+            self._alone = flow
+        else:
+            if self._alone is not None:
+                self._follow(self._alone)
+                self._alone = None
+            self._follow(flow)
+        if flow.end_fs > self._empty_fs:
+            self._empty_fs = flow.end_fs
+
+    def _follow(self, flow: _Flow) -> None:
+        """Account for a flow on each of its links."""
+        for index in flow.links:
+            self._link(index).start(flow.start_fs, flow.end_fs, flow.rate)
 
     def _link(self, index: int) -> _Link:
         link = self._links.get(index)
