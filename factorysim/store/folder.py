@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from factorysim.errors import Fault, OutputError
@@ -77,20 +77,33 @@ def _is_ours(folder: Path) -> bool:
 def staging(final: Path) -> Iterator[Path]:
     """Give a temporary directory beside `final`, on the same file system.
 
-    It is gone at the end of the block, unless `publish` has renamed it.
+    It is gone at the end of the block, unless `publish` has renamed it; so are the
+    folders above it that had to be made, where nothing came into them.
 
     Raises
     ------
     OutputError
         If it cannot be made there.
     """
-    check_place(final)
     with writing(final):
-        staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))
+        made = [folder for folder in final.parents if not folder.exists()]
     try:
-        yield staged
+        check_place(final)
+        with writing(final):
+            staged = Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Take back folders, the innermost first, as far as nothing is in them."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def publish(staged: Path, final: Path) -> None:
