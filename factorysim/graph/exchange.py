@@ -262,8 +262,8 @@ def read_graphml(data: bytes, where: str) -> nx.Graph[str]:
 
     try:
         root: Element = fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        _refuse(where, "", f"{type(error).__name__}", "GraphML without a DTD or entities")
+    except DefusedXmlException:
+        _refuse(where, "", "a DTD", "GraphML without a DTD or entities: remove <!DOCTYPE ..>")
     except (ParseError, ValueError, LookupError) as error:
         _refuse(where, "", f"no XML: {error}", "GraphML")
     body = root.find(f"{_NAMESPACE}graph")
