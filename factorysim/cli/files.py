@@ -64,9 +64,13 @@ def _validate(name: str) -> str:
 
     kind = _kind_of(name)
     if kind == "scenario":
-        load_scenario(name)
+        from factorysim.run.prepare import rehearse
+
+        loaded = load_scenario(name)
+        with loaded.locating():
+            rehearse(loaded.scenario)
     elif kind == "topology":
-        load_topology(name)
+        _check_graph(name, load_topology(name))
     elif kind == "site":
         load_site(name)
     elif kind == "catalog":
@@ -76,6 +80,15 @@ def _validate(name: str) -> str:
 
         AgentModel(find_agent(name), name=name)
     return kind
+
+
+def _check_graph(name: str, topology: TopologySpec) -> None:
+    """Build a topology's graph; its faults know the topology, but not its file."""
+    try:
+        _graph(topology)
+    except UserError as error:
+        faults = (f._replace(where=name) if f.where == "topology" else f for f in error.faults)
+        raise UserError(*faults) from error
 
 
 def _kind_of(name: str) -> str:

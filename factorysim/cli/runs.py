@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +13,7 @@ import typer
 from factorysim.cli.live import live_bar
 
 if TYPE_CHECKING:
-    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.load import Loaded
 
 Set = Annotated[
     list[str] | None,
@@ -48,13 +50,13 @@ def run(
     from factorysim.report.terminal import run_report, verdict
     from factorysim.run import Interrupted, simulate
 
-    spec = _load(scenario, overrides, seed, reps)
+    loaded = _load(scenario, overrides, seed, reps)
     name = Path(scenario).stem
     place = out if out is not None else Path("runs") / name
     try:
-        with live_bar(quiet) as tell:
+        with live_bar(quiet) as tell, loaded.locating():
             done = simulate(
-                spec,
+                loaded.scenario,
                 out=place,
                 workers=workers,
                 progress=None if tell is None else lambda p: tell(name, p),
@@ -90,10 +92,10 @@ def compare(
     from factorysim.run import Interrupted
     from factorysim.study import compare as study
 
-    specs = [_load(scenario, overrides, seed, reps) for scenario in scenarios]
-    names = study.labels(scenarios)
+    loaded = [_load(scenario, overrides, seed, reps) for scenario in scenarios]
+    specs, names = [one.scenario for one in loaded], study.labels(scenarios)
     try:
-        with live_bar(quiet) as tell:
+        with live_bar(quiet) as tell, _locating(loaded):
             found = study.compare(specs, names=names, out=out, workers=workers, progress=tell)
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
@@ -105,16 +107,29 @@ def compare(
         print_parts([one.verdict] if quiet else comparison_report(one))
 
 
-def _load(
-    scenario: str, overrides: list[str] | None, seed: int | None, reps: int | None
-) -> ScenarioSpec:
+def _load(scenario: str, overrides: list[str] | None, seed: int | None, reps: int | None) -> Loaded:
     """Load a scenario with what the command line says instead."""
-    from factorysim.load import load
+    from factorysim.load import load_scenario
 
     given = list(overrides or [])
     given += [f"run.seed={seed}"] if seed is not None else []
     given += [f"run.replications={reps}"] if reps is not None else []
-    return load(scenario, overrides=given)
+    return load_scenario(scenario, overrides=given)
+
+
+@contextmanager
+def _locating(scenarios: list[Loaded]) -> Iterator[None]:
+    """Find out which of several scenarios does not fit, and where it says so."""
+    from factorysim.errors import CapacityError
+    from factorysim.run.prepare import prepare
+
+    try:
+        yield
+    except CapacityError:
+        for one in scenarios:
+            with one.locating():
+                prepare(one.scenario)
+        raise
 
 
 def print_parts(parts: list[Any]) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
 from factorysim.catalog import Catalog, load_catalog
-from factorysim.errors import SpecError
+from factorysim.errors import Fault, SpecError, UserError
 from factorysim.load.check import check_scenario, check_topology
 from factorysim.load.dump import dump_spec
 from factorysim.load.files import Home, InputFile, find_file
@@ -38,6 +39,28 @@ class Loaded:
     path: Path
     files: tuple[InputFile, ...]
     """Every input file; each tells its SHA-256."""
+    tree: Marked = field(repr=False)
+    """What was checked, with the lines that it comes from."""
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Give faults of the plan, which knows keys alone, the lines of their keys.
+
+        Raises
+        ------
+        UserError
+            That of the body, of the same class.
+        """
+        try:
+            yield
+        except UserError as error:
+            raise type(error)(*map(self._located, error.faults)) from error
+
+    def _located(self, fault: Fault) -> Fault:
+        if fault.where not in ("scenario", "topology"):
+            return fault
+        key = f"topology.{fault.key}" if fault.where == "topology" else fault.key
+        return fault._replace(where=str(self.tree.nearest(key.split("."))), key=key)
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ScenarioSpec:
@@ -65,7 +88,8 @@ def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Lo
     tree = reader.read(path, _name_of(name_or_path, path), "scenario")
     _set_catalog(reader, tree, overrides)
     tree = _overridden(reader, reader.place(tree), overrides)
-    return Loaded(_checked(reader, tree), path, tuple(dict.fromkeys(reader.files)))
+    scenario = _checked(reader, tree)
+    return Loaded(scenario, path, tuple(dict.fromkeys(reader.files)), tree)
 
 
 def override(scenario: ScenarioSpec, changes: Mapping[str, object]) -> ScenarioSpec:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from factorysim.errors import Fault, UserError
 from factorysim.metrics.inputs import Layout, Station
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan, ToolPlan
     from factorysim.physics.table import TableRow
@@ -41,6 +44,35 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
     catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
     plan = build_plan(scenario, catalog)
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
+
+
+def rehearse(scenario: ScenarioSpec) -> None:
+    """Do all that a run does before it begins, and read every trace to its end.
+
+    Raises
+    ------
+    UserError
+        With every fault for which a run would stop.
+    """
+    from functools import partial
+
+    from factorysim.workload.demand import build_demand
+    from factorysim.workload.traces import check_trace
+
+    parts: list[Callable[[], object]] = [partial(prepare, scenario)]
+    for name, stream in scenario.streams.items():
+        if stream.trace is not None:
+            parts.append(partial(check_trace, Path(stream.trace), stream.format))
+        else:
+            parts.append(partial(build_demand, name, stream, seed=0, replication=0))
+    faults: list[Fault] = []
+    for part in parts:
+        try:
+            part()
+        except UserError as error:
+            faults += error.faults
+    if faults:
+        raise UserError(*dict.fromkeys(faults))
 
 
 def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
