@@ -22,6 +22,10 @@ def predict(
     concurrency: Annotated[int, typer.Option(min=1, help="Calls at any time.")],
     tp: Annotated[int, typer.Option(min=1, help="Devices of the replica.")] = 1,
     ep: Annotated[int, typer.Option(min=1, help="Groups of them with experts of their own.")] = 1,
+    spread: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Half width of both lengths over their means."),
+    ] = 0.0,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -53,6 +57,7 @@ def predict(
         concurrency=concurrency,
         tp=tp,
         ep=ep,
+        spread=spread,
         precision=precision,
         calls=calls,
         overrides=overrides or (),

@@ -66,6 +66,7 @@ def _head(point: Point) -> list[Text]:
         Text(
             f"{point.concurrency:,} calls at any time, {point.isl:,.0f} prompt and "
             f"{point.osl:,.0f} output tokens each"
+            + (f", ±{percent(point.spread)}" if point.spread else "")
         ),
         Text(printable(f"{formats} ({point.precision_from})")),
     ]
@@ -180,8 +181,13 @@ def _footer(point: Point) -> list[RenderableType]:
     measured = (
         f"{point.calls:,} calls in {seconds(point.window_s)}, after the first "
         f"{point.calls_left_out:,} (MSER-5 on TTFT, two waves at least); the run-down is left out. "
-        "All start at once, and calls that share a step go on together, as in a benchmark."
+        "All start at once."
     )
+    if point.concurrency > 1 and point.spread == 0:
+        measured += (
+            " Calls of one length keep together: prompts that meet once meet always, and TTFT is "
+            "that of a burst. --spread 0.1 mixes them."
+        )
     parts: list[RenderableType] = [
         "",
         mark("Known error: ", point.known_error, "yellow"),

@@ -1,4 +1,4 @@
-"""How far predictions were found to be off, by kind of device: what docs/physics.md measured."""
+"""How far predictions were found to be off, by kind of device."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ if TYPE_CHECKING:
 
 _FITTED = {
     "hopper": (
-        "Published TPOT of H100 and H200 under load (vLLM, SGLang, TensorRT-LLM, 61 rows): median "
-        "error 6.5 %, 90 % of the rows within 21 %, with a steady mix of steps instead of the "
-        "simulator; up to 2.6 times off in that shortcut where KV capacity bound. Single kernels: "
-        "3-6 % dense products, 13-18 % experts and attention of prompts. TTFT under load is "
-        "unchecked."
+        "61 published points of H100 and H200 (vLLM, SGLang, TensorRT-LLM), simulated: TPOT is off "
+        "by 6.5 % in the median and by up to 26 % in 90 % of them; where KV capacity binds, by up "
+        "to 15 %. Mean TTFT is half of the published mean in the median (a tenth to twice), which "
+        "includes the burst of the start; where KV capacity binds, 0.9 to 1.5 of it."
     ),
     "ampere": (
         "A100 kernels: median error 8 % dense products, 31 % experts, 16-18 % attention of "
@@ -50,7 +49,8 @@ _OTHER = (
 def known_error(device: Device) -> str:
     """Say how far step times were off on such a device, or on what the guess rests.
 
-    The numbers are those of docs/physics.md, section "Measured error".
+    Of kernels the numbers are those of docs/physics.md, section "Measured error"; of
+    whole points, those of tests/validation/test_published_points.py.
 
     Examples
     --------

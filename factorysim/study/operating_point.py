@@ -46,6 +46,8 @@ class Ask(NamedTuple):
     osl: int
     """Output tokens of each call."""
     concurrency: int
+    spread: float
+    """Half width of both lengths over their means; 0: all alike."""
     precision: str | None
     """`fp8`, or ``weights=w4a16,compute=bf16``; None: chosen here."""
 
@@ -216,8 +218,10 @@ def _find(ask: Ask, catalog: Catalog) -> tuple[Llm, Device]:
 
 
 def _check_context(ask: Ask, llm: Llm) -> None:
-    if ask.isl + ask.osl > llm.context_length:
-        total = f"{ask.isl:,} + {ask.osl:,} = {ask.isl + ask.osl:,} tokens"
+    longest = (ask.isl + ask.osl) * (1 + ask.spread)
+    if longest > llm.context_length:
+        times = f" x {1 + ask.spread:g}" if ask.spread else ""
+        total = f"({ask.isl:,} + {ask.osl:,}){times} = {longest:,.0f} tokens"
         expected = f"at most {llm.context_length:,}, the context of {llm.id}"
         raise CapacityError(Fault(WHERE, "isl + osl", total, expected, "shorten the calls"))
 
@@ -262,9 +266,13 @@ def _size(rack: Rack) -> int:
 
 
 def _calls(ask: Ask) -> dict[str, object]:
+    spread = {"kind": "uniform", "spread": ask.spread} if ask.spread else {}
     return {
         "llm": "llm",
-        "calls": {"prompt_tokens": {"mean": ask.isl}, "output_tokens": {"mean": ask.osl}},
+        "calls": {
+            "prompt_tokens": {"mean": ask.isl, **spread},
+            "output_tokens": {"mean": ask.osl, **spread},
+        },
         "arrivals": {"process": "fixed_concurrency", "concurrency": ask.concurrency},
     }
 

@@ -1,7 +1,9 @@
 """One operating point: so many calls at any time on one replica, through the simulator itself.
 
-`closed_loop` tells what is measured, and when. Lengths are fixed, so nothing is drawn
-and one replication says all: there is no sampling interval.
+`closed_loop` tells what is measured, and when. With lengths all alike nothing is drawn,
+and one replication says all. Then calls whose prompts once met in a step keep
+meeting, and TTFT is that of a burst; with lengths that vary (`spread`) they mix, as
+in benchmarks that draw them.
 """
 
 from __future__ import annotations
@@ -64,6 +66,8 @@ class Point(NamedTuple):
     precision_from: str
     isl: float
     osl: float
+    spread: float
+    """Half width of the output lengths over their mean."""
     concurrency: int
     calls: int
     """Measured: arrived in the window."""
@@ -117,6 +121,7 @@ def predict(
     concurrency: int,
     tp: int = 1,
     ep: int = 1,
+    spread: float = 0.0,
     precision: str | None = None,
     calls: int | None = None,
     overrides: Sequence[str] = (),
@@ -132,6 +137,9 @@ def predict(
         Calls at any time.
     tp, ep
         Devices of the replica, and groups of them that hold different experts.
+    spread
+        Half width of both lengths over their means: 0.1 draws them uniformly from
+        0.9 to 1.1 of `isl` and `osl`.
     precision
         `fp8`, or ``weights=w4a16,compute=bf16,kv=fp8``; what is not named is BF16.
         None: see `operating_point.choose_precision`.
@@ -160,7 +168,7 @@ def predict(
     from factorysim.run.prepare import prepare
 
     overlay = None if catalog is None else Path(catalog)
-    ask = Ask(llm, device, tp, ep, isl, osl, concurrency, precision)
+    ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision)
     setting = set_up(ask, overrides, load_catalog(overlay), overlay)
     _, arrivals = stream_of(setting.scenario)
     if calls is not None and calls < 1:
@@ -281,6 +289,7 @@ def _point(
         precision_from=setting.precision_note,
         isl=calls.prompt_tokens.mean,
         osl=calls.output_tokens.mean,
+        spread=0.0 if calls.output_tokens.kind == "fixed" else calls.output_tokens.spread,
         concurrency=arrivals.concurrency,
         calls=int(_count(values, "calls.arrived")),
         calls_left_out=settled.left_out,

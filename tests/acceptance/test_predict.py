@@ -78,7 +78,7 @@ def test_a_key_of_the_scenario_can_be_set():
         (["--llm", "llama_3_1_405b"], "GB of weights"),
         (["--precision", "q5"], "formats: fp32"),
         (["--set", "serving.token_budgt=3"], "token_budget"),
-        (["--isl", "200000"], "200,000 + 64"),
+        (["--isl", "200000"], "(200,000 + 64) = 200,064 tokens"),
         (["--catalog", "no-such-file.yaml"], "no-such-file.yaml"),
     ],
 )

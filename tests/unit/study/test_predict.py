@@ -159,6 +159,13 @@ def test_lengths_may_vary_by_override():
     assert found.latency_s.p50 < found.latency_s.p95
 
 
+def test_lengths_that_vary_break_the_burst():
+    """Alike, the eight prompts meet in one step for ever; else they come one by one."""
+    alike, varied = (point(concurrency=8, osl=200, spread=spread) for spread in (0.0, 0.2))
+    assert alike.ttft_s.mean > 3 * varied.ttft_s.mean
+    assert varied.spread == 0.2
+
+
 # The factory behind it.
 
 
@@ -269,7 +276,7 @@ def test_a_call_that_no_empty_replica_holds_is_refused():
 
 def test_a_context_longer_than_the_llm_takes_is_refused():
     told = refused(CapacityError, llm="llama_3_8b", isl=8000, osl=200)
-    assert "8,000 + 200 = 8,200 tokens" in told
+    assert "(8,000 + 200) = 8,200 tokens" in told
     assert "8,192" in told
 
 
