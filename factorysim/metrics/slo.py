@@ -66,11 +66,13 @@ def session_verdicts(tables: Tables, slos: Mapping[str, SloSpec], calls: Verdict
     """Whether each session met every threshold of its stream, those of its calls included."""
     import numpy as np
 
-    sessions, end_s = tables.sessions, tables.closing.end_s
+    sessions = tables.sessions
     outcome: Labels = sessions["outcome"]
     flying = outcome.equal("censored")
-    turn = sessions["turn_max_s"]
-    active = np.where(flying, turn, sessions["active_s"])  # in flight: no less than this
+    turn: npt.NDArray[np.float64] = sessions["turn_max_s"]
+    active: npt.NDArray[np.float64] = np.where(
+        flying, turn, sessions["active_s"]
+    )  # in flight: no less than this
     late = _over(active, sessions["stream"], {s: slo.session for s, slo in slos.items()})
     late |= _over(turn, sessions["stream"], {s: slo.turn for s, slo in slos.items()})
     late |= np.isin(sessions["session"], tables.calls["session"][calls == MISSED])
