@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.metrics.inputs import Tables, Value, Window
-from factorysim.study.closed_loop import find_window, run_loop
+from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
 from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
 from factorysim.study.reliance import assumed_facts
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from factorysim.study.closed_loop import Settled
     from factorysim.study.operating_point import Setting
 
+CALLS_MOST, CONCURRENCY_MOST = 200_000, 20_000
 DRIFTS = "no steady state was found in the first pass: TTFT may still drift; --calls measures more"
 
 
@@ -171,13 +172,20 @@ def predict(
     ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision)
     setting = set_up(ask, overrides, load_catalog(overlay), overlay)
     _, arrivals = stream_of(setting.scenario)
-    if calls is not None and calls < 1:
-        raise SpecError(Fault("--calls", "", str(calls), "at least 1"))
+    _check_size("--calls", CALLS_LEAST if calls is None else calls, CALLS_MOST)
+    _check_size("--concurrency", arrivals.concurrency, CONCURRENCY_MOST)
     prepared = prepare(setting.scenario)
     _check_room(prepared)
     settled = find_window(prepared, arrivals.concurrency, calls)
     steps, values = _measure(prepared, settled)
     return _point(prepared, setting, settled, steps, values)
+
+
+def _check_size(option: str, number: int, most: int) -> None:
+    """Refuse what would not end: every row is kept in memory."""
+    if not 1 <= number <= most:
+        expected = f"from 1 to {most:,}"
+        raise SpecError(Fault(option, "", f"{number:,}", expected, "`factorysim run` takes more"))
 
 
 def _check_room(prepared: Prepared) -> None:

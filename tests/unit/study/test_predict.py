@@ -292,7 +292,9 @@ def test_a_context_longer_than_the_llm_takes_is_refused():
         ({"concurrency": 0}, "concurrency"),
         ({"isl": 0}, "prompt_tokens"),
         ({"tp": 4, "ep": 3}, "divisor of tp"),
-        ({"calls": 0}, "at least 1"),
+        ({"calls": 0}, "from 1 to 200,000"),
+        ({"concurrency": 20_001}, "from 1 to 20,000"),
+        ({"spread": 1.5}, "spread"),
     ],
 )
 def test_slips_are_told(changes, said):
