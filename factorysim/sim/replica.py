@@ -17,7 +17,7 @@ at a time (`Limits.stepwise`) gives the same instants, bit for bit.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from math import isqrt
+from math import sqrt
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
@@ -392,7 +392,7 @@ class Replica:
         if event.value == self._generation:
             self._complete()
             if self.clock.alone():
-                self._decide(event)
+                self._schedule()
             else:
                 self._ask()
 
@@ -428,8 +428,11 @@ class Replica:
         first, slope = self._first_fs, self._slope_fs
         if not slope:
             return elapsed // first
-        linear = 2 * first - slope
-        n = (isqrt(linear * linear + 8 * slope * elapsed) - linear) // (2 * slope)
+        # The root in floating point, in the form that does not cancel, is off by one at
+        # most, which the integers mend; their own root of such numbers takes 2 us.
+        half = first - slope / 2
+        root = sqrt(half * half + 2.0 * slope * elapsed)
+        n = int(2 * elapsed / (half + root) if half > 0 else (root - half) / slope)
         while n * first + slope * (n * (n - 1) // 2) > elapsed:
             n -= 1
         while (n + 1) * first + slope * (n * (n + 1) // 2) <= elapsed:
@@ -442,14 +445,15 @@ class Replica:
         start, first, slope = self._start_fs, self._first_fs, self._slope_fs
         self._n = 0
         self.steps += n
-        triangle = n * (n - 1) // 2
-        duration = n * first + slope * triangle
+        triangle, duration = 0, first
+        if n != 1:
+            triangle = n * (n - 1) // 2
+            duration = n * first + slope * triangle
+            self._take_later_blocks(n)
         now = start + duration  # of steps cut off by a failure: when the last whole one ended
         self.busy_fs += duration
         done: list[Call] = []
         tokens = emitted = recomputed = pairs = priors = 0
-        if n > 1:
-            self._take_later_blocks(n)
         if decodes:
             if self._late_gaps:
                 self.gaps.extend(self._late_gaps)
@@ -679,10 +683,12 @@ class Replica:
     # Scheduling.
 
     def _decide(self, _event: Tick) -> None:
-        """Form the next step, and the run of steps like it."""
         self._deciding = False
-        if self._n or self.down:
-            return
+        if not self._n and not self.down:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Form the next step, and the run of steps like it."""
         if self._next_law is not None:
             self._adopt_law(self._next_law)
         if self._prefill_first:
@@ -870,10 +876,13 @@ class Replica:
         self._advancing = decodes
         self._chunks = chunks
         self._row_waiting = self.waiting
-        self._row_blocks = self.ledger.held
-        self._generation += 1
-        end = start + steps * first + slope * (steps * (steps - 1) // 2)
-        clock.at(end, COMPLETION + self.index, self._wake, self._generation)
+        ledger = self.ledger
+        self._row_blocks = ledger.blocks - ledger.free - ledger.evictable
+        self._generation = generation = self._generation + 1
+        end = start + first
+        if steps != 1:
+            end = start + steps * first + slope * (steps * (steps - 1) // 2)
+        clock.at(end, COMPLETION + self.index, self._wake, generation)
 
     def _chunk_cost(self, tokens: int) -> tuple[int, int | None]:
         """Ask the law once what chunks of a size cost."""
