@@ -8,6 +8,7 @@ of replicas.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ class Workload(NamedTuple):
 
     scenario: dict[str, Any]
     horizon_s: float
+    overrides: tuple[str, ...] = ()
+    """As `--set` takes them: what may lie outside of the scenario's folder."""
 
 
 def w1(
@@ -85,10 +88,11 @@ def mooncake() -> Workload:
             deployments={
                 "serve": {"pool": "nvl72", "replicas": 9, "parallel": {"tp": 8}, "llm": "m"}
             },
-            stream={"trace": str(MOONCAKE), "speed": 20},
+            stream={"speed": 20},
             serving={},
         ),
         TRACE_S * 10,
+        (f"streams.s.trace={json.dumps(str(MOONCAKE))}",),
     )
 
 
