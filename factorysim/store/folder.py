@@ -134,12 +134,17 @@ def write_json(path: Path, value: object) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whatever the platform.
+    """Write UTF-8 text, whatever the platform, under its name only when it is whole.
 
     Raises
     ------
     OutputError
         If the place cannot be written.
     """
+    partial = path.with_name(f".{path.name}.partial")
     with writing(path):
-        path.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            partial.write_text(text, encoding="utf-8", newline="\n")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
