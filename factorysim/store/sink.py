@@ -168,7 +168,7 @@ class _TableWriter:
                 for word in dict.fromkeys(values):
                     words.setdefault(word, len(words))
                 codes = np.fromiter(map(words.__getitem__, values), np.int32, len(rows))
-                chunk[name] = pa.array(codes)
+                chunk[name] = _arrow(codes)
             elif kind == "string" or nullable:
                 chunk[name] = pa.array(values, getattr(pa, kind)())
             else:
@@ -179,12 +179,10 @@ class _TableWriter:
         self, chunk: dict[str, pa.Array[Any]], numbers: Mapping[str, npt.NDArray[Any]]
     ) -> dict[str, pa.Array[Any]]:
         """Add the columns of numbers, and those that follow from them."""
-        import pyarrow as pa
-
-        chunk |= {name: pa.array(values) for name, values in numbers.items()}
+        chunk |= {name: _arrow(values) for name, values in numbers.items()}
         if self._derived is not None:
             more = self._derived.compute(numbers)
-            chunk |= {name: pa.array(more[name], pa.float64()) for name in self._derived.names}
+            chunk |= {name: _arrow(more[name]) for name in self._derived.names}
         return chunk
 
     def _flush(self) -> None:
@@ -221,6 +219,15 @@ class _TableWriter:
         names = self._derived.names if self._derived is not None else ()
         fields += [pa.field(name, pa.float64(), nullable=False) for name in names]
         return pa.schema(fields)
+
+
+def _arrow(values: npt.NDArray[Any]) -> pa.Array[Any]:
+    """Wrap an array, uncopied, and without what `pa.array` asks pandas first."""
+    import numpy as np
+    import pyarrow as pa
+
+    data = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, data])
 
 
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
