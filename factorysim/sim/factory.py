@@ -45,10 +45,8 @@ if TYPE_CHECKING:
 NO_SHARES = [0.0] * len(SHARES)
 CALLS_A_WORD = 256
 """Calls between two words of progress."""
-CHUNK_ROWS = 8192
-"""Rows of a table that are handed on at a time."""
-STEP_ROWS = 2048
-"""Of runs of steps: they are read three times, so better while a core's cache holds them."""
+CHUNK_ROWS = 2048
+"""Rows of a table that are handed on at a time: so few that a core's cache still holds them."""
 
 
 def run_replication(
@@ -280,7 +278,7 @@ class FactoryWorld:
         assert call.server is not None
         deployment: Deployment = call.server.owner
         deployment.leave(call, self.clock.now_fs)
-        if len(deployment.rows) >= STEP_ROWS:
+        if len(deployment.rows) >= CHUNK_ROWS:
             self._flush_steps(deployment)
         call.tag.live.stream.router.back(call, self._answer_landed)
 
