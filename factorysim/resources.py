@@ -16,6 +16,8 @@ ResourceKind = Literal["topologies", "scenarios"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _SUFFIX = ".yaml"
+_READ_BY_SCENARIOS = ("agents", "traces")
+"""Folders of `scenarios` whose files are no scenarios."""
 
 
 def resource_root(kind: ResourceKind) -> Path:
@@ -31,10 +33,13 @@ def resource_names(kind: ResourceKind) -> list[str]:
     --------
     >>> "../secret" in resource_names("topologies")
     False
+    >>> "quickstart" in resource_names("scenarios")
+    True
     """
     root = resource_root(kind)
+    below = (path.relative_to(root) for path in root.rglob(f"*{_SUFFIX}"))
     return sorted(
-        path.relative_to(root).with_suffix("").as_posix() for path in root.rglob(f"*{_SUFFIX}")
+        path.with_suffix("").as_posix() for path in below if path.parts[0] not in _READ_BY_SCENARIOS
     )
 
 

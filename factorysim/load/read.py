@@ -159,7 +159,7 @@ def check_schema(tree: Marked, kind: Kind | None = None) -> Kind:
     expected = f"factorysim.{kind}/1" if kind is not None else f"one of {', '.join(known)}"
     if not tree.entries():
         found = shown(tree.plain())
-        fault = Fault(str(tree.mark), "", found, f"keys, beginning with `schema: {expected}`")
+        fault = Fault(str(tree.mark), "", found, f"keys, `schema:` first, which is {expected}")
         raise SpecError(fault)
     node = tree.entries().get("schema")
     if node is None or not isinstance(node.value, str):
@@ -174,7 +174,7 @@ def check_schema(tree: Marked, kind: Kind | None = None) -> Kind:
     if f"{stem}/1" in known and version.isdigit() and version != "1":
         cure = "it is of another version: this factorysim reads version 1"
     elif name in known:
-        cure = f"it is a {KINDS[known.index(name)]} file, given where a {kind} file is wanted"
+        cure = f"{KINDS[known.index(name)]} files begin so; a {kind} is wanted here"
     raise SpecError(Fault(str(node.mark), "schema", shown(name), expected, cure))
 
 
