@@ -89,7 +89,7 @@ SCENARIOS = {
         3,
         "say which: h100_nvl, h100_sxm",
     ),
-    "nothing at all": ("", 1, "schema: factorysim.scenario/1"),
+    "nothing at all": ("", 1, "factorysim.scenario/1"),
     "another encoding": (changed("How", "H\xf6w").encode("latin-1"), 2, "not UTF-8"),
     "a control character": (changed("How", "\0"), 2, "control character"),
     "another version": (changed("scenario/1", "scenario/9"), 1, "another version"),

@@ -1,0 +1,176 @@
+"""What ships: every scenario and topology checks, shows, runs and answers; and survives edits."""
+
+import json
+import random
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from factorysim.errors import UserError
+from factorysim.load import load_scenario
+from factorysim.resources import resource_names, resource_path
+from factorysim.run.prepare import prepare
+from tests.acceptance.program import factorysim
+
+SCENARIOS, TOPOLOGIES = resource_names("scenarios"), resource_names("topologies")
+SHORT = ("--set", "run.window=20 s", "--set", "run.drain=10 s", "--set", "run.warmup=0 s")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def told(*command):
+    code, out, err = factorysim(*command)
+    assert (code, err) == (0, "")
+    return out
+
+
+def test_every_shipped_file_is_valid():
+    lines = told("validate", *SCENARIOS, *TOPOLOGIES).splitlines()
+    expected = [f"{name}: ok (scenario)" for name in SCENARIOS]
+    assert lines == expected + [f"{name}: ok (topology)" for name in TOPOLOGIES]
+
+
+@pytest.mark.parametrize("name", [*SCENARIOS, *TOPOLOGIES])
+def test_every_shipped_file_opens_with_a_question_and_shows_it(name):
+    text = " ".join(told("show", name).split())
+    assert "? " in text[:200]
+    resolved = told("show", name, "--format", "yaml")
+    Path("resolved.yaml").write_text(resolved, encoding="utf-8")
+    assert told("show", "resolved.yaml", "--format", "yaml") == resolved
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_shipped_scenario_runs_and_keeps_every_law(name):
+    words = ("--reps", "1", "--workers", "1", "--out", "out", "--quiet")
+    text = told("run", name, *SHORT, *words)
+    assert text.splitlines()[0] == Path(name).stem
+    manifest = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
+    [replication] = manifest["replications"]
+    broken = [line["name"] for line in replication["audit"] if not line["ok"]]
+    assert broken == []
+    assert len(replication["audit"]) >= 15
+    summary = json.loads(Path("out/summary.json").read_text(encoding="utf-8"))
+    assert summary["tokens.output"]["value"] > 0
+
+
+@pytest.mark.slow
+def test_replay_takes_a_trace_of_the_user():
+    rows = [
+        json.dumps({"timestamp": 100 * i, "input_length": 900, "output_length": 40,
+                    "hash_ids": [i, i + 1]})
+        for i in range(400)
+    ]  # fmt: skip
+    Path("mine.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    words = ("--set", "streams.calls.trace=mine.jsonl", "--set", "streams.calls.replicate=none")
+    told("run", "replay", *words, "--workers", "1", "--out", "out", "--quiet")
+    summary = json.loads(Path("out/summary.json").read_text(encoding="utf-8"))
+    assert summary["calls.arrived"]["value"] == summary["calls.completed"]["value"] == 400
+    assert summary["tokens.output"]["value"] == 400 * 40
+    manifest = json.loads(Path("out/manifest.json").read_text(encoding="utf-8"))
+    assert "conditional on this trace" in manifest["conditional"]
+    assert len(manifest["replications"]) == 1
+
+
+@pytest.mark.slow
+def test_idle_silicon_shows_what_a_rack_of_cpus_changes():
+    """The same agents on the same GPUs: with CPUs enough, tools stop holding them up."""
+    words = ("idle-silicon", "idle-silicon-cpu-rack", "--workers", "1", "--reps", "2")
+    told("compare", *words, "--out", "both", "--quiet")
+    metrics = json.loads(Path("both/comparison.json").read_text())["comparisons"][0]["metrics"]
+    tools = [metrics[f"time_share.{name}"] for name in ("tool", "tool_queue")]
+    wait = {side: sum(share[side] for share in tools) for side in ("a", "b")}
+    assert wait["b"] < 0.8 * wait["a"]
+    output = metrics["tokens.output_per_s"]
+    assert output["b"] > 1.1 * output["a"]
+    assert output["ci_low"] > 0
+    tables = [pd.read_parquet(f"both/{name}/sessions.parquet") for name in words[:2]]
+    assert len(tables[1]) > len(tables[0])
+
+
+@pytest.mark.slow
+def test_quickstart_answers_closed_or_open():
+    told("compare", "quickstart", "quickstart-open", "--reps", "2", "--out", "both", "--quiet")
+    [comparison] = json.loads(Path("both/comparison.json").read_text())["comparisons"]
+    assert comparison["notes"] == []  # the demand is the same
+    assert comparison["devices"] == {"a": 8, "b": 8}
+    metrics = comparison["metrics"]
+    assert metrics["calls.arrived"]["a"] > 1000
+    assert metrics["tpot_s.mean"]["difference"] > 0  # an H200 has less bandwidth than a Rubin
+
+
+# Edits that nobody planned
+
+
+def texts():
+    """Every shipped scenario in full, its topology in place: more to break."""
+    return [told("show", name, "--format", "yaml") for name in SCENARIOS]
+
+
+GARBAGE = (
+    *("-1", "0", "1e400", "99999999999999999999", ".nan", "null", "[]", "{}", "''", "yes", "~"),
+    *("{a: 1}", "[1, 2]", "3 GB", "-3 s", "0 s", "1e30 s", "5 /s", "*x", "&x 1", "!!str 1", "%"),
+    *("fp4", "auto", "nvl72", "../../etc/passwd", "'\\0'", "\u202e", "- a", "? b", "|", "#"),
+)
+
+
+def mutated(text, other, rng):
+    """Delete, copy, move or swap lines, replace values, cut the end off."""
+    lines = text.splitlines()
+    for _ in range(rng.choice((1, 1, 1, 2, 5))):
+        at, to = rng.randrange(len(lines)), rng.randrange(len(lines))
+        key, colon, _ = lines[at].partition(":")
+        match rng.randrange(8):
+            case 0:
+                del lines[at]
+            case 1:
+                lines.insert(to, lines[at])
+            case 2:
+                lines[at], lines[to] = lines[to], lines[at]
+            case 3 | 4 if colon:
+                lines[at] = f"{key}: {rng.choice(GARBAGE)}"
+            case 5 if colon:
+                lines[at] = f"{key}:{lines[to].partition(':')[2]}"
+            case 6:
+                lines.insert(at, rng.choice(other.splitlines()))
+            case _:
+                lines[at] = lines[at][: rng.randrange(len(lines[at]) + 1)]
+        if len(lines) < 3:
+            break
+    return "\n".join(lines)
+
+
+def outcome(text):
+    """Whether a scenario can be prepared; the user's errors are told, others escape."""
+    Path("edited.yaml").write_text(text, encoding="utf-8", errors="surrogatepass")
+    try:
+        prepare(load_scenario("edited.yaml").scenario)
+    except UserError as refused:
+        faults = refused.faults
+    else:
+        return "ready"
+    assert faults
+    for fault in faults:
+        assert fault.found
+        assert fault.expected
+        assert "Input should" not in str(fault)
+    return "refused"
+
+
+@pytest.mark.parametrize(("seed", "edits"), [(1, 40), pytest.param(2, 400, marks=pytest.mark.slow)])
+def test_edits_are_taken_or_refused_but_never_break(seed, edits):
+    rng = random.Random(seed)
+    given = texts() + [
+        resource_path("scenarios", name).read_text(encoding="utf-8") for name in SCENARIOS
+    ]
+    seen = set()
+    for number in range(edits):
+        text = mutated(rng.choice(given), rng.choice(given), rng)
+        try:
+            seen.add(outcome(text))
+        except Exception as error:
+            raise AssertionError(f"edit {number} of seed {seed} breaks on:\n{text}") from error
+    assert seen == {"ready", "refused"}
