@@ -190,8 +190,9 @@ def _overridden(reader: Reader, tree: Marked, overrides: Sequence[str]) -> Marke
 def _checked(reader: Reader, tree: Marked) -> ScenarioSpec:
     tree = reader.bind(tree)
     told = {fault.key for fault in reader.faults}
-    found = check_scenario(tree, reader.catalog)
-    reader.faults += [fault for fault in found if fault.key not in told]
+    if "extends" not in told:  # else much that is referred to would be in the other file
+        found = check_scenario(tree, reader.catalog)
+        reader.faults += [fault for fault in found if fault.key not in told]
     return _valid(reader, ScenarioSpec, tree)
 
 
@@ -200,7 +201,10 @@ def _valid(reader: Reader, model: type[S], tree: Marked) -> S:
     try:
         spec = model.model_validate(tree.plain())
     except ValidationError as error:
-        reader.faults += spec_faults(error, model, tree)
+        found = spec_faults(error, model, tree)
+        if any(fault.key == "extends" for fault in reader.faults):
+            found = [fault for fault in found if fault.found != "nothing"]  # so would these
+        reader.faults += found
     else:
         if not reader.faults:
             return spec

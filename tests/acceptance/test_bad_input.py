@@ -125,6 +125,12 @@ def test_two_files_that_extend_each_other_are_told_with_the_circle():
     assert "case.yaml -> other.yaml -> case.yaml" in told
 
 
+def test_what_a_missing_file_would_have_given_is_not_told_as_missing():
+    text = "schema: factorysim.scenario/1\nextends: nowhere.yaml\nstreams: {a: {llm: b, trce: c}}\n"
+    told = refused_run(text)
+    assert re.findall(r"case\.yaml:\d+: ([\w.]+): ", told) == ["extends", "streams.a.trce"]
+
+
 def test_a_file_too_large_to_be_meant_is_not_read():
     assert "2,000,000 bytes" in refused_run("a: " + "x" * 3_000_000)
 
