@@ -193,11 +193,13 @@ class Replica:
         "_row_blocks",
         "_row_waiting",
         "_slope_fs",
+        "_stale",
         "_stall_fs",
         "_start_fs",
         "_survivors",
         "_tick",
         "_token_fs",
+        "_window",
         "_window_grows",
         "_window_read",
         "busy_fs",
@@ -231,6 +233,7 @@ class Replica:
         self.clock = clock
         self.index = index
         self.law = law
+        self._window = law.window
         self.limits = limits
         self.on_done = on_done
         self.owner = owner
@@ -256,6 +259,8 @@ class Replica:
         self._finishes: list[tuple[int, int, int, Call]] = []
         self._phases = [0] * (2 * limits.block_tokens)
         """Decodes by phase, twice over so that any cycle is a slice."""
+        self._stale = 0
+        """Entries of `_finishes` whose calls no longer decode."""
         self._fills: list[tuple[int, int, int, Call]] = []
         self._open = 0
         self._open_context = 0
@@ -470,6 +475,8 @@ class Replica:
                     call.output_made += tick - call.joined
                     call.last_token_fs = now
                     done.append(call)
+                else:
+                    self._stale -= 1
         for call, size, prior in chunks:
             tokens += size * n
             pairs += n * (size * prior + size * (size + 1) // 2) + size * size * triangle
@@ -516,15 +523,15 @@ class Replica:
 
     def _advance(self, call: Call, context: int, tokens: int, now: int) -> bool:
         """Move a prompt on to `context` tokens; True if that makes it emit one."""
-        prompt = call.prompt_tokens
-        fresh = (context if context < prompt else prompt) - call.peak
-        if fresh < 0:
-            fresh = 0
-        call.computed_tokens += fresh
-        call.recomputed_tokens += tokens - fresh
-        call.context = context
-        if context > call.peak:
+        if call.preemptions:
+            fresh = max(min(context, call.prompt_tokens) - call.peak, 0)
+            call.computed_tokens += fresh
+            call.recomputed_tokens += tokens - fresh
+            call.peak = max(call.peak, context)
+        else:  # all of it is new
+            call.computed_tokens += tokens
             call.peak = context
+        call.context = context
         if context < call.known:
             return False
         call.output_made += 1
@@ -595,6 +602,7 @@ class Replica:
         self._joiners.clear()
         self._partial = None
         self.waiting = self._decodes = self._context = self._open = self._open_context = 0
+        self._stale = 0
         self._phases = [0] * (2 * self.limits.block_tokens)
         self.ledger.clear()
 
@@ -618,7 +626,7 @@ class Replica:
         )
         if self._prefill_first:
             self._joiners.append(call)
-        window = self.law.window
+        window = self._window
         if window is not None and context + 1 < window:
             call.open = True
             call.fills = tick + window - 1 - context
@@ -652,6 +660,7 @@ class Replica:
         del self.running[call.number]
         context = call.context
         if call.state == DECODING:
+            self._stale += 1
             context = self._unjoin(call)
             call.output_made += self._tick - call.joined
             self._note_last_token(call)
@@ -697,7 +706,7 @@ class Replica:
             self._decide_mixed()
 
     def _adopt_law(self, law: StepLaw) -> None:
-        assert law.window == self.law.window, "another window is another LLM"
+        assert law.window == self._window, "another window is another LLM"
         self._next_law = None
         self.law = law
         self._bases = {}
@@ -839,27 +848,25 @@ class Replica:
                 self._bases.clear()
             base = self._bases[key] = law.base(*key)
         first += base
-        self._context_read = self._window_read = self._window_grows = 0
+        self._context_read = 0
+        if self._window is not None:
+            self._window_read = self._window_grows = 0
         if decodes:
             tick = self._tick
             read = self._context + decodes
             fixed, growth, knot = law.piece(decodes, read)
             first += fixed + growth * read
             slope += growth * decodes
-            finishes = self._finishes
-            while True:
-                at, _, epoch, call = finishes[0]
-                if call.state == DECODING and call.preemptions == epoch:
-                    break
-                heappop(finishes)  # preempted or cancelled since
-            left = at - tick
+            if self._stale:
+                self._drop_stale()
+            left = self._finishes[0][0] - tick
             if not steps or left < steps:
                 steps = left
             if knot is not None and steps > 1:
                 steps = min(steps, (knot - read - 1) // decodes + 1)
             self._context_read = read
-            if law.window is not None:
-                steps = self._read_windows(law.window, steps)
+            if self._window is not None:
+                steps = self._read_windows(self._window, steps)
                 first += law.window_fs * self._window_read
                 slope += law.window_fs * self._open
                 self._window_grows = self._open
@@ -883,6 +890,13 @@ class Replica:
         if steps != 1:
             end = start + steps * first + slope * (steps * (steps - 1) // 2)
         clock.at(end, COMPLETION + self.index, self._wake, generation)
+
+    def _drop_stale(self) -> None:
+        """Drop from the heads of ends who was preempted or cancelled since."""
+        finishes = self._finishes
+        while finishes[0][3].state != DECODING or finishes[0][3].preemptions != finishes[0][2]:
+            heappop(finishes)
+            self._stale -= 1
 
     def _chunk_cost(self, tokens: int) -> tuple[int, int | None]:
         """Ask the law once what chunks of a size cost."""
