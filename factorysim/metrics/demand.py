@@ -67,7 +67,9 @@ def _time_shares(sessions: Columns, mine: Bools) -> list[Value]:
         return [Value(f"time_share.{share}", None, reason=why) for share in SHARES]
     n = int(done.sum())
     return [
-        Value(f"time_share.{share}", float(sessions[f"{share}_s"][done].sum()) / total, n)
+        Value("time_share.kv", None, reason="tiers of the KV cache are not modelled")
+        if share == "kv"
+        else Value(f"time_share.{share}", float(sessions[f"{share}_s"][done].sum()) / total, n)
         for share in SHARES
     ]
 

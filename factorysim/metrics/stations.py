@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
+ROUNDING_S = 1e-9
+"""Waits below this are the rounding of instants in seconds."""
 NO_ACTIVITY = "the law of this pool gives times only"
 _WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))
 
@@ -113,7 +115,7 @@ def _queue_values(
     until = np.where(np.isnan(until), np.where(np.isnan(left), window.end_s, left), until)
     start = np.maximum(since, window.start_s)
     stop = np.minimum(until, window.end_s)
-    waited = stop > start
+    waited = stop > start + ROUNDING_S
     total = float((stop - start)[waited].sum())
     return [
         Value(f"queue.{pool}.mean", total / window.length_s),

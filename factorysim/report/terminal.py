@@ -223,19 +223,21 @@ def _plain(name: str, line: Line | None, notes: dict[str, int]) -> str:
 
 
 def _shares(summary: Summary) -> Table | None:
-    """Where a session's time goes, as bars."""
-    table = titled_table("Where a session's time goes", ("", "", ""))
-    table.show_header = False
-    found = False
-    for key, text in SHARES.items():
-        line = summary.get(f"time_share.{key}")
-        if line is None or not isinstance(line.value, float) or line.value < 5e-4:
-            continue
-        found = True
-        cells = max(1, round(line.value * BAR))
-        table.add_row(text, percent(line.value), "█" * cells)
-    table.columns[2].justify = "left"
-    return table if found else None
+    """Where a session's time goes; as bars, what is left without its user's gaps."""
+    table = titled_table("Where a session's time goes", ("", "in all", "without gaps", ""))
+    lines = {key: summary.get(f"time_share.{key}") for key in SHARES}
+    shares = {
+        key: line.value
+        for key, line in lines.items()
+        if line is not None and isinstance(line.value, float) and line.value >= 5e-4
+    }
+    active = sum(share for key, share in shares.items() if key != "gap")
+    for key, share in shares.items():
+        own = "" if key == "gap" else percent(share / active)
+        cells = 0 if key == "gap" else max(1, round(share / active * BAR))
+        table.add_row(SHARES[key], percent(share), own, "█" * cells)
+    table.columns[3].justify = "left"
+    return table if shares else None
 
 
 def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:

@@ -47,6 +47,7 @@ def test_time_shares_add_up_and_follow_the_columns():
     assert shares["queue"] == pytest.approx(0.1)
     assert shares["decode"] == pytest.approx(0.3)
     assert shares["tool"] == pytest.approx(0.4)
+    assert shares.pop("kv") is None  # not modelled is never 0
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
