@@ -114,6 +114,10 @@ def verdict(run: Run) -> list[Text]:
         Text(),
     ]
     lines += [_slo_line(name, slo) for name, slo in manifest["slo"].items()]
+    rejected = _value(summary, "calls.rejected")
+    if rejected:
+        share = percent(rejected / _value(summary, "calls.arrived"))
+        lines.append(mark("Rejected: ", f"{share} of calls, longer than a replica's KV cache", "red"))
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":
@@ -124,6 +128,12 @@ def verdict(run: Run) -> list[Text]:
     if bottleneck is not None and isinstance(bottleneck.value, str):
         lines.append(mark("Bottleneck: ", bottleneck.value, ""))
     return lines
+
+
+def _value(summary: Summary, name: str) -> float:
+    """Give a number of a summary; 0 where there is none."""
+    line = summary.get(name)
+    return line.value if line is not None and isinstance(line.value, float) else 0.0
 
 
 def _slo_line(stream: str, slo: dict[str, Any]) -> Text:

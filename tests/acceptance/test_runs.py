@@ -144,6 +144,11 @@ def test_quiet_is_short_and_the_report_tells_intervals_and_audit(home):
     assert loud.err == calm.err == ""
 
 
+def test_calls_that_no_replica_can_hold_are_not_passed_over():
+    words = ("--set", "streams.calls.calls.prompt_tokens.mean=1e8", "--quiet", "--workers", "1")
+    assert "Rejected: 100 % of calls" in factorysim("run", "case.yaml", *words).out
+
+
 def test_a_run_replaces_an_earlier_run_whole(home):
     run("case.yaml", "twice")
     (home / "twice" / "notes.txt").write_text("of the earlier run")
