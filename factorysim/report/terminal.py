@@ -117,7 +117,7 @@ def verdict(run: Run) -> list[Text]:
     rejected = _value(summary, "calls.rejected")
     if rejected:
         share = percent(rejected / _value(summary, "calls.arrived"))
-        lines.append(mark("Rejected: ", f"{share} of calls, longer than a replica's KV cache", "red"))
+        lines.append(mark("Rejected: ", f"{share} of calls: longer than the KV cache", "red"))
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":
