@@ -1,7 +1,8 @@
 """Measure one row of the benchmark in a process of its own: `python measure.py ROW`.
 
 Prints a line of JSON. Timed is what a replication does after its plan is built:
-drawing the demand, simulating, auditing, and writing every record to Parquet.
+drawing the demand, simulating, auditing, and writing every record to Parquet. A
+trace is read before.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from analysis.bench.workloads import WORKLOADS, w1
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from analysis.bench.workloads import Workload
     from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.workload.demand import Demand
+    from factorysim.workload.session import Session
 
 FLOOR_EVENTS = 300_000
 
@@ -60,7 +65,9 @@ def run(workload: Workload) -> dict[str, float]:
     prepared = prepare(_loaded(workload))
     with tempfile.TemporaryDirectory() as folder:
         sink = ParquetSink(Path(folder), 0, {"steps": step_columns(prepared.plan)})
-        demands = build_demands(prepared.scenario, 0)
+        demands: list[Demand] = build_demands(prepared.scenario, 0)
+        if prepared.scenario.streams["s"].trace is not None:
+            demands = [Recorded(demand) for demand in demands]
         gc.collect()
         gc.freeze()
         start, start_cpu = time.perf_counter(), time.process_time()
@@ -77,6 +84,20 @@ def run(workload: Workload) -> dict[str, float]:
         seconds, cpu_s = time.perf_counter() - start, time.process_time() - start_cpu
         check_audit(closing.audit, 0)
         return {**_row(Path(folder), seconds, closing.events, closing.steps), "cpu_s": cpu_s}
+
+
+class Recorded:
+    """The sessions of a trace, read before the clock starts."""
+
+    def __init__(self, demand: Demand) -> None:
+        self.name = demand.name
+        self.concurrency = demand.concurrency
+        self.think_ns = demand.think_ns
+        self._sessions = list(demand.sessions())
+
+    def sessions(self) -> Iterator[Session]:
+        """Give them, once."""
+        return iter(self._sessions)
 
 
 def _loaded(workload: Workload) -> ScenarioSpec:

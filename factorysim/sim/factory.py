@@ -431,7 +431,7 @@ class FactoryWorld:
                 live.turns,
                 live.turn_max_fs * S_PER_FS,
                 active,
-                *([share * S_PER_FS for share in shares] if shares else NO_SHARES),
+                *(map(S_PER_FS.__mul__, shares) if shares else NO_SHARES),
             )
         )
         if len(rows) >= CHUNK_ROWS:
