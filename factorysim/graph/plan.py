@@ -206,6 +206,11 @@ class _Draft:
             faults = [fault for error in errors for fault in error.faults]
             sized = all(isinstance(error, CapacityError) for error in errors)
             raise CapacityError(*faults) if sized else SpecError(*faults)
+        if not tools and any(stream.agent for stream in self._scenario.streams.values()):
+            self._notes.append(
+                "no deployment has the role tools: the agents' tools take their time elsewhere, "
+                "and wait for nobody"
+            )
         deployed = {node for replicas in placed.values() for nodes in replicas for node in nodes}
         return FactoryPlan(
             serve=tuple(serve),
