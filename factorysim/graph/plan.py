@@ -116,6 +116,8 @@ class FactoryPlan(NamedTuple):
     """Rack of each node, -1 where it stands in none; empty: replicas sit in their `rack`."""
     clients: int = 0
     """Node that sessions come from."""
+    session_bandwidth: float | None = None
+    """B/s of one session's access to the door; None: what the path carries."""
 
 
 def plan_factory(
@@ -176,6 +178,7 @@ class _Draft:
     ) -> None:
         self._scenario = scenario
         self._variant = topology.variant
+        self._session_bandwidth = topology.fabric.session_bandwidth
         self._catalog = catalog
         self._graph = graph
         self._factory = factory
@@ -223,6 +226,7 @@ class _Draft:
             notes=tuple(self._notes),
             rack_of=self._rack_of,
             clients=self._clients,
+            session_bandwidth=self._session_bandwidth,
         )
 
     def _racks_of_nodes(self) -> tuple[int, ...]:

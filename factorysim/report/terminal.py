@@ -273,6 +273,8 @@ def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
         f"{kept} of {len(laws)} laws of conservation hold in every replication",
         "green" if kept == len(laws) else "red",
     )
+    for warning in _warnings(manifest):
+        yield mark("Warning: ", warning, "yellow")
     assumed = len(manifest["assumed_facts"])
     if assumed:
         yield mark(
@@ -284,3 +286,13 @@ def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
     for note in manifest["notes"]:
         yield mark("Note: ", note, "yellow")
     yield mark("Wall time: ", f"{seconds(manifest['wall_s'])}; run in {run.path}", "")
+
+
+def _warnings(manifest: dict[str, Any]) -> list[str]:
+    """Laws that hold only because something is left out: links asked for too much."""
+    lines = [line for one in manifest["replications"] for line in one["audit"]]
+    return sorted(
+        f"{line['name']}: {line['got']:.3g} s ({line['detail'].removeprefix('warning: ')})"
+        for line in lines
+        if line["detail"].startswith("warning: ")
+    )

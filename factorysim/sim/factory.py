@@ -181,7 +181,7 @@ class FactoryWorld:
                 owner=deployment,
                 bases=bases,
             )
-            way = FabricWay(self.clock, self._fabric, self._plan.clients, placed, serve.door_fs)
+            way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
             router.add(replica, way)
             deployment.replicas.append(replica)
             self._replicas.append(replica)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from factorysim.sim.fabric import LATENCY_ONLY_BYTES
 
 if TYPE_CHECKING:
-    from factorysim.graph.plan import ReplicaPlan
+    from factorysim.graph.plan import FactoryPlan, ReplicaPlan
     from factorysim.sim.clock import Clock
     from factorysim.sim.fabric import Fabric
     from factorysim.sim.replica import Call
@@ -31,13 +31,14 @@ class FabricWay:
     """
 
     def __init__(
-        self, clock: Clock, fabric: Fabric, clients: int, plan: ReplicaPlan, door_fs: int
+        self, clock: Clock, fabric: Fabric, plan: FactoryPlan, placed: ReplicaPlan, door_fs: int
     ) -> None:
         self._clock = clock
         self._fabric = fabric
-        self._clients = clients
-        self._replica = plan.devices[0]
-        self._latency_fs = plan.latency_fs
+        self._clients = plan.clients
+        self._cap = plan.session_bandwidth
+        self._replica = placed.devices[0]
+        self._latency_fs = placed.latency_fs
         self._door_fs = door_fs
 
     def there(self, tokens: int, priority: int, landed: Landed, call: Call) -> None:
@@ -51,7 +52,7 @@ class FabricWay:
                 self._clients,
                 self._replica,
                 size,
-                None,
+                self._cap,
                 lambda: clock.at(clock.now_fs + door_fs, priority, landed, call),
                 kind="prompt",
             )

@@ -33,6 +33,8 @@ class FabricSpec(Spec):
     """Of the door to the outside, per direction."""
     client_latency: Seconds = 0.0
     """From a client to the door, one way."""
+    session_bandwidth: BytesPerSecond = 1.25e9
+    """Of one session's own access to the door: 10 Gb/s, a guess."""
 
 
 class TopologySpec(Spec):
