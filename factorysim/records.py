@@ -275,3 +275,5 @@ class Closing(NamedTuple):
     stations: tuple[StationLine, ...]
     energy: tuple[EnergyLine, ...]
     steps: int
+    rows: tuple[tuple[str, int], ...]
+    """Rows handed to the sink, by table."""

@@ -35,6 +35,7 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
         _prompts(calls),
         _order(calls),
         _utilization(values),
+        *_rows(tables),
     ]
 
 
@@ -85,6 +86,21 @@ def _utilization(values: list[Value]) -> AuditLine:
     ]
     most = max(busy, default=0.0)
     return _line("utilization", most <= 1 + SHARE_ERROR, 1.0, most, "at most 1 in every pool")
+
+
+def _rows(tables: Tables) -> list[AuditLine]:
+    """Compare rows read back with those that the simulation handed on."""
+    handed = dict(tables.closing.rows)
+    read = {
+        "sessions": len(tables.sessions["session"]),
+        "calls": len(tables.calls["session"]),
+        "tools": len(tables.tools["cpu_s"]),
+    }
+    return [
+        _line(f"rows of {name} stored", count == handed[name], handed[name], count, "")
+        for name, count in read.items()
+        if name in handed
+    ]
 
 
 def _line(name: str, ok: bool, expected: float, got: float, detail: str) -> AuditLine:

@@ -34,6 +34,9 @@ class Ledgers:
         """By calls."""
         self.stepped_tokens = self.emitted_tokens = 0
         """By steps: of prompts, and of outputs."""
+        self.steps = 0
+        self.rows: Counter[str] = Counter()
+        """Rows that should be written, by table."""
         self.incomplete = 0
         """Completed calls whose prompt or output does not add up."""
         self.share_errors_fs = 0
@@ -42,6 +45,7 @@ class Ledgers:
     def add_call(self, call: Call, outcome: str, made: int) -> None:
         """Add a call whose row is being written."""
         self.calls[outcome] += 1
+        self.rows["calls"] += 1
         self.computed_tokens += call.computed_tokens
         self.recomputed_tokens += call.recomputed_tokens
         self.made_tokens += made
@@ -53,12 +57,24 @@ class Ledgers:
 
     def add_steps(self, rows: StepChunk) -> None:
         """Add runs of steps whose rows are being written."""
+        self.rows["steps"] += len(rows)
+        self.steps += int(rows.columns["steps"].sum())
         self.stepped_tokens += int(rows.columns["prompt_tokens"].sum())
         self.emitted_tokens += int(rows.columns["emitted_tokens"].sum())
 
     def add_shares(self, sum_fs: int, duration_fs: int) -> None:
         """Compare a session's time shares with its duration."""
         self.share_errors_fs += abs(sum_fs - duration_fs)
+
+
+class Metered(NamedTuple):
+    """What replicas and tool hosts did, beside what the power meter was told of it."""
+
+    step_s: float
+    metered_step_s: float
+    core_s: float
+    metered_core_s: float
+    steps: int
 
 
 class InFlight(NamedTuple):
@@ -84,6 +100,8 @@ def audit(
     links: Sequence[LinkLoad],
     energy: AuditLine,
     end_s: float,
+    metered: Metered,
+    handed: Counter[str],
 ) -> tuple[AuditLine, ...]:
     """Draw every balance of a replication."""
     lines = [
@@ -112,6 +130,13 @@ def audit(
         *(_within(station, end_s) for station in stations),
         _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
+        _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
+        _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
+        _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
+        *(
+            _equal(f"rows of {table} handed on = counted", counted, handed[table])
+            for table, counted in ledgers.rows.items()
+        ),
         _flows(links),
     ]
     return tuple(lines)
@@ -119,6 +144,11 @@ def audit(
 
 def _equal(name: str, expected: float, got: float) -> AuditLine:
     return AuditLine(name, expected == got, expected, got, "")
+
+
+def _close(name: str, expected: float, got: float) -> AuditLine:
+    ok = abs(got - expected) <= _TOLERANCE * max(abs(expected), abs(got))
+    return AuditLine(name, ok, expected, got, "")
 
 
 def _blocks(replicas: Sequence[Replica]) -> AuditLine:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import simpy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FS_PER_S = 10**15
 FS_PER_NS = 10**6
@@ -59,6 +59,13 @@ class Clock(simpy.Environment):
         # `Tick(...)` would run a Python frame: a third of what an event costs.
         entry: Any = (when_fs, priority, next(self._eid), _make_tuple(Tick, (callback, value)))
         heappush(self._queue, entry)
+
+    def pending(self) -> Iterator[Tick]:
+        """Go through what is still to happen, in no order."""
+        for entry in self._queue:
+            tick: Any = entry[3]
+            if type(tick) is Tick:
+                yield tick
 
     def alone(self) -> bool:
         """Whether nothing else is due at this instant."""

@@ -39,7 +39,10 @@ class Deployment:
         self._left_fs += now_fs
         queued, scheduled = call.queued_fs, call.scheduled_fs
         assert queued is not None
-        self._sojourn_fs += now_fs - queued
+        # By what the replica wrote into the call, where `now_fs` is what the clock says.
+        last = call.last_token_fs if call.outcome == "completed" else now_fs
+        assert last is not None
+        self._sojourn_fs += last - queued
         self._queue_area_fs += (now_fs if scheduled is None else scheduled) - queued
 
     def line(self, now_fs: int, present: list[Call]) -> StationLine:

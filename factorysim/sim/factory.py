@@ -7,6 +7,7 @@ so memory follows what is in flight; what it counted comes back as a `Closing`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from factorysim.policies.routing import routing
 from factorysim.records import Closing, StepChunk
 from factorysim.rng import uniform
-from factorysim.sim.audit import InFlight, Ledgers, audit
+from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
@@ -23,7 +24,7 @@ from factorysim.sim.power import PowerMeter
 from factorysim.sim.replica import Call, Limits, Replica
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
-from factorysim.sim.session import GAP, SHARES, Live, Stream, start_session
+from factorysim.sim.session import GAP, SHARES, Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.ways import FabricWay
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
     from factorysim.sim.clock import Tick
-    from factorysim.sim.session import Branch
     from factorysim.sim.tools import BusyRow
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
@@ -120,15 +120,14 @@ class FactoryWorld:
         self._sessions: list[tuple[Any, ...]] = []
         self._gaps: list[tuple[Any, ...]] = []
         self._calls_sent = self._tools_used = self._sessions_arrived = 0
-        self._tool_rows = 0
-        self._travelling = 0
-        """Calls between a router and a replica, or on their way back."""
         self._flying: dict[int, Call] = {}
         """Calls in flight by number; the tag of each is its branch."""
         self._using: dict[int, tuple[Branch, ToolNode, int]] = {}
         """Tools at work on hosts by number, and when the cores were asked for."""
         self._live: dict[int, Live] = {}
         self._ledgers = Ledgers()
+        self._handed: Counter[str] = Counter()
+        """Rows given to the sink, by table."""
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, sink)
         self._routers: dict[str, Router] = {}
@@ -262,19 +261,16 @@ class FactoryWorld:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs
         self._flying[number] = call
-        self._travelling += 1
         stream.router.send(call)
         return call
 
     def _call_landed(self, call: Call) -> None:
-        self._travelling -= 1
         server = call.server
         assert server is not None
         deployment: Deployment = server.owner
         deployment.arrive(self.clock.now_fs, server.waiting + 1)
 
     def _call_left(self, call: Call) -> None:
-        self._travelling += 1
         assert call.server is not None
         deployment: Deployment = call.server.owner
         deployment.leave(call, self.clock.now_fs)
@@ -284,7 +280,6 @@ class FactoryWorld:
 
     def _answer_landed(self, event: Tick) -> None:
         call: Call = event.value
-        self._travelling -= 1
         call.tag.resume()
 
     def note_call(self, branch: Branch, call: Call) -> None:
@@ -366,7 +361,7 @@ class FactoryWorld:
         )
         if len(rows) >= CHUNK_ROWS:
             self._calls = []
-            self._sink.rows("calls", rows)
+            self._hand("calls", rows)
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(self.clock.now_fs * S_PER_FS, self._sessions_arrived)
 
@@ -382,8 +377,8 @@ class FactoryWorld:
         remote_fs = node.remote_ns * FS_PER_NS
         if job is not None:
             self._ledgers.tools[outcome] += 1
-        number = self._tool_rows
-        self._tool_rows += 1
+        number = self._ledgers.rows["tools"]
+        self._ledgers.rows["tools"] += 1
         rows = self._tools
         rows.append(
             (
@@ -405,7 +400,7 @@ class FactoryWorld:
         )
         if len(rows) >= CHUNK_ROWS:
             self._tools = []
-            self._sink.rows("tools", rows)
+            self._hand("tools", rows)
 
     def _write_session(
         self, live: Live, shares: list[int] | None, outcome: str, now_fs: int
@@ -414,6 +409,7 @@ class FactoryWorld:
         if shares is not None:
             active = (now_fs - live.arrived_fs - shares[GAP]) * S_PER_FS
         self._ledgers.sessions[outcome] += 1
+        self._ledgers.rows["sessions"] += 1
         rows = self._sessions
         rows.append(
             (
@@ -436,18 +432,23 @@ class FactoryWorld:
         )
         if len(rows) >= CHUNK_ROWS:
             self._sessions = []
-            self._sink.rows("sessions", rows)
+            self._hand("sessions", rows)
 
     def _flush_steps(self, deployment: Deployment) -> None:
         rows = StepChunk(deployment.rows)
         deployment.rows.clear()
         self._ledgers.add_steps(rows)
         self._meter.add_steps(deployment.number, rows)
-        self._sink.rows("steps", rows)
+        self._hand("steps", rows)
         if self._gaps:
             gaps = self._gaps.copy()
             self._gaps.clear()
-            self._sink.rows("gaps", gaps)
+            self._hand("gaps", gaps)
+
+    def _hand(self, table: str, rows: list[Any]) -> None:
+        """Hand rows to the sink, and count them."""
+        self._handed[table] += len(rows)
+        self._sink.rows(table, rows)
 
     # The end.
 
@@ -474,7 +475,7 @@ class FactoryWorld:
             ("sessions", self._sessions),
             ("timeseries", self._samples()),
         ):
-            self._sink.rows(table, rows)
+            self._hand(table, rows)
         stations = self._stations()
         lines = audit(
             self._ledgers,
@@ -484,6 +485,8 @@ class FactoryWorld:
             self._fabric.loads(),
             self._meter.audit(),
             self._horizon_s,
+            self._metered(),
+            self._handed,
         )
         return Closing(
             end_s=self._horizon_s,
@@ -492,6 +495,7 @@ class FactoryWorld:
             stations=stations,
             energy=self._meter.energy(),
             steps=sum(replica.steps for replica in self._replicas),
+            rows=tuple(self._handed.items()),
         )
 
     def _samples(self) -> list[tuple[Any, ...]]:
@@ -508,23 +512,38 @@ class FactoryWorld:
             yield from self._tool_station.in_flight()
 
     def _in_flight(self) -> InFlight:
-        """Count what is under way, and look for it."""
-        found = self._travelling
+        """Count what is under way, and look for what will end it."""
+        found = sum(router.held for router in self._routers.values())
         for replica in self._replicas:
             found += replica.waiting + len(replica.running)
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
+        for tick in self.clock.pending():
+            owner = getattr(tick.callback, "__self__", None)
+            if isinstance(owner, Branch):
+                awake.add(owner.live.number)
+            elif isinstance(tick.value, Call) or owner is self._fabric:
+                found += 1
         return InFlight(
             calls_sent=self._calls_sent,
             calls=len(self._flying),
             calls_found=found,
             sessions_arrived=self._sessions_arrived,
             sessions=len(self._live),
-            asleep=sum(
-                number not in awake and not live.pauses for number, live in self._live.items()
-            ),
+            asleep=len(self._live.keys() - awake),
             tools_used=self._tools_used,
             tools=len(self._using),
+        )
+
+    def _metered(self) -> Metered:
+        """Compare what the meter was told of with what the stations say that they did."""
+        core_s = 0.0 if self._tool_station is None else self._tool_station.line().busy_s
+        return Metered(
+            step_s=sum(replica.busy_fs for replica in self._replicas) / FS_PER_S,
+            metered_step_s=self._meter.step_s(),
+            core_s=core_s,
+            metered_core_s=self._meter.core_s(),
+            steps=sum(replica.steps for replica in self._replicas),
         )
 
     def _stations(self) -> tuple[StationLine, ...]:

@@ -119,6 +119,7 @@ class PowerMeter:
         self._step_j = np.zeros(len(replicas))
         self._step_s = np.zeros(len(replicas))
         self._host_j = [np.zeros(len(tools.hosts)) for tools in plan.tools]
+        self._core_s = 0.0
         self._meter_j = np.zeros((places.count, bins))
         """Above idle, per place and bin."""
 
@@ -183,6 +184,15 @@ class PowerMeter:
             lambda index, after_s: draw_w[index] * after_s,
         )
         np.add.at(self._host_j[deployment], host, draw_w * stop_s)
+        self._core_s += float((busy * stop_s).sum())
+
+    def step_s(self) -> float:
+        """Seconds of replicas inside the steps that were metered."""
+        return float(self._step_s.sum())
+
+    def core_s(self) -> float:
+        """Core-seconds of the tool hosts that were metered."""
+        return self._core_s
 
     def energy(self) -> tuple[EnergyLine, ...]:
         """Joules of each rack over the whole run, from the parts."""

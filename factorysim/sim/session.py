@@ -94,7 +94,6 @@ class Live:
         "nodes",
         "number",
         "output_tokens",
-        "pauses",
         "plan",
         "prompt_tokens",
         "stream",
@@ -125,8 +124,6 @@ class Live:
         """Since when its present turn runs; None in a gap."""
         self.turn_max_fs = 0
         self.failed = False
-        self.pauses = 0
-        """Branches that wait for nothing but time."""
 
     def _link(self) -> None:
         """Turn what each node waits for into what waits for each node."""
@@ -176,7 +173,6 @@ class Branch:
                 live.end_turn(clock.now_fs)
                 self._pause(node.delay_ns)
                 yield
-                live.pauses -= 1
                 live.turns += 1
                 live.turn_fs = clock.now_fs
             else:
@@ -184,7 +180,6 @@ class Branch:
                 if delay_ns:
                     self._pause(delay_ns)
                     yield
-                    live.pauses -= 1
                 if isinstance(node, LlmNode):
                     live.calls_left -= 1
                     live.calls += 1
@@ -212,7 +207,6 @@ class Branch:
         clock = self.world.clock
         delay_fs = delay_ns * FS_PER_NS
         self.shares[share] += delay_fs
-        self.live.pauses += 1
         clock.at(clock.now_fs + delay_fs, ARRIVAL + self.live.number, self.resume)
 
     def _take_answer(self, call: Call) -> None:
@@ -248,7 +242,6 @@ class Branch:
         if node.remote_ns:
             self._pause(node.remote_ns, TOOL)
             yield
-            live.pauses -= 1
         ready = clock.now_fs
         job = world.ask_tool(self, node) if node.cpu_s > 0 else None
         if job is not None:
@@ -260,7 +253,6 @@ class Branch:
         elif node.cpu_s > 0:  # no tool hosts: the work is done elsewhere, unqueued
             self._pause(round(node.cpu_s / node.cores * NS_PER_S), TOOL)
             yield
-            live.pauses -= 1
         world.note_tool(self, node, job, asked)
         if job is not None and job.outcome != "completed" and not live.failed:
             live.failed = True

@@ -160,7 +160,7 @@ class GammaArrivals(Spec):
 
     process: Literal["gamma"]
     rate: PerSecond
-    cv: float = Field(default=2.0, gt=0.0, le=20.0)
+    cv: float = Field(default=2.0, ge=0.01, le=20.0)
 
 
 class TraceArrivals(Spec):

@@ -32,7 +32,7 @@ def columns(table, rows):
 
 
 def closing(end_s=100.0, energy=()):
-    return Closing(end_s, 1, (), (), tuple(energy), 1)
+    return Closing(end_s, 1, (), (), tuple(energy), 1, ())
 
 
 def tables(

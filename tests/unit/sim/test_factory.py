@@ -297,3 +297,79 @@ def test_law_that_draws_gives_each_call_its_own_time_whatever_the_order():
         times.append([by_sid[f"x{i}"] for i in range(3)])
     assert times[0] == pytest.approx(times[1])
     assert len(set(times[0])) == 3
+
+
+def test_the_audit_catches_steps_that_the_meter_never_hears_of(monkeypatch):
+    from factorysim.sim.power import PowerMeter
+
+    add = PowerMeter.add_steps
+    monkeypatch.setattr(PowerMeter, "add_steps", lambda self, n, rows: add(self, n, rows[1:]))
+    assert "metered seconds of steps = busy" in busy_run()
+
+
+def test_the_audit_catches_busy_cores_that_are_not_written_down(monkeypatch):
+    from factorysim.sim.power import PowerMeter
+
+    add = PowerMeter.add_busy
+    monkeypatch.setattr(PowerMeter, "add_busy", lambda self, n, rows: add(self, n, rows[1:]))
+    assert "metered core-seconds = busy" in busy_run()
+
+
+def test_the_audit_catches_a_transfer_that_never_lands(monkeypatch):
+    from factorysim.sim.fabric import Fabric
+
+    def sunk(self, src, dst, size_bytes, cap, on_landed, *, kind="message"):
+        """Take the bytes and forget them."""
+
+    monkeypatch.setattr(Fabric, "transfer", sunk)
+    sessions = [Session("x", 0, [LlmNode(20_000, 1)])]
+    broken = run(scenario(), plan(blocks=5000), [Listed("s", sessions)]).broken()
+    assert "calls: in flight = found" in broken
+
+
+def test_the_audit_catches_an_answer_that_never_comes_back(monkeypatch):
+    from factorysim.sim.ways import FabricWay
+
+    monkeypatch.setattr(FabricWay, "back", lambda *_: None)
+    assert "calls: in flight = found" in busy_run()
+
+
+def test_the_audit_catches_a_pause_without_an_end(monkeypatch):
+    pause = Branch._pause
+
+    def endless(self, delay_ns, *share):
+        if self.live.number != 3:
+            pause(self, delay_ns, *share)
+
+    monkeypatch.setattr(Branch, "_pause", endless)
+    assert "sessions: in flight and asleep for ever" in busy_run()
+
+
+@pytest.mark.parametrize("table", ["calls", "sessions", "tools", "steps"])
+@pytest.mark.parametrize("times", [0, 2])
+def test_the_audit_catches_rows_lost_or_written_twice(monkeypatch, table, times):
+    from factorysim.sim.factory import FactoryWorld
+
+    hand = FactoryWorld._hand
+
+    def careless(self, name, rows):
+        hand(self, name, rows + rows[:1] * (times - 1) if times else rows[1:])
+
+    monkeypatch.setattr(
+        FactoryWorld,
+        "_hand",
+        lambda self, name, rows: (careless if name == table else hand)(self, name, rows),
+    )
+    assert f"rows of {table} handed on = counted" in busy_run()
+
+
+def test_the_audit_catches_a_stay_that_the_replica_tells_otherwise(monkeypatch):
+    leave = Replica._leave
+
+    def early(self, call, outcome):
+        if call.number == 5 and call.last_token_fs is not None:
+            call.last_token_fs -= 1000 * MS
+        leave(self, call, outcome)
+
+    monkeypatch.setattr(Replica, "_leave", early)
+    assert "Little's law: d" in busy_run()
