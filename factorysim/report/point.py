@@ -26,7 +26,7 @@ BOUNDS = {
     "compute": "arithmetic",
     "memory": "memory",
     "link": "links",
-    "overhead": "kernel starts, host",
+    "overhead": "starts, host, the rest",
 }
 NONE = "-"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from factorysim.marked import printable
 from factorysim.metrics.names import metric
 from factorysim.report.numbers import of_unit, percent, seconds
 
@@ -26,12 +27,12 @@ LATENCIES = {
     "session_s": "session",
 }
 RATES = {
-    "goodput.sessions_per_s": "sessions in SLO",
-    "sessions.completed_per_s": "sessions completed",
-    "goodput.calls_per_s": "calls in SLO",
-    "calls.completed_per_s": "calls completed",
-    "goodput.output_tokens_per_s": "output tokens in SLO",
-    "tokens.output_per_s": "output tokens",
+    "goodput.sessions_per_s": "arrivals that met SLO",
+    "sessions.completed_per_s": "sessions ended",
+    "goodput.calls_per_s": "calls that met SLO",
+    "calls.completed_per_s": "calls ended",
+    "goodput.output_tokens_per_s": "output tokens of those",
+    "tokens.output_per_s": "output tokens made",
 }
 COUNTS = {
     "sessions.arrived": "sessions arrived",
@@ -110,7 +111,7 @@ def verdict(run: Run) -> list[Text]:
     manifest, summary = run.manifest, run.summary
     lines = [
         Text(manifest["scenario"]["name"], style="bold"),
-        Text(manifest["scenario"]["question"], style="italic"),
+        Text(printable(manifest["scenario"]["question"]), style="italic"),
         Text(),
     ]
     lines += [_slo_line(name, slo) for name, slo in manifest["slo"].items()]

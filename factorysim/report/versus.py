@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from factorysim.study.compare import Comparison, Pair
 
 ROWS = {
-    "goodput.sessions_per_s": "sessions in SLO",
-    "sessions.completed_per_s": "sessions completed",
-    "tokens.output_per_s": "output tokens",
+    "goodput.sessions_per_s": "arrivals that met SLO",
+    "sessions.completed_per_s": "sessions ended",
+    "tokens.output_per_s": "output tokens made",
     "tokens.output_per_s.per_device": "  per device",
     "tokens.output_per_s.per_mw": "  per MW of IT",
     "ttft_s.mean": "TTFT, mean",

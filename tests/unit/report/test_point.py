@@ -46,7 +46,7 @@ def test_withheld_quantiles_say_why_once():
 
 def test_the_largest_share_names_the_bound():
     bound = POINT.bound._replace(compute=0.1, memory=0.1, link=0.1, overhead=0.7)
-    assert "Bound by kernel starts, host: 70.0 % of the time in steps" in text_of(
+    assert "Bound by starts, host, the rest: 70.0 % of the time in steps" in text_of(
         POINT._replace(bound=bound)
     )
 
