@@ -61,24 +61,9 @@ def all_gather(size_bytes: float, ranks: int, links: Links, protocol: Protocol) 
     return cost(ranks, links, protocol).all_gather(size_bytes)
 
 
-reduce_scatter = all_gather
-
-
 def all_to_all(size_bytes: float, ranks: int, links: Links, protocol: Protocol) -> float:
     """Seconds for each device to send an n-th of its `size_bytes` to every one, itself included."""
     return cost(ranks, links, protocol).all_to_all(size_bytes)
-
-
-def p2p(size_bytes: float, links: Links, protocol: Protocol) -> float:
-    """Seconds to send `size_bytes` from one device to another, one hop.
-
-    Examples
-    --------
-    >>> p2p(1e9, Links(5e10, 0.0, 2), Protocol(0.8, 1e-5, 0.0))
-    0.02501
-    """
-    wire_s = size_bytes / (links.bandwidth * protocol.efficiency)
-    return protocol.fixed_s + links.latency_s + protocol.hop_s + wire_s
 
 
 class Cost(NamedTuple):

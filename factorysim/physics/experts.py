@@ -3,14 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    Floats = npt.NDArray[np.float64]
 
 
 def touched_experts(tokens: float, experts: int, active: int) -> float:
@@ -32,56 +24,6 @@ def touched_experts(tokens: float, experts: int, active: int) -> float:
     if active >= experts:
         return float(experts)
     return -experts * math.expm1(tokens * math.log1p(-active / experts))
-
-
-def touched_by_shares(tokens: float, shares: Floats) -> float:
-    """Count the experts touched where expert e serves ``shares[e]`` of the tokens.
-
-    Parameters
-    ----------
-    shares
-        Shape ``(experts,)``, each in 0..1, of sum k (the experts a token chooses).
-        Skew lowers the result: popular experts are shared by more tokens.
-    """
-    return float(np.sum(1.0 - (1.0 - shares) ** tokens))
-
-
-def power_law_shares(experts: int, active: int, alpha: float, spread: float = 100.0) -> Floats:
-    """Shares of tokens per expert drawn at the quantiles of a bounded power law.
-
-    Density proportional to ``x**-alpha`` between 1 and `spread`, the form that
-    aiconfigurator uses for uneven experts (alpha 1.01 to 1.2 there). An expert
-    cannot serve more than every token: what exceeds 1 goes to the others.
-
-    Returns
-    -------
-    Shape ``(experts,)``, falling, of sum `active`.
-
-    Raises
-    ------
-    ValueError
-        If alpha is 1, where the form has no such inverse.
-    """
-    if alpha == 1.0:
-        raise ValueError("alpha = 1 has no power-law inverse; take 1.01")
-    u = (np.arange(experts) + 0.5) / experts
-    low, high = 1.0, spread ** (1.0 - alpha)
-    weights = np.sort((low + (high - low) * u) ** (1.0 / (1.0 - alpha)))[::-1]
-    shares: Floats = active * weights / weights.sum()
-    while shares.max() > 1.0 + 1e-12:
-        full = shares >= 1.0
-        rest = (active - full.sum()) / shares[~full].sum()
-        shares = np.where(full, 1.0, shares * rest)
-    return shares
-
-
-def busiest_group(shares: Floats, groups: int) -> float:
-    """Load of the busiest of `groups` equal groups of experts over the mean: 1 if even.
-
-    Experts are placed in the order given, as without a load balancer.
-    """
-    loads = shares.reshape(groups, -1).sum(axis=1)
-    return float(loads.max() / loads.mean())
 
 
 def busiest_share(mean: float, groups: int) -> float:

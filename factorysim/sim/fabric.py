@@ -99,18 +99,7 @@ class _Link:
 
 
 def sending_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
-    """Femtoseconds for which a message occupies its way: 0 below 64 KB."""
-    if size_bytes < LATENCY_ONLY_BYTES:
-        return 0
-    rate = route.bandwidth if cap is None else min(cap, route.bandwidth)
-    return ceil(size_bytes / rate * FS_PER_S)
-
-
-def delay_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
-    """Femtoseconds from sending a message to its last byte landing.
-
-    Pure, for callers that fold a small message into an event of their own; such
-    a message leaves no record and no mark on its links.
+    """Femtoseconds for which a message occupies its way: 0 below 64 KB.
 
     Parameters
     ----------
@@ -121,12 +110,13 @@ def delay_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
     --------
     >>> from factorysim.graph.factory import Path
     >>> way = Path(links=(0,), latency_fs=2_000_000_000, bandwidth=1e9)
-    >>> delay_fs(way, 1_000) / 1e15
-    2e-06
-    >>> delay_fs(way, 1_000_000, cap=5e8) / 1e15
-    0.002002
+    >>> sending_fs(way, 1_000_000, cap=5e8) / 1e15
+    0.002
     """
-    return route.latency_fs + sending_fs(route, size_bytes, cap)
+    if size_bytes < LATENCY_ONLY_BYTES:
+        return 0
+    rate = route.bandwidth if cap is None else min(cap, route.bandwidth)
+    return ceil(size_bytes / rate * FS_PER_S)
 
 
 class _Flow(NamedTuple):
@@ -181,7 +171,6 @@ class Fabric:
         """When all flows so far will have ended."""
         self._rows: list[tuple[object, ...]] = []
         self._started = 0
-        self.in_flight = 0
 
     def transfer(
         self,
@@ -224,7 +213,6 @@ class Fabric:
             self._start(_Flow(path.links, now_fs, now_fs + busy_fs, rate))
         row = TransferRow(kind, src, dst, size_bytes, now_fs / FS_PER_S, landed_fs / FS_PER_S)
         self._started += 1
-        self.in_flight += 1
         priority = TRANSFER + self._started
         self._env.at(landed_fs, priority, self._land, (row, on_landed))
 
@@ -280,7 +268,6 @@ class Fabric:
         row: TransferRow
         on_landed: Callable[[], None]
         row, on_landed = tick.value
-        self.in_flight -= 1
         self._rows.append(row)
         if len(self._rows) >= _ROWS:
             self.flush()

@@ -7,7 +7,7 @@ the start of the stream, drawn lazily and in blocks, without a horizon.
 
 from __future__ import annotations
 
-from itertools import count, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, assert_never
 
 from factorysim.spec.scenario import (
@@ -93,8 +93,3 @@ def arrival_times(arrivals: Arrivals, seed: int, replication: int, name: str) ->
 def _scaled(times: Iterator[float], rate: float) -> Iterator[int]:
     per_unit = 1e9 / rate
     return (round(time * per_unit) for time in times)
-
-
-def ordinals(limit: int | None) -> Iterator[int]:
-    """Count sessions from 0, up to a limit if there is one."""
-    return count() if limit is None else iter(range(limit))

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from factorysim.physics.experts import (
-    busiest_group,
     busiest_share,
     groups_reached,
-    power_law_shares,
-    touched_by_shares,
     touched_experts,
 )
 
@@ -24,31 +21,6 @@ def test_limits_of_touched_experts(experts, active):
 def test_touched_experts_by_hand():
     """Two tokens of 2 of 4 experts: 4 x (1 - 1/4)."""
     assert touched_experts(2, 4, 2) == pytest.approx(3.0)
-
-
-def test_even_shares_give_the_uniform_count():
-    shares = np.full(128, 4 / 128)
-    assert touched_by_shares(64, shares) == pytest.approx(touched_experts(64, 128, 4))
-
-
-def test_skew_touches_fewer_experts_and_loads_one_group_more():
-    shares = power_law_shares(128, 4, 1.2)
-    assert shares.sum() == pytest.approx(4)
-    assert shares.max() <= 1
-    assert touched_by_shares(64, shares) < touched_experts(64, 128, 4)
-    assert busiest_group(shares, 8) > 1.5
-    assert busiest_group(np.full(128, 4 / 128), 8) == 1
-
-
-def test_an_expert_serves_no_more_than_every_token():
-    shares = power_law_shares(8, 6, 1.5)
-    assert shares.max() == 1
-    assert shares.sum() == pytest.approx(6)
-
-
-def test_a_power_law_needs_an_inverse():
-    with pytest.raises(ValueError, match="alpha"):
-        power_law_shares(8, 2, 1.0)
 
 
 def test_groups_reached_by_counting():
