@@ -82,6 +82,8 @@ class CallRow(NamedTuple):
     requested_tokens: int
     """Output tokens asked for."""
     preemptions: int
+    held_s: float
+    """In the router's own queue from its arrival on, before it was sent."""
 
 
 class ToolRow(NamedTuple):

@@ -79,7 +79,9 @@ SI_UNIT: dict[Dimension, str] = {
     for dimension, units in UNITS.items()
 }
 
-_QUANTITY = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?)\s*([A-Za-z%/\-]*)")
+_QUANTITY = re.compile(
+    r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?)\s*([A-Za-z%/\-]*)"
+)
 
 
 def parse_quantity(text: str, dimension: Dimension) -> float:

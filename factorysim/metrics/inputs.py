@@ -17,7 +17,7 @@ SESSION_COLUMNS = (
 CALL_COLUMNS = (
     "session", "stream", "deployment", "outcome", "arrived_s", "queued_s", "scheduled_s",
     "first_token_s", "finished_s", "last_token_s", "prompt_tokens", "hit_tokens",
-    "computed_tokens", "recomputed_tokens", "output_tokens", "requested_tokens",
+    "computed_tokens", "recomputed_tokens", "output_tokens", "requested_tokens", "held_s",
 )  # fmt: skip
 TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s")
 STEP_COLUMNS = (

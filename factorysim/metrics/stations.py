@@ -52,8 +52,11 @@ def _serving_values(
     moved = [activity[s.name].bytes_moved for s in stations]
     peak_flops = [s.peak_flops and s.peak_flops * s.capacity for s in stations]
     peak_bytes = [s.peak_bytes and s.peak_bytes * s.capacity for s in stations]
-    values.append(_of_peak(f"mfu.{pool}", flops, peak_flops, window))
-    values.append(_of_peak(f"mbu.{pool}", moved, peak_bytes, window))
+    if busy:
+        values.append(_of_peak(f"mfu.{pool}", flops, peak_flops, window))
+        values.append(_of_peak(f"mbu.{pool}", moved, peak_bytes, window))
+    else:
+        values += [Value(f"{name}.{pool}", 0.0) for name in ("mfu", "mbu")]
     return values
 
 
@@ -101,18 +104,20 @@ def _of_stations(deployment: object, stations: list[Station]) -> npt.NDArray[np.
 def _queue_values(
     pool: str, stations: list[Station], tables: Tables, window: Window
 ) -> list[Value]:
-    """Follow how many calls wait for a first step, and tool calls for a host."""
+    """Follow how many calls wait in a router or for a first step, and tools for a host."""
     import numpy as np
 
     calls, tools = tables.calls, tables.tools
     mine = _of_stations(calls["deployment"], stations)
     of_tools = _of_stations(tools["deployment"], stations)
-    since = np.concatenate(
-        [calls["queued_s"][mine], (tools["ready_s"] + tools["remote_s"])[of_tools]]
-    )
+    asked = tools["ready_s"] + tools["remote_s"]
+    since = np.concatenate([calls["queued_s"][mine], asked[of_tools]])
     until = np.concatenate([calls["scheduled_s"][mine], tools["started_s"][of_tools]])
     left = np.concatenate([calls["finished_s"][mine], tools["finished_s"][of_tools]])
     until = np.where(np.isnan(until), np.where(np.isnan(left), window.end_s, left), until)
+    held = mine & (calls["held_s"] > 0)
+    since = np.concatenate([since, calls["arrived_s"][held]])
+    until = np.concatenate([until, (calls["arrived_s"] + calls["held_s"])[held]])
     start = np.maximum(since, window.start_s)
     stop = np.minimum(until, window.end_s)
     waited = stop > start + ROUNDING_S

@@ -334,6 +334,11 @@ class FactoryWorld:
         stream = live.stream
         server = call.server
         made = call.output_made if server is None else server.made(call)
+        held_fs = call.held_fs  # below zero: since then, and still
+        if held_fs < 0:
+            held_fs += self.clock.now_fs
+        # One that no replica has taken in yet belongs to the first that may.
+        owner = (server or stream.router.replicas[0]).owner
         self._ledgers.add_call(call, outcome, made)
         rows = self._calls
         rows.append(
@@ -341,7 +346,7 @@ class FactoryWorld:
                 call.number,
                 live.number,
                 stream.name,
-                "" if server is None else server.owner.plan.name,
+                owner.plan.name,
                 -1 if server is None else server.index,
                 outcome,
                 call.asked_fs * S_PER_FS,
@@ -357,6 +362,7 @@ class FactoryWorld:
                 made,
                 call.output_tokens,
                 call.preemptions,
+                held_fs * S_PER_FS,
             )
         )
         if len(rows) >= CHUNK_ROWS:

@@ -89,6 +89,13 @@ class FixedLaw(Spec):
     decode: Seconds = 0.0
     """Of each step with at least one decode."""
 
+    @model_validator(mode="after")
+    def _takes_time(self) -> Self:
+        if not self.decode and (self.prompt is None or not self.prompt.mean):
+            cure = "give `prompt` a mean, or `decode` a time"
+            raise refuse("decode", "no time for prompts or decodes", "a time above zero", cure)
+        return self
+
 
 class TableLaw(Spec):
     """Step times from a user's profile, a CSV file."""

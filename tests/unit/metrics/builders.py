@@ -69,7 +69,7 @@ def call(number, arrived_s=10.0, ttft_s=1.0, tpot_s=0.1, tokens=11, **changes):
     last = first + tpot_s * (tokens - 1)
     row = CallRow(
         number, number, "code", "decode", 0, "completed", arrived_s, arrived_s, arrived_s + 0.5,
-        first, last, last, 100, 40, 60, 0, tokens, tokens, 0,
+        first, last, last, 100, 40, 60, 0, tokens, tokens, 0, 0.0,
     )  # fmt: skip
     return row._replace(**changes)
 

@@ -126,3 +126,17 @@ def test_gaps_belong_to_the_window_in_which_their_run_began():
     _, gaps = activities(tables(steps=steps), WINDOW, layout().serving())
     assert gaps.total() == 2 * 10 * 4
     assert np.unique(gaps.first).tolist() == [10**13]
+
+
+def test_what_a_router_holds_waits_too():
+    held = call(0, arrived_s=20.0)._replace(
+        held_s=8.0, queued_s=28.0, scheduled_s=28.0, deployment="decode"
+    )
+    found = values(pools(tables(calls=[held])))
+    assert found["queue.nvl72.mean"] == pytest.approx(8 / 50)
+    assert found["queue.nvl72.max"] == 1
+
+
+def test_a_pool_without_steps_did_nothing_rather_than_something_unknown():
+    found = values(pools(tables()))
+    assert (found["utilization.nvl72"], found["mfu.nvl72"], found["mbu.nvl72"]) == (0.0, 0.0, 0.0)

@@ -163,6 +163,16 @@ def test_a_shared_queue_waits_where_no_replica_has_room():
     ran = run(spec, plan(replicas=2), [Listed("s", sessions)])
     assert sorted(c.finished_s for c in ran.calls) == pytest.approx([0.1, 0.1, 0.2, 0.2])
     assert [s.queue_s for s in ran.sessions] == pytest.approx([0, 0, 0.1, 0.1])
+    assert sorted(c.held_s for c in ran.calls) == pytest.approx([0, 0, 0.1, 0.1])
+    assert not ran.broken()
+
+
+def test_a_call_that_the_router_holds_at_the_end_says_since_when():
+    spec = scenario(serving={"max_sequences": 1, "router": {"policy": "shared_queue"}})
+    ran = run(spec, plan(), [Listed("s", calls([0, 10], prompt=100))], horizon_s=0.05)
+    last = ran.calls[-1]
+    assert (last.outcome, last.replica, last.deployment) == ("censored", -1, "d")
+    assert last.held_s == pytest.approx(0.04)
     assert not ran.broken()
 
 

@@ -8,7 +8,7 @@ from factorysim.store import Labels, MemorySink, ParquetSink, read_columns
 ROWS = [
     CallRow(
         number, 7, "code", "serve", 0, outcome, 0.5, 0.6, None, first, None, None, 100, 40, 60, 0,
-        3, 10, 1,
+        3, 10, 1, 0.0,
     )
     for number, outcome, first in ((0, "completed", 1.25), (1, "censored", None))
 ]  # fmt: skip

@@ -15,7 +15,7 @@ from factorysim.store import sink as sink_module
 def call(i, **changes):
     row = CallRow(
         i, i // 2, "code", "decode", i % 4, "completed", float(i), i + 0.1, i + 0.2, i + 0.3,
-        i + 1.0, i + 0.9, 512, 0, 512, 0, 128, 128, 0,
+        i + 1.0, i + 0.9, 512, 0, 512, 0, 128, 128, 0, 0.0,
     )  # fmt: skip
     return row._replace(**changes)
 
