@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from factorysim.records import StationLine, StepChunk
+    from factorysim.sim.call import Call
     from factorysim.sim.fabric import LinkLoad
-    from factorysim.sim.replica import Call, Replica
+    from factorysim.sim.replica import Replica
 
 _TOLERANCE = 1e-9
 """Relative, between sums of floats: double precision leaves 1e-12."""

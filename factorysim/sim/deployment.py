@@ -9,7 +9,8 @@ from factorysim.sim.clock import FS_PER_S
 
 if TYPE_CHECKING:
     from factorysim.graph.plan import ServePlan
-    from factorysim.sim.replica import Call, Replica
+    from factorysim.sim.call import Call
+    from factorysim.sim.replica import Replica
 
 
 class Deployment:

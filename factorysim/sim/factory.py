@@ -16,12 +16,13 @@ from factorysim.policies.routing import routing
 from factorysim.records import Closing, StepChunk
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
+from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
-from factorysim.sim.replica import Call, Limits, Replica
+from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
 from factorysim.sim.session import GAP, SHARES, Branch, Live, Stream, start_session

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import sqrt
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from factorysim.sim.call import DECODING, GONE, PARTIAL, WAITING, by_number, by_priority
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.kv import Ledger
 
@@ -27,137 +28,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from factorysim.physics.step import StepLaw
+    from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock, Tick
 
-WAITING, PARTIAL, DECODING, GONE = range(4)
 MOST_BASES = 1 << 16
 """Constants of the law that a replica remembers."""
-
-
-class Limits(NamedTuple):
-    """The serving engine's rules on one replica."""
-
-    block_tokens: int
-    blocks: int
-    token_budget: int
-    max_sequences: int
-    scheduler: Literal["vllm", "prefill_first"] = "vllm"
-    order: Literal["fcfs", "priority"] = "fcfs"
-    retain: Literal["session", "none"] = "session"
-    stepwise: bool = False
-    """Walk every step instead of runs of them: the same, slower."""
-
-
-class Call:
-    """One LLM call: what is asked, and what became of it.
-
-    Written out by hand, since a dataclass of so many fields takes three times as
-    long to make.
-    """
-
-    __slots__ = (
-        "asked_fs",
-        "computed_tokens",
-        "context",
-        "emitted_fs",
-        "fills",
-        "first_stall_fs",
-        "first_token_fs",
-        "held_fs",
-        "hit_tokens",
-        "joined",
-        "known",
-        "last",
-        "last_token_fs",
-        "number",
-        "open",
-        "outcome",
-        "output_made",
-        "output_tokens",
-        "peak",
-        "phase",
-        "preemptions",
-        "prefix_tokens",
-        "priority",
-        "prompt_tokens",
-        "queued_fs",
-        "recomputed_tokens",
-        "scheduled_fs",
-        "server",
-        "session",
-        "stall_fs",
-        "state",
-        "tag",
-        "u",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        session: int,
-        prompt_tokens: int,
-        output_tokens: int,
-        prefix_tokens: int = 0,
-        priority: int = 0,
-        last: bool = False,
-        u: float = 0.5,
-        tag: Any = None,  # noqa: ANN401
-    ) -> None:
-        self.number = number
-        """Ascending in the order of submission; breaks every tie."""
-        self.session = session
-        self.prompt_tokens = prompt_tokens
-        self.output_tokens = output_tokens
-        self.prefix_tokens = prefix_tokens
-        self.priority = priority
-        self.last = last
-        """No call of the session follows, so there is nothing to keep its KV for."""
-        self.u = u
-        """Uniform for laws that draw."""
-        self.tag = tag
-        """Whatever the caller needs when the call comes back."""
-        self.asked_fs = 0
-        """When its session asked."""
-        self.server: Replica | None = None
-        """Where the router sent it."""
-        self.held_fs = 0
-        """Spent in the router's own queue."""
-
-        self.queued_fs: int | None = None
-        self.scheduled_fs: int | None = None
-        self.first_token_fs: int | None = None
-        self.last_token_fs: int | None = None
-        self.hit_tokens = 0
-        self.computed_tokens = 0
-        """Prompt tokens computed for the first time."""
-        self.recomputed_tokens = 0
-        """Tokens computed again after a preemption."""
-        self.output_made = 0
-        """Tokens made until the call joined the decodes, or left."""
-        self.preemptions = 0
-        self.stall_fs = 0
-        """From preemptions to the next token."""
-        self.first_stall_fs = 0
-        """The part of it before the first token."""
-        self.outcome = ""
-
-        self.state = WAITING
-        self.known = prompt_tokens
-        """Prompt plus tokens made: what must be computed before the next token."""
-        self.context = 0
-        """Tokens in the KV cache: of a decode at its join, else now."""
-        self.peak = 0
-        """The most tokens that were ever in the cache."""
-        self.joined = 0
-        """The replica's tick at which it began to decode."""
-        self.phase = 0
-        """(context - tick) mod block: which steps need a block."""
-        self.fills = 0
-        """Tick at whose step the sliding window is full."""
-        self.open = False
-        """Whether its sliding window still grows."""
-        self.emitted_fs = 0
-        """Instant of the token with which it joined; of its preemption, if none was made."""
 
 
 class Replica:
@@ -360,7 +235,7 @@ class Replica:
                 self._note_last_token(call)
             calls.append(call)
         self._forget()
-        for call in sorted(calls, key=_number):
+        for call in sorted(calls, key=by_number):
             self._leave(call, "failed")
 
     def repair(self) -> None:
@@ -515,7 +390,7 @@ class Replica:
         )
         if done:
             if len(done) > 1:
-                done.sort(key=_number)
+                done.sort(key=by_number)
             for call in done:
                 self._finish(call)
         if self._cancelled:
@@ -568,7 +443,7 @@ class Replica:
     def _drop_cancelled(self) -> None:
         """Let the cancelled go that have not finished in the meantime."""
         cancelled, self._cancelled = self._cancelled, []
-        for call in sorted(cancelled, key=_number):
+        for call in sorted(cancelled, key=by_number):
             if call.state != GONE:
                 self._release(call)
                 self._leave(call, "cancelled")
@@ -674,7 +549,7 @@ class Replica:
         """Send the last of the running back to the queue, its cache lost."""
         running = self.running
         if self._by_priority:
-            call = max(running.values(), key=_priority)
+            call = max(running.values(), key=by_priority)
         else:  # admitted in order of number, and preempted from the end
             call = running[next(reversed(running))]
         self._release(call)
@@ -995,11 +870,3 @@ class Replica:
         self._joiners.clear()
         survivors = decodes - joined
         return (survivors, start - self._token_fs if survivors else 0, apart)
-
-
-def _number(call: Call) -> int:
-    return call.number
-
-
-def _priority(call: Call) -> tuple[int, int]:
-    return (call.priority, call.number)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorysim.policies.routing import Routing
+    from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock, Tick
-    from factorysim.sim.replica import Call, Replica
+    from factorysim.sim.replica import Replica
 
     Landed = Callable[[Tick], None]
 

@@ -17,8 +17,8 @@ from factorysim.workload.session import GapNode, LlmNode, ToolNode
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock, Tick
-    from factorysim.sim.replica import Call
     from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.demand import Demand

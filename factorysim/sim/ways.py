@@ -13,9 +13,9 @@ from factorysim.sim.fabric import LATENCY_ONLY_BYTES
 
 if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ReplicaPlan
+    from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.fabric import Fabric
-    from factorysim.sim.replica import Call
     from factorysim.sim.router import Landed
 
 BYTES_PER_TOKEN = 4

@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from factorysim.records import GapRow, StepRow
+from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
-from factorysim.sim.replica import Call, Limits, Replica
+from factorysim.sim.replica import Replica
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_replica import (
     Event,

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
-from factorysim.sim.replica import Call, Limits, Replica
+from factorysim.sim.replica import Replica
 from tests.unit.sim.builders import MS, UnitLaw
 
 LIMITS = Limits(block_tokens=4, blocks=100, token_budget=16, max_sequences=8)

@@ -1,0 +1,147 @@
+"""A call as a replica sees it, and the rules that the replica serves it by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from factorysim.sim.replica import Replica
+
+WAITING, PARTIAL, DECODING, GONE = range(4)
+"""States of a call: in the queue, its prompt under way, making tokens, done with."""
+
+
+class Limits(NamedTuple):
+    """The serving engine's rules on one replica."""
+
+    block_tokens: int
+    blocks: int
+    token_budget: int
+    max_sequences: int
+    scheduler: Literal["vllm", "prefill_first"] = "vllm"
+    order: Literal["fcfs", "priority"] = "fcfs"
+    retain: Literal["session", "none"] = "session"
+    stepwise: bool = False
+    """Walk every step instead of runs of them: the same, slower."""
+
+
+class Call:
+    """One LLM call: what is asked, and what became of it.
+
+    Written out by hand, since a dataclass of so many fields takes three times as
+    long to make.
+    """
+
+    __slots__ = (
+        "asked_fs",
+        "computed_tokens",
+        "context",
+        "emitted_fs",
+        "fills",
+        "first_stall_fs",
+        "first_token_fs",
+        "held_fs",
+        "hit_tokens",
+        "joined",
+        "known",
+        "last",
+        "last_token_fs",
+        "number",
+        "open",
+        "outcome",
+        "output_made",
+        "output_tokens",
+        "peak",
+        "phase",
+        "preemptions",
+        "prefix_tokens",
+        "priority",
+        "prompt_tokens",
+        "queued_fs",
+        "recomputed_tokens",
+        "scheduled_fs",
+        "server",
+        "session",
+        "stall_fs",
+        "state",
+        "tag",
+        "u",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        session: int,
+        prompt_tokens: int,
+        output_tokens: int,
+        prefix_tokens: int = 0,
+        priority: int = 0,
+        last: bool = False,
+        u: float = 0.5,
+        tag: Any = None,  # noqa: ANN401
+    ) -> None:
+        self.number = number
+        """Ascending in the order of submission; breaks every tie."""
+        self.session = session
+        self.prompt_tokens = prompt_tokens
+        self.output_tokens = output_tokens
+        self.prefix_tokens = prefix_tokens
+        self.priority = priority
+        self.last = last
+        """No call of the session follows, so there is nothing to keep its KV for."""
+        self.u = u
+        """Uniform for laws that draw."""
+        self.tag = tag
+        """Whatever the caller needs when the call comes back."""
+        self.asked_fs = 0
+        """When its session asked."""
+        self.server: Replica | None = None
+        """Where the router sent it."""
+        self.held_fs = 0
+        """Spent in the router's own queue."""
+
+        self.queued_fs: int | None = None
+        self.scheduled_fs: int | None = None
+        self.first_token_fs: int | None = None
+        self.last_token_fs: int | None = None
+        self.hit_tokens = 0
+        self.computed_tokens = 0
+        """Prompt tokens computed for the first time."""
+        self.recomputed_tokens = 0
+        """Tokens computed again after a preemption."""
+        self.output_made = 0
+        """Tokens made until the call joined the decodes, or left."""
+        self.preemptions = 0
+        self.stall_fs = 0
+        """From preemptions to the next token."""
+        self.first_stall_fs = 0
+        """The part of it before the first token."""
+        self.outcome = ""
+
+        self.state = WAITING
+        self.known = prompt_tokens
+        """Prompt plus tokens made: what must be computed before the next token."""
+        self.context = 0
+        """Tokens in the KV cache: of a decode at its join, else now."""
+        self.peak = 0
+        """The most tokens that were ever in the cache."""
+        self.joined = 0
+        """The replica's tick at which it began to decode."""
+        self.phase = 0
+        """(context - tick) mod block: which steps need a block."""
+        self.fills = 0
+        """Tick at whose step the sliding window is full."""
+        self.open = False
+        """Whether its sliding window still grows."""
+        self.emitted_fs = 0
+        """Instant of the token with which it joined; of its preemption, if none was made."""
+
+
+def by_number(call: Call) -> int:
+    """Order of submission: breaks every tie."""
+    return call.number
+
+
+def by_priority(call: Call) -> tuple[int, int]:
+    """Order of priority, and then of submission."""
+    return (call.priority, call.number)
