@@ -34,6 +34,13 @@ def test_p99_leaves_out_a_hundredth_of_the_time():
     assert found["power.it_w.max"] == 900
 
 
+def test_p99_is_the_99th_of_a_hundred_levels():
+    series = watts([float(w) for w in range(1, 101)], width_s=1.0)
+    found = values(energy(tables(series=series), window=Window(0.0, 100.0)))
+    assert found["power.it_w.p99"] == 99
+    assert found["power.facility_w.p99"] == pytest.approx(99 * 1.25)
+
+
 def test_boundaries_hold_each_other():
     data = tables(
         steps=[step(10.0, 60.0)],

@@ -57,6 +57,40 @@ def test_growth_below_full_load_is_a_run_that_is_too_short():
     assert with_load(0.95).state == "overloaded"
 
 
+def line(growth, load=None):
+    """A backlog that grows by `growth` sessions a second, in 40 bins of 5 s; 2 arrive a second."""
+    values = [] if load is None else [Value("saturation", load)]
+    return Replication(values, [], [growth * 5.0 * (i + 0.5) for i in range(40)], 2.0, 200.0)
+
+
+def test_growth_is_sessions_that_stay_over_sessions_that_come():
+    assert overload([line(0.5)]).growth_share == pytest.approx(0.5 / 2)
+
+
+@pytest.mark.parametrize(("share", "state"), [(0.0197, "steady"), (0.0203, "overloaded")])
+def test_two_of_a_hundred_arrivals_must_pile_up(share, state):
+    assert overload([line(2.0 * share)]).state == state
+
+
+@pytest.mark.parametrize(("p_value", "state"), [(0.0098, "overloaded"), (0.0102, "steady")])
+def test_three_slopes_are_tested_at_one_percent(p_value, state):
+    """Student's t of 2 degrees: p = (1 - t / sqrt(2 + t^2)) / 2, solved for t.
+
+    Slopes of 1 - d, 1, 1 + d have a mean of 1 and a standard error of d / sqrt(3).
+    """
+    c = 1 - 2 * p_value
+    t = c * np.sqrt(2 / (1 - c**2))
+    d = np.sqrt(3) / t
+    verdict = overload([line(slope) for slope in (1 - d, 1.0, 1 + d)])
+    assert verdict.p_value == pytest.approx(p_value, rel=1e-6)
+    assert verdict.state == state
+
+
+@pytest.mark.parametrize(("load", "state"), [(0.89, "unsettled"), (0.91, "overloaded")])
+def test_a_pool_is_full_at_nine_tenths(load, state):
+    assert overload([line(0.5, load)]).state == state
+
+
 def test_number_in_system_is_the_integral():
     rng = np.random.default_rng(3)
     arrived = np.sort(rng.uniform(0, 10, 50))

@@ -74,6 +74,16 @@ def test_mser5_is_the_argmin_of_its_definition():
     assert mser5(series) == int(np.argmin(errors)) * 5
 
 
+@pytest.mark.parametrize(("square", "cut"), [(2.14, 0), (2.17, 5)])
+def test_mser5_divides_by_the_square_of_what_is_left(square, cut):
+    """A batch of x, then 20 of +-1 in turn: 20 / 20^2 against (20 + x^2 20/21) / 21^2.
+
+    The two are equal at x^2 = 2.05 x 21/20 = 2.1525: below it the batch stays.
+    """
+    means = [square**0.5, *[1.0, -1.0] * 10]
+    assert mser5(np.repeat(means, 5)) == cut
+
+
 @pytest.mark.parametrize("series", [np.arange(5000.0), np.ones(30)])
 def test_mser5_refuses_a_trend_and_too_short_a_series(series):
     assert mser5(series) is None

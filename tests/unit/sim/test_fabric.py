@@ -55,6 +55,12 @@ def test_small_messages_cost_latency_only():
     assert sending_fs(way, LATENCY_ONLY_BYTES) > 0
 
 
+def test_64_000_bytes_are_the_first_that_take_time():
+    """The limit that the docstring of `fabric` takes from Velho et al.; 1 GB/s: 1 ns a byte."""
+    way = Path((0,), 2 * US, 1e9)
+    assert [sending_fs(way, size) for size in (63_999, 64_000)] == [0, 64 * US]
+
+
 def test_a_node_reaches_itself_at_once():
     assert sending_fs(Path((), 0, float("inf")), 10**12) == 0
 

@@ -1,5 +1,7 @@
 """Draws by inverse CDF: means that come out, bounds that hold."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,14 @@ def test_lognormal_counts_follow_the_rounded_lognormal():
     assert np.log(quantiles[1] / quantiles[0]) / 2 == pytest.approx(0.4, rel=0.03)
 
 
+def test_lognormal_counts_are_cut_half_way_between_whole_numbers():
+    """A count is at most n where the lognormal, here of mu 0 and sigma 1, is below n + 1/2."""
+    at_most = [NormalDist().cdf(np.log(edge)) for edge in (1.5, 2.5, 3.5)]
+    mean = 1 + sum(1 - p for p in at_most)
+    cdf = count_table(Count(mean=mean, sigma=1.0, max=4, **WE))
+    assert cdf == pytest.approx([*at_most, 1.0], rel=1e-9)
+
+
 def test_a_mean_below_one_is_one_and_one_beyond_the_maximum_is_refused():
     spec = Count(shape="geometric", mean=1.0, max=4, **WE)
     assert table_mean(count_table(spec, 0.5)) == pytest.approx(1.0)
@@ -82,3 +92,10 @@ def test_tokens_stay_within_bounds():
     spec = LognormalTokens(p50=100, sigma=1.0, max=500, **WE)
     assert lognormal_tokens(spec, np.array([-np.inf, 0.0, np.inf])) == [1, 100, 500]
     assert lognormal_tokens(spec, np.array([0.0]), factor=2.0) == [200]
+
+
+def test_lognormal_tokens_lie_a_factor_of_e_to_the_sigma_apart():
+    """e ** -1, e ** -0.5, e ** 0.5 and e ** 1 thousands: a normal of n is n sigmas of 0.5."""
+    spec = LognormalTokens(p50=1000, sigma=0.5, **WE)
+    drawn = lognormal_tokens(spec, np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))
+    assert drawn == [368, 607, 1000, 1649, 2718]
