@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factorysim.catalog.fact import KINDS, is_number
+from factorysim.catalog.limits import ORDERS, Order, limit
 from factorysim.catalog.shape import KeyPath, Shape
-from factorysim.catalog.trees import is_branch
+from factorysim.catalog.trees import descend, is_branch, is_leaf, lay
 from factorysim.errors import Fault, SpecError
 from factorysim.marked import Marked, dotted, shown
 from factorysim.units import UNITS, Dimension, parse_quantity
@@ -70,7 +71,8 @@ def read_overlay(path: Path, base: Catalog) -> tuple[Tree, Tree]:
     ------
     SpecError
         With every fault: unknown sections and keys, units of another
-        dimension, numbers out of order, sources and parts that nobody knows.
+        dimension, numbers that nothing can be computed with or that are out of
+        order, sources and parts that nobody knows.
     """
     marked = read_yaml(path)
     reader = _Reader(marked, base)
@@ -108,6 +110,7 @@ class _Reader:
             else:
                 read[section] = self._read_section(section, node)
         self._check_parts(read)
+        self._check_orders(read)
         return read
 
     def _read_sources(self, node: Marked | None) -> Tree:
@@ -215,21 +218,26 @@ class _Reader:
         if is_number(value):
             text = f"{value!r} {written}".strip()
             if dimension is None and written in ("", unit):
-                return self._positive(node, path, float(value))
+                return self._sound(node, path, unit, float(value))
             if dimension in _BARE and not written:
-                return self._positive(node, path, float(value))
+                return self._sound(node, path, unit, float(value))
         try:
             if dimension is None or not isinstance(value, str | int | float):
                 raise ValueError(f"a number in {unit}")
-            return self._positive(node, path, parse_quantity(text, dimension))
+            return self._sound(node, path, unit, parse_quantity(text, dimension))
         except ValueError as error:
             self._fault(node, path, shown(node.plain()), str(error))
             return None
 
-    def _positive(self, node: Marked, path: KeyPath, value: float) -> float | None:
-        if value >= 0 and math.isfinite(value):
+    def _sound(self, node: Marked, path: KeyPath, unit: str, value: float) -> float | None:
+        """Give back a number that can be computed with; None, and a fault, of any other."""
+        told = limit(path[:-1], unit)
+        if value < 0 or not math.isfinite(value):
+            self._fault(node, path, shown(node.plain()), "a finite number that is not negative")
+        elif told is not None and not told.holds(value):
+            self._fault(node, path, shown(node.plain()), told.expected, told.cure)
+        else:
             return value
-        self._fault(node, path, shown(node.plain()), "a finite number that is not negative")
         return None
 
     def _unit_of(self, value: Marked, written: str, unit: str) -> str:
@@ -293,6 +301,32 @@ class _Reader:
             assert node is not None
             told = error.faults[0]
             self._fault(node, path, told.found, told.expected, told.cure)
+
+    def _check_orders(self, read: Tree) -> None:
+        """Refuse facts that contradict one another, or one that ships, of a record."""
+        for section, orders in ORDERS.items():
+            for name, over in read.get(section, {}).items():
+                if is_branch(over):
+                    record = lay(self.base.sections[section].get(name, {}), over)
+                    for order in orders:
+                        self._check_order((section, name), over, record, order)
+
+    def _check_order(self, path: KeyPath, over: Tree, record: Tree, order: Order) -> None:
+        smaller, larger = (descend(record, key.split(".")) for key in (order.smaller, order.larger))
+        if not (is_leaf(smaller) and is_leaf(larger)):
+            return
+        if not (is_number(smaller["value"]) and is_number(larger["value"])):
+            return
+        if smaller["value"] <= larger["value"]:
+            return
+        keys = [key for key in (order.smaller, order.larger) if descend(over, key.split("."))]
+        if not keys:
+            return
+        where = (*path, *keys[0].split("."))
+        node = self.root.find(where)
+        assert node is not None
+        found = f"{order.smaller} {smaller['value']:g}, {order.larger} {larger['value']:g}"
+        self._fault(node, where, found, f"{order.smaller} <= {order.larger}", order.cure)
 
     def _unknown(
         self, node: Marked, path: KeyPath, known: tuple[str, ...], found: str = "an unknown key"

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from factorysim.catalog import load_catalog
+from factorysim.catalog.fact import is_number
+from factorysim.catalog.limits import ORDERS, limit
 from factorysim.errors import SpecError
 
 GOOD = """\
@@ -189,3 +191,97 @@ def test_the_example_of_the_documentation_loads(tmp_path):
     catalog = load_catalog(path)
     assert catalog.rack("my_rack").accelerator.count == 8
     assert catalog.device("my_chip").generation == "hopper"
+
+
+def one(tmp_path, key, value):
+    """Faults of a file that says one thing."""
+    *outer, last = key.split(".")
+    text = "schema: factorysim.catalog/1\n"
+    for depth, name in enumerate(outer):
+        text += f"{'  ' * depth}{name}:\n"
+    return faults(tmp_path, f"{text}{'  ' * len(outer)}{last}: {value}\n")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("accelerators.h100_sxm.flops.bf16", "0 FLOP/s", "a quantity above zero"),
+        ("accelerators.h100_sxm.memory_bandwidth", "0 B/s", "a quantity above zero"),
+        (
+            "accelerators.h100_sxm.memory_bytes",
+            "{value: 80 GB, low: 0 GB}",
+            "a quantity above zero",
+        ),
+        ("accelerators.h100_sxm.interconnect.scale_up_bidir", "0 B/s", "a quantity above zero"),
+        ("accelerators.h100_sxm.tdp", "0 W", "a power above zero"),
+        ("cpus.grace.clock", "0 Hz", "a quantity above zero"),
+        ("cpus.grace.cores", "0", "a whole number, 1 or more"),
+        ("cpus.core_speed.vera", "0", "a ratio above zero"),
+        ("cpus.smt_yield", "0", "a ratio above zero"),
+        ("racks.dgx_h100.gpus", "0.5", "a whole number, 1 or more"),
+        ("racks.vera_rubin_nvl72.scale_up_switches", "0", "a whole number, 1 or more"),
+        ("llms.mistral_small_4.attention.kv_layers", "0", "a whole number, 1 or more"),
+        ("llms.llama_3_1_8b.layers", "0", "a whole number, 1 or more"),
+        ("llms.llama_3_1_8b.layers", "1.5", "a whole number, 1 or more"),
+        ("llms.llama_3_1_8b.context_length", "0.5", "a whole number, 1 or more"),
+        ("llms.gpt_oss_120b.ffn.dense_layers", "0.5", "a whole number, 0 or more"),
+        ("efficiency.vllm.hopper.kv_bandwidth", "0", "a share above 0 and at most 1"),
+        ("efficiency.vllm.hopper.kv_bandwidth", "120 %", "a share above 0 and at most 1"),
+        ("rules.accelerator_idle_share", "1.2", "a share from 0 to 1"),
+        ("sites.us_texas.pue", "0.9", "a ratio of 1 or more"),
+    ],
+)
+def test_a_number_that_nothing_can_be_computed_with_is_refused(tmp_path, key, value, expected):
+    (fault,) = one(tmp_path, key, value)
+    assert fault.where.endswith(f"bad.yaml:{1 + len(key.split('.'))}")
+    assert fault.key.startswith(f"{key}.")
+    assert fault.expected == expected
+    assert fault.cure
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("accelerators.h100_sxm.idle_power", "701 W", "idle_power 701, tdp 700"),
+        ("accelerators.h100_sxm.tdp", "10 W", "idle_power 75, tdp 10"),
+        ("cpus.grace.threads", "36", "cores 72, threads 36"),
+        ("llms.llama_3_1_8b.attention.kv_heads", "64", "attention.kv_heads 64, attention.heads 32"),
+        ("llms.gpt_oss_120b.layers", "4", "attention.kv_layers 18, layers 4"),
+        ("llms.mixtral_8x7b.ffn.experts_active", "9", "ffn.experts_active 9, ffn.experts 8"),
+    ],
+)
+def test_facts_that_contradict_what_ships_are_refused(tmp_path, key, value, found):
+    fault = one(tmp_path, key, value)[0]
+    assert fault.where.endswith(f"bad.yaml:{1 + len(key.split('.'))}")
+    assert (fault.key, fault.found) == (key, found)
+    assert fault.cure
+
+
+def test_facts_that_agree_with_one_another_may_differ_from_what_ships(tmp_path):
+    path = tmp_path / "fine.yaml"
+    path.write_text(
+        "schema: factorysim.catalog/1\n"
+        "accelerators: {h100_sxm: {tdp: 50 W, idle_power: 50 W}}\n"
+        "llms: {gpt_oss_120b: {ffn: {dense_layers: 0, shared_experts: 0}}}\n",
+        encoding="utf-8",
+    )
+    device = load_catalog(path).device("h100_sxm")
+    assert (device.tdp_w, device.idle_w) == (50.0, 50.0)
+
+
+def test_the_shipped_facts_keep_to_what_is_asked_of_a_user():
+    catalog = load_catalog()
+    for name, fact in catalog.facts.items():
+        told = limit(tuple(name.split(".")), fact.unit)
+        if told is not None and is_number(fact.value):
+            assert told.holds(fact.value), f"{name}: {fact.value}, expected {told.expected}"
+    pairs = [
+        (f"{section}.{record}.{order.smaller}", f"{section}.{record}.{order.larger}")
+        for section, orders in ORDERS.items()
+        for record in catalog.sections[section]
+        for order in orders
+    ]
+    values = {name: fact.value for name, fact in catalog.facts.items() if is_number(fact.value)}
+    known = [pair for pair in pairs if values.keys() >= set(pair)]
+    assert len(known) > 100
+    assert [pair for pair in known if values[pair[0]] > values[pair[1]]] == []
