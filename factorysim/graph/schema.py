@@ -45,7 +45,7 @@ facts that it was built from, separated by spaces).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -69,22 +69,7 @@ NodeKind = Literal[
     "spine_switch",
 ]
 
-NODE_KINDS: tuple[NodeKind, ...] = (
-    "clients",
-    "door",
-    "site",
-    "rack",
-    "tray",
-    "gpu",
-    "lpu",
-    "cpu",
-    "nic",
-    "dpu",
-    "storage",
-    "scale_up_switch",
-    "leaf_switch",
-    "spine_switch",
-)
+NODE_KINDS: tuple[NodeKind, ...] = get_args(NodeKind)
 
 CONTAINERS = frozenset({"site", "rack", "tray"})
 """Have no links."""
@@ -98,7 +83,7 @@ ENDS = frozenset({"clients", "door", "storage"})
 
 EdgeKind = Literal["scale_up", "c2c", "pcie", "scale_out", "client"]
 
-EDGE_KINDS: tuple[EdgeKind, ...] = ("scale_up", "c2c", "pcie", "scale_out", "client")
+EDGE_KINDS: tuple[EdgeKind, ...] = get_args(EdgeKind)
 
 
 LATENCY_MOST_S = 600.0

@@ -86,11 +86,9 @@ class InFlight(NamedTuple):
     calls_found: int
     """At replicas, in routers, and on their way."""
     sessions_arrived: int
-    sessions: int
     asleep: int
     """Sessions under way that nothing will wake."""
     tools_used: int
-    tools: int
 
 
 def audit(

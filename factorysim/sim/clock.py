@@ -94,10 +94,3 @@ class Clock(simpy.Environment):
                     raise event._value
         self._now = self.now_fs = end_fs
         self.events += events
-
-
-def at(
-    env: Clock, delay_fs: int, priority: int, callback: Callable[[Any], None], value: object = None
-) -> None:
-    """Call back after a delay: `Clock.at` for those who think in delays."""
-    env.at(env.now_fs + delay_fs, priority, callback, value)

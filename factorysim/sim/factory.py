@@ -536,10 +536,8 @@ class FactoryWorld:
             calls=len(self._flying),
             calls_found=found,
             sessions_arrived=self._sessions_arrived,
-            sessions=len(self._live),
             asleep=len(self._live.keys() - awake),
             tools_used=self._tools_used,
-            tools=len(self._using),
         )
 
     def _metered(self) -> Metered:
