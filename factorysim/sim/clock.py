@@ -9,7 +9,8 @@ was scheduled first: walking every step or whole runs of them gives the same.
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import index
+from typing import TYPE_CHECKING, Any, cast
 
 import simpy
 
@@ -28,22 +29,25 @@ ARRIVAL = 3 << 48
 DECISION = 4 << 48
 
 
-class Tick(NamedTuple):
-    """The least that can happen: a callback, and a value for it.
-
-    SimPy's queue orders it like any event; `Clock.run_until` calls it back without
-    the list of callbacks that a SimPy event carries.
-    """
-
-    callback: Callable[[Any], None]
-    value: Any = None
-
-
-_make_tuple = tuple.__new__
-
-
 class Clock(simpy.Environment):
-    """A SimPy environment whose time is an integer number of femtoseconds."""
+    """A SimPy environment whose time is an integer number of femtoseconds.
+
+    What it queues is a callback and a value for it, behind what SimPy orders its
+    events by; SimPy's own events, processes and timeouts come in through `schedule`
+    and meet the same order.
+
+    Examples
+    --------
+    >>> clock = Clock()
+    >>> def blink(env):
+    ...     yield env.timeout(5)
+    ...     print("process", env.now)
+    >>> blinking = clock.process(blink(clock))
+    >>> clock.at(3, ARRIVAL, print, "callback")
+    >>> clock.run_until(10)
+    callback
+    process 5
+    """
 
     def __init__(self) -> None:
         super().__init__(initial_time=0)
@@ -52,20 +56,35 @@ class Clock(simpy.Environment):
         self.events = 0
         """Events processed so far."""
 
+    @property
+    def now(self) -> int:
+        """The instant of the event in hand."""
+        return self.now_fs
+
     def at(
-        self, when_fs: int, priority: int, callback: Callable[[Any], None], value: object = None
+        self, when_fs: int, priority: int, callback: Callable[[Any], object], value: object = None
     ) -> None:
-        """Call back with a `Tick` that carries `value`, at an instant not in the past."""
-        # `Tick(...)` would run a Python frame: a third of what an event costs.
-        entry: Any = (when_fs, priority, next(self._eid), _make_tuple(Tick, (callback, value)))
+        """Call back with `value` at an instant not in the past."""
+        entry: Any = (when_fs, priority, next(self._eid), callback, value)
         heappush(self._queue, entry)
 
-    def pending(self) -> Iterator[Tick]:
-        """Go through what is still to happen, in no order."""
+    def schedule(self, event: simpy.Event, priority: int = 1, delay: float = 0) -> None:
+        """Take in an event of SimPy's own; a delay that is no whole number is a `TypeError`."""
+        whole: Any = delay
+        self.at(self.now_fs + index(whole), priority, _process, event)
+
+    def step(self) -> None:
+        """Process the next event, as `simpy.Environment` asks."""
+        if not self._queue:
+            raise simpy.core.EmptySchedule
+        self.now_fs, _, _, callback, value = heappop(cast("list[Any]", self._queue))
+        callback(value)
+
+    def pending(self) -> Iterator[tuple[Callable[[Any], object], Any]]:
+        """Go through what is still to happen, callback and value, in no order."""
         for entry in self._queue:
-            tick: Any = entry[3]
-            if type(tick) is Tick:
-                yield tick
+            callback, value = entry[3:]  # type: ignore[misc]
+            yield callback, value
 
     def alone(self) -> bool:
         """Whether nothing else is due at this instant."""
@@ -79,18 +98,22 @@ class Clock(simpy.Environment):
         budget of a simulated call.
         """
         queue: list[Any] = self._queue
-        events = 0
-        while queue and queue[0][0] < end_fs:
-            when, _, _, event = heappop(queue)
-            self._now = self.now_fs = when
-            events += 1
-            if type(event) is Tick:
-                event.callback(event)
-            else:
-                callbacks, event.callbacks = event.callbacks, None
-                for callback in callbacks:
-                    callback(event)
-                if not event._ok:
-                    raise event._value
-        self._now = self.now_fs = end_fs
-        self.events += events
+        pop = heappop
+        first = next(self._eid) - len(queue)
+        # An entry of its own ends the loop, before all others of that instant.
+        heappush(queue, (end_fs, -1, -1, None, None))
+        while True:
+            self.now_fs, _, _, callback, value = pop(queue)
+            if callback is None:
+                break
+            callback(value)
+        self.events += next(self._eid) - first - len(queue) - 1
+
+
+def _process(event: simpy.Event) -> None:
+    """Call back those who wait for an event of SimPy's, or raise what nobody caught."""
+    callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+    for callback in callbacks:
+        callback(event)
+    if not event._ok and not hasattr(event, "_defused"):
+        raise event._value

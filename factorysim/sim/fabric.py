@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from factorysim.graph.plan import FactoryPlan
     from factorysim.records import RecordSink
-    from factorysim.sim.clock import Clock, Tick
+    from factorysim.sim.clock import Clock
 
 LATENCY_ONLY_BYTES = 64_000
 """Messages below this cost latency only (Velho et al., section 5: flows of less are off)."""
@@ -264,10 +264,8 @@ class Fabric:
             link = self._links[index] = _Link(float(self._plan.links.bandwidth[index]))
         return link
 
-    def _land(self, tick: Tick) -> None:
-        row: TransferRow
-        on_landed: Callable[[], None]
-        row, on_landed = tick.value
+    def _land(self, flight: tuple[TransferRow, Callable[[], None]]) -> None:
+        row, on_landed = flight
         self._rows.append(row)
         if len(self._rows) >= _ROWS:
             self.flush()

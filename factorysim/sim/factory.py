@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
-    from factorysim.sim.clock import Tick
     from factorysim.sim.tools import BusyRow
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
@@ -221,13 +220,12 @@ class FactoryWorld:
             if when < self._arrivals_end_fs:
                 self.clock.at(when, ARRIVAL + stream.number, self._arrive_by_clock, (stream, plan))
 
-    def _arrive_by_clock(self, event: Tick) -> None:
-        stream, plan = event.value
+    def _arrive_by_clock(self, arrival: tuple[Stream, Session]) -> None:
+        stream, plan = arrival
         self._await_next(stream)
         self._arrive(stream, plan)
 
-    def _arrive_in_turn(self, event: Tick) -> None:
-        stream: Stream = event.value
+    def _arrive_in_turn(self, stream: Stream) -> None:
         if self.clock.now_fs < self._arrivals_end_fs:
             plan = next(stream.plans, None)
             if plan is not None:
@@ -279,8 +277,7 @@ class FactoryWorld:
             self._flush_steps(deployment)
         call.tag.live.stream.router.back(call, self._answer_landed)
 
-    def _answer_landed(self, event: Tick) -> None:
-        call: Call = event.value
+    def _answer_landed(self, call: Call) -> None:
         call.tag.resume()
 
     def note_call(self, branch: Branch, call: Call) -> None:
@@ -525,11 +522,11 @@ class FactoryWorld:
             found += replica.waiting + len(replica.running)
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
-        for tick in self.clock.pending():
-            owner = getattr(tick.callback, "__self__", None)
+        for callback, value in self.clock.pending():
+            owner = getattr(callback, "__self__", None)
             if isinstance(owner, Branch):
                 awake.add(owner.live.number)
-            elif isinstance(tick.value, Call) or owner is self._fabric:
+            elif isinstance(value, Call) or owner is self._fabric:
                 found += 1
         return InFlight(
             calls_sent=self._calls_sent,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from factorysim.physics.step import StepLaw
     from factorysim.sim.call import Call, Limits
-    from factorysim.sim.clock import Clock, Tick
+    from factorysim.sim.clock import Clock
 
 MOST_BASES = 1 << 16
 """Constants of the law that a replica remembers."""
@@ -268,8 +268,8 @@ class Replica:
 
     # Ends of runs.
 
-    def _wake(self, event: Tick) -> None:
-        if event.value == self._generation:
+    def _wake(self, generation: int) -> None:
+        if generation == self._generation:
             self._complete()
             if self.clock.alone():
                 self._schedule()
@@ -566,7 +566,7 @@ class Replica:
 
     # Scheduling.
 
-    def _decide(self, _event: Tick) -> None:
+    def _decide(self, _value: None) -> None:
         self._deciding = False
         if not self._n and not self.down:
             self._schedule()

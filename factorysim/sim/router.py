@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from factorysim.policies.routing import Routing
     from factorysim.sim.call import Call
-    from factorysim.sim.clock import Clock, Tick
+    from factorysim.sim.clock import Clock
     from factorysim.sim.replica import Replica
 
-    Landed = Callable[[Tick], None]
+    Landed = Callable[[Call], None]
 
 
 class Way(Protocol):
@@ -127,8 +127,7 @@ class Router:
         self._change(index, 1, call.prompt_tokens)
         self._ways[index].there(call.prompt_tokens, TRANSFER + call.number, self._land, call)
 
-    def _land(self, event: Tick) -> None:
-        call: Call = event.value
+    def _land(self, call: Call) -> None:
         self._on_landed(call)
         assert call.server is not None
         call.server.submit(call)

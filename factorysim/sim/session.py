@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from factorysim.sim.call import Call
-    from factorysim.sim.clock import Clock, Tick
+    from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.demand import Demand
@@ -159,7 +159,7 @@ class Branch:
         """Time on the path so far, by `SHARES`, in femtoseconds."""
         self._story = self.follow(node)
 
-    def resume(self, _event: Tick | None = None) -> None:
+    def resume(self, _value: object = None) -> None:
         """Go on until the next thing to wait for."""
         next(self._story, None)
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from factorysim.graph.plan import HostPlan, ToolPlan
-    from factorysim.sim.clock import Clock, Tick
+    from factorysim.sim.clock import Clock
 
 CORE = 10**6
 """Units of a core: fractions of a core count as integers."""
@@ -296,10 +296,9 @@ class ToolStation:
             wake = (host, host.generation)
             self._env.at(due_fs, self._priority + host.index, self._wake, wake)
 
-    def _wake(self, tick: Tick) -> None:
+    def _wake(self, wake: tuple[_Host, int]) -> None:
         """End the jobs that are due, then admit those that wait."""
-        host: _Host
-        host, generation = tick.value
+        host, generation = wake
         if generation != host.generation:
             return
         now_fs = self._env.now_fs
@@ -336,10 +335,9 @@ class ToolStation:
             done.sort(key=lambda job: job.number)
         return done
 
-    def _pass(self, tick: Tick) -> None:
+    def _pass(self, passed: tuple[ToolJob, str]) -> None:
         """Let a job go that no host has seen."""
-        job: ToolJob
-        job, outcome = tick.value
+        job, outcome = passed
         self._leave(job, self._env.now_fs, outcome)
 
     def _leave(self, job: ToolJob, now_fs: int, outcome: str) -> None:

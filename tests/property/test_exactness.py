@@ -9,7 +9,7 @@ instant, and at the instants (or one femtosecond beside) at which steps end.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -70,8 +70,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     )
     calls: dict[int, Call] = {}
 
-    def happen(tick: Any) -> None:
-        event: Event = tick.value
+    def happen(event: Event) -> None:
         if isinstance(event, Submission):
             calls[event.number] = Call(
                 number=event.number,

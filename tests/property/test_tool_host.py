@@ -35,7 +35,7 @@ def simulate(work, plan):
     station = ToolStation(env, plan, done.append)
     for number, (at, cpu, cores, memory) in enumerate(work):
         job = ToolJob(number, 0, cpu / 10, cores, memory)
-        env.at(at * FS // 10, ARRIVAL + number, lambda tick: station.submit(tick.value), job)
+        env.at(at * FS // 10, ARRIVAL + number, station.submit, job)
     env.run_until(10**4 * FS)
     return sorted(done, key=lambda job: job.number), station.line()
 

@@ -40,8 +40,7 @@ def sojourn(discipline, cores, service, seed, jobs):
     host = HostPlan(0, 0, cores, cores, 1.0, 1e9, 0, 1e9, 0.0, 1.0)
     station = ToolStation(env, ToolPlan("t", "c", discipline, 1.0, (host,)), done.append)
 
-    def arrive(tick):
-        number = tick.value
+    def arrive(number):
         station.submit(ToolJob(number, 0, float(work[number])))
         if number + 1 < jobs:
             env.at(int(at_fs[number + 1]), ARRIVAL, arrive, number + 1)

@@ -31,7 +31,7 @@ class Bench:
         self.fabric = Fabric(self.env, plan, sink)
 
     def send(self, at_s, src, size, cap=None):
-        def go(_tick):
+        def go(_value):
             self.fabric.transfer(src, 9, size, cap, lambda: self.landed.append((src, self.env.now)))
 
         self.env.at(round(at_s * FS), 0, go)

@@ -27,7 +27,7 @@ class Bench:
     def add(self, at_s, number, cpu_s, cores=1.0, memory_bytes=0.0):
         job = ToolJob(number, 0, cpu_s, cores, memory_bytes)
         at_fs, priority = round(at_s * FS), ARRIVAL + number
-        self.env.at(at_fs, priority, lambda tick: self.station.submit(tick.value), job)
+        self.env.at(at_fs, priority, self.station.submit, job)
         return job
 
     def run(self, until_s=1000.0):
