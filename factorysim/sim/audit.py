@@ -7,15 +7,15 @@ counted twice, a joule that went missing or a session that nobody will wake show
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from operator import add, ne
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from factorysim.records import AuditLine
+from factorysim.records import AuditLine, CallRow, SessionRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from factorysim.records import StationLine, StepChunk
-    from factorysim.sim.call import Call
     from factorysim.sim.fabric import LinkLoad
     from factorysim.sim.replica import Replica
 
@@ -37,24 +37,29 @@ class Ledgers:
         """By steps: of prompts, and of outputs."""
         self.steps = 0
         self.rows: Counter[str] = Counter()
-        """Rows that should be written, by table."""
+        """Rows written of tables that nothing else counts."""
         self.incomplete = 0
         """Completed calls whose prompt or output does not add up."""
         self.share_errors_fs = 0
         """Sum over sessions of |time shares - duration|."""
 
-    def add_call(self, call: Call, outcome: str, made: int) -> None:
-        """Add a call whose row is being written."""
-        self.calls[outcome] += 1
-        self.rows["calls"] += 1
-        self.computed_tokens += call.computed_tokens
-        self.recomputed_tokens += call.recomputed_tokens
-        self.made_tokens += made
-        if outcome == "completed" and (
-            made != call.output_tokens
-            or call.hit_tokens + call.computed_tokens != call.prompt_tokens
-        ):
-            self.incomplete += 1
+    def add_calls(self, rows: Sequence[CallRow | tuple[Any, ...]]) -> None:
+        """Add calls whose rows are being written."""
+        columns = _columns(CallRow, rows)
+        self.calls.update(columns["outcome"])
+        self.computed_tokens += sum(columns["computed_tokens"])
+        self.recomputed_tokens += sum(columns["recomputed_tokens"])
+        self.made_tokens += sum(columns["output_tokens"])
+        known = map(add, columns["hit_tokens"], columns["computed_tokens"])
+        asked = zip(columns["prompt_tokens"], columns["requested_tokens"], strict=True)
+        got = zip(known, columns["output_tokens"], strict=True)
+        for outcome, differs in zip(columns["outcome"], map(ne, asked, got), strict=True):
+            if differs and outcome == "completed":
+                self.incomplete += 1
+
+    def add_sessions(self, rows: Sequence[SessionRow | tuple[Any, ...]]) -> None:
+        """Add sessions whose rows are being written."""
+        self.sessions.update(_columns(SessionRow, rows)["outcome"])
 
     def add_steps(self, rows: StepChunk) -> None:
         """Add runs of steps whose rows are being written."""
@@ -62,10 +67,6 @@ class Ledgers:
         self.steps += int(rows.columns["steps"].sum())
         self.stepped_tokens += int(rows.columns["prompt_tokens"].sum())
         self.emitted_tokens += int(rows.columns["emitted_tokens"].sum())
-
-    def add_shares(self, sum_fs: int, duration_fs: int) -> None:
-        """Compare a session's time shares with its duration."""
-        self.share_errors_fs += abs(sum_fs - duration_fs)
 
 
 class Metered(NamedTuple):
@@ -134,11 +135,23 @@ def audit(
         _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(
             _equal(f"rows of {table} handed on = counted", counted, handed[table])
-            for table, counted in ledgers.rows.items()
+            for table, counted in (
+                ("calls", flying.calls_sent),
+                ("sessions", flying.sessions_arrived),
+                *ledgers.rows.items(),
+            )
         ),
         _flows(links),
     ]
     return tuple(lines)
+
+
+def _columns(
+    kind: type[CallRow | SessionRow], rows: Sequence[tuple[Any, ...]]
+) -> dict[str, tuple[Any, ...]]:
+    """Turn rows into columns by name."""
+    values = list(zip(*rows, strict=True)) or [()] * len(kind._fields)
+    return dict(zip(kind._fields, values, strict=True))
 
 
 def _equal(name: str, expected: float, got: float) -> AuditLine:

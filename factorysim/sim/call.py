@@ -37,7 +37,6 @@ class Call:
         "computed_tokens",
         "context",
         "emitted_fs",
-        "fills",
         "first_stall_fs",
         "first_token_fs",
         "held_fs",
@@ -129,8 +128,6 @@ class Call:
         """The replica's tick at which it began to decode."""
         self.phase = 0
         """(context - tick) mod block: which steps need a block."""
-        self.fills = 0
-        """Tick at whose step the sliding window is full."""
         self.open = False
         """Whether its sliding window still grows."""
         self.emitted_fs = 0

@@ -268,6 +268,7 @@ class FactoryWorld:
         assert server is not None
         deployment: Deployment = server.owner
         deployment.arrive(self.clock.now_fs, server.waiting + 1)
+        server.submit(call)
 
     def _call_left(self, call: Call) -> None:
         assert call.server is not None
@@ -275,10 +276,8 @@ class FactoryWorld:
         deployment.leave(call, self.clock.now_fs)
         if len(deployment.rows) >= CHUNK_ROWS:
             self._flush_steps(deployment)
-        call.tag.live.stream.router.back(call, self._answer_landed)
-
-    def _answer_landed(self, call: Call) -> None:
-        call.tag.resume()
+        branch: Branch = call.tag
+        branch.live.stream.router.back(call, branch.resume)
 
     def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
@@ -313,7 +312,7 @@ class FactoryWorld:
         now = self.clock.now_fs
         del self._live[live.number]
         if shares is not None:
-            self._ledgers.add_shares(sum(shares), now - live.arrived_fs)
+            self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
         self._write_session(live, shares, outcome, now)
         stream = live.stream
         if outcome != "completed":
@@ -337,7 +336,8 @@ class FactoryWorld:
             held_fs += self.clock.now_fs
         # One that no replica has taken in yet belongs to the first that may.
         owner = (server or stream.router.replicas[0]).owner
-        self._ledgers.add_call(call, outcome, made)
+        queued, scheduled = call.queued_fs, call.scheduled_fs
+        first, last = call.first_token_fs, call.last_token_fs
         rows = self._calls
         rows.append(
             (
@@ -348,11 +348,11 @@ class FactoryWorld:
                 -1 if server is None else server.index,
                 outcome,
                 call.asked_fs * S_PER_FS,
-                _seconds(call.queued_fs),
-                _seconds(call.scheduled_fs),
-                _seconds(call.first_token_fs),
-                _seconds(finished_fs),
-                _seconds(call.last_token_fs),
+                None if queued is None else queued * S_PER_FS,
+                None if scheduled is None else scheduled * S_PER_FS,
+                None if first is None else first * S_PER_FS,
+                None if finished_fs is None else finished_fs * S_PER_FS,
+                None if last is None else last * S_PER_FS,
                 call.prompt_tokens,
                 call.hit_tokens,
                 call.computed_tokens,
@@ -364,8 +364,7 @@ class FactoryWorld:
             )
         )
         if len(rows) >= CHUNK_ROWS:
-            self._calls = []
-            self._hand("calls", rows)
+            self._flush_calls()
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(self.clock.now_fs * S_PER_FS, self._sessions_arrived)
 
@@ -412,8 +411,6 @@ class FactoryWorld:
         active = None
         if shares is not None:
             active = (now_fs - live.arrived_fs - shares[GAP]) * S_PER_FS
-        self._ledgers.sessions[outcome] += 1
-        self._ledgers.rows["sessions"] += 1
         rows = self._sessions
         rows.append(
             (
@@ -435,8 +432,17 @@ class FactoryWorld:
             )
         )
         if len(rows) >= CHUNK_ROWS:
-            self._sessions = []
-            self._hand("sessions", rows)
+            self._flush_sessions()
+
+    def _flush_calls(self) -> None:
+        rows, self._calls = self._calls, []
+        self._ledgers.add_calls(rows)
+        self._hand("calls", rows)
+
+    def _flush_sessions(self) -> None:
+        rows, self._sessions = self._sessions, []
+        self._ledgers.add_sessions(rows)
+        self._hand("sessions", rows)
 
     def _flush_steps(self, deployment: Deployment) -> None:
         rows = StepChunk(deployment.rows)
@@ -473,13 +479,10 @@ class FactoryWorld:
         for deployment in self._deployments:
             self._flush_steps(deployment)
         self._fabric.flush()
-        for table, rows in (
-            ("calls", self._calls),
-            ("tools", self._tools),
-            ("sessions", self._sessions),
-            ("timeseries", self._samples()),
-        ):
-            self._hand(table, rows)
+        self._flush_calls()
+        self._flush_sessions()
+        self._hand("tools", self._tools)
+        self._hand("timeseries", self._samples())
         stations = self._stations()
         lines = audit(
             self._ledgers,
@@ -524,10 +527,10 @@ class FactoryWorld:
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in self.clock.pending():
             owner = getattr(callback, "__self__", None)
-            if isinstance(owner, Branch):
-                awake.add(owner.live.number)
-            elif isinstance(value, Call) or owner is self._fabric:
+            if isinstance(value, Call) or owner is self._fabric:
                 found += 1
+            elif isinstance(owner, Branch):
+                awake.add(owner.live.number)
         return InFlight(
             calls_sent=self._calls_sent,
             calls=len(self._flying),

@@ -8,24 +8,24 @@ of the step in progress. Cutting is always safe, so only *not* cutting needs a
 reason: while a head of the queue is blocked, nothing in a run can unblock it,
 because available blocks only shrink and every other bound is constant.
 
-Nothing is touched per token or per sequence: a decoding sequence is its join at
-a step count (`tick`), so its context, its end and its block boundaries follow
-from the count. Durations are integers and sums of them exact: walking one step
-at a time (`Limits.stepwise`) gives the same instants, bit for bit.
+Nothing is touched per token or per sequence (`decodes`). Durations are integers
+and sums of them exact: walking one step at a time (`Limits.stepwise`) gives the
+same instants, bit for bit.
 """
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import sqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from factorysim.sim.call import DECODING, GONE, PARTIAL, WAITING, by_number, by_priority
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
+from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from factorysim.physics.step import StepLaw
     from factorysim.sim.call import Call, Limits
@@ -34,49 +34,38 @@ if TYPE_CHECKING:
 MOST_BASES = 1 << 16
 """Constants of the law that a replica remembers."""
 
+Chunk: TypeAlias = "tuple[Call, int, int]"
+"""Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
+NO_CHUNKS: Sequence[Chunk] = ()
+Run: TypeAlias = (
+    "tuple[int, int, int, int, Sequence[Chunk], int, int, int, int, int, int, int, int]"
+)
+"""A run in progress but for its steps: instant of its start, duration of its first step
+and growth from step to step in fs; decodes, chunks; tokens that the first step's decodes
+read, those of them inside windows, and the growth of these; calls that wait, blocks held;
+survivors, their stall, and those apart, as in `records.StepRow`."""
+NO_RUN: Run = (0, 0, 0, 0, NO_CHUNKS, 0, 0, 0, 0, 0, 0, 0, 0)
+
 
 class Replica:
     """One serving copy of an LLM: a queue, a batch, a KV cache, and a law."""
 
     __slots__ = (
-        "_advancing",
-        "_apart",
         "_bases",
         "_by_priority",
         "_cancelled",
         "_chunk_costs",
-        "_chunks",
-        "_context",
-        "_context_read",
         "_cut_short",
         "_deciding",
         "_decodes",
-        "_fills",
-        "_finishes",
-        "_first_fs",
         "_generation",
-        "_joiners",
         "_late_gaps",
         "_n",
         "_next_law",
-        "_open",
-        "_open_context",
         "_partial",
-        "_phases",
         "_prefill_first",
         "_queue",
-        "_row_blocks",
-        "_row_waiting",
-        "_slope_fs",
-        "_stale",
-        "_stall_fs",
-        "_start_fs",
-        "_survivors",
-        "_tick",
-        "_token_fs",
-        "_window",
-        "_window_grows",
-        "_window_read",
+        "_run",
         "busy_fs",
         "clock",
         "down",
@@ -108,7 +97,6 @@ class Replica:
         self.clock = clock
         self.index = index
         self.law = law
-        self._window = law.window
         self.limits = limits
         self.on_done = on_done
         self.owner = owner
@@ -127,24 +115,9 @@ class Replica:
         self.running: dict[int, Call] = {}
         self._queue: list[tuple[int, int, Call]] = []
         self._partial: Call | None = None
-        self._tick = 0
-        self._decodes = 0
-        self._context = 0
-        """Tokens in the cache over all decodes."""
-        self._finishes: list[tuple[int, int, int, Call]] = []
-        self._phases = [0] * (2 * limits.block_tokens)
-        """Decodes by phase, twice over so that any cycle is a slice."""
-        self._stale = 0
-        """Entries of `_finishes` whose calls no longer decode."""
-        self._fills: list[tuple[int, int, int, Call]] = []
-        self._open = 0
-        self._open_context = 0
-        self._joiners: list[Call] = []
-        """Joined since decodes last advanced (`prefill_first` only)."""
-        self._token_fs = -1
-        """When decodes last advanced."""
         self._by_priority = limits.order == "priority"
         self._prefill_first = limits.scheduler == "prefill_first"
+        self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._prefill_first)
 
         self._bases = {} if bases is None else bases
         """What `law.base` gave; replicas with the same law may share it."""
@@ -154,24 +127,13 @@ class Replica:
         self._generation = 0
         self._deciding = False
         self._cancelled: list[Call] = []
-        # The run in progress; `_n` is 0 when there is none.
         self._n = 0
+        """Steps of the run in progress; 0 when there is none."""
         self._cut_short = False
-        self._start_fs = 0
-        self._first_fs = 0
-        self._slope_fs = 0
-        self._advancing = 0
-        self._chunks: list[tuple[Call, int, int]] = []
-        self._context_read = 0
-        self._window_read = 0
-        self._window_grows = 0
-        self._survivors = 0
-        self._stall_fs = 0
-        self._apart = 0
+        self._run = NO_RUN
+        """The rest of it: packed when it starts, unpacked when it ends."""
         self._late_gaps: list[tuple[object, ...]] = []
-        """Rows of gaps that end with the run's first step."""
-        self._row_waiting = 0
-        self._row_blocks = 0
+        """Rows of gaps that end with the run's first step (`prefill_first` only)."""
 
     # What others do to a replica.
 
@@ -182,16 +144,20 @@ class Replica:
         most = call.prompt_tokens + call.output_tokens - 1
         if self.down:
             self._leave(call, "failed")
-        elif -(-most // limits.block_tokens) > limits.blocks:
+        elif most > limits.blocks * limits.block_tokens:
             self._leave(call, "rejected")
         else:
-            key = call.priority if self._by_priority else 0
             queue = self._queue
-            heappush(queue, (key, call.number, call))
+            heappush(queue, (call.priority if self._by_priority else 0, call.number, call))
             self.waiting += 1
             if not self._n:
                 self._ask()
-            elif queue[0][2] is call and len(self.running) < limits.max_sequences:
+            elif (
+                self._n > 1
+                and not self._cut_short
+                and queue[0][2] is call
+                and len(self.running) < limits.max_sequences
+            ):
                 self._cut()
 
     def cancel(self, call: Call) -> None:
@@ -231,8 +197,7 @@ class Replica:
         calls = [entry[2] for entry in self._queue if entry[2].state == WAITING]
         for call in self.running.values():
             if call.state == DECODING:
-                call.output_made += self._tick - call.joined
-                self._note_last_token(call)
+                self._decodes.drop(call)
             calls.append(call)
         self._forget()
         for call in sorted(calls, key=by_number):
@@ -245,7 +210,7 @@ class Replica:
     def settle(self) -> None:
         """Credit the steps that ended before now, and stop: the end of a simulation."""
         if self._n:
-            elapsed = self.clock.now_fs - self._start_fs
+            elapsed = self.clock.now_fs - self._run[0]
             self._n = self._steps_ended(elapsed - 1) if elapsed else 0
             self._generation += 1
             if self._n:
@@ -256,14 +221,14 @@ class Replica:
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
         if call.state == DECODING:
-            return call.output_made + self._tick - call.joined
+            return call.output_made + self._decodes.tick - call.joined
         return call.output_made
 
     def blocks_of(self, call: Call) -> int:
         """Blocks that a running call holds, between runs."""
         context = call.context
         if call.state == DECODING:
-            context += self._tick - call.joined
+            context += self._decodes.tick - call.joined
         return -(-context // self.limits.block_tokens)
 
     # Ends of runs.
@@ -288,24 +253,25 @@ class Replica:
             return
         self._cut_short = True
         now = self.clock.now_fs
-        first, slope = self._first_fs, self._slope_fs
-        elapsed = now - self._start_fs
+        start, first, slope = self._run[:3]
+        elapsed = now - start
         n = self._steps_ended(elapsed)
-        if not n or n * first + slope * (n * (n - 1) // 2) < elapsed:
+        end = start + n * first + slope * (n * (n - 1) // 2)
+        if not n or end < now:
             n += 1
+            end += first + slope * (n - 1)
         if n < self._n:
             self._n = n
-            self._generation += 1
-            end = self._start_fs + n * first + slope * (n * (n - 1) // 2)
+            self._generation = generation = self._generation + 1
             if end > now:
-                self.clock.at(end, COMPLETION + self.index, self._wake, self._generation)
+                self.clock.at(end, COMPLETION + self.index, self._wake, generation)
             else:  # a step ended at this very instant, and ends come first
                 self._complete()
                 self._ask()
 
     def _steps_ended(self, elapsed: int) -> int:
         """Whole steps of the run in `elapsed` femtoseconds: the sum, inverted."""
-        first, slope = self._first_fs, self._slope_fs
+        _, first, slope = self._run[:3]
         if not slope:
             return elapsed // first
         # The root in floating point, in the form that does not cancel, is off by one at
@@ -321,94 +287,62 @@ class Replica:
 
     def _complete(self) -> None:
         """Credit the run's steps, and let those that are done go."""
-        n, decodes, chunks = self._n, self._advancing, self._chunks
-        start, first, slope = self._start_fs, self._first_fs, self._slope_fs
+        n = self._n
+        (
+            start, first, slope, decodes, chunks, context, in_windows, windows_grow,
+            waiting, blocks, survivors, stall, apart,
+        ) = self._run  # fmt: skip
         self._n = 0
         self.steps += n
-        triangle, duration = 0, first
+        emitted = decodes
+        duration = first
+        triangle = 0
         if n != 1:
             triangle = n * (n - 1) // 2
             duration = n * first + slope * triangle
-            self._take_later_blocks(n)
+            emitted = n * decodes
+            context = n * context + decodes * triangle
+            in_windows = n * in_windows + windows_grow * triangle
+            self._take_later_blocks(decodes, chunks, n)
         now = start + duration  # of steps cut off by a failure: when the last whole one ended
         self.busy_fs += duration
-        done: list[Call] = []
-        tokens = emitted = recomputed = pairs = priors = 0
+        done: Sequence[Call] = ()
         if decodes:
+            done = self._decodes.advance(n, now)
             if self._late_gaps:
                 self.gaps.extend(self._late_gaps)
-            self._tick = tick = self._tick + n
-            self._context += decodes * n
-            self._open_context += self._open * n
-            self._token_fs = now
-            emitted = decodes * n
-            finishes = self._finishes
-            while finishes and finishes[0][0] <= tick:
-                _, _, epoch, call = heappop(finishes)
-                if call.state == DECODING and call.preemptions == epoch:
-                    self._unjoin(call)
-                    call.output_made += tick - call.joined
-                    call.last_token_fs = now
-                    done.append(call)
-                else:
-                    self._stale -= 1
-        for call, size, prior in chunks:
-            tokens += size * n
+        tokens = recomputed = pairs = priors = 0
+        for call, size, prior in chunks:  # of a run of several steps: one at the most
+            tokens += n * size
             pairs += n * (size * prior + size * (size + 1) // 2) + size * size * triangle
             priors += n * prior + size * triangle
-            before = call.recomputed_tokens
-            if self._advance(call, prior + size * n, size * n, now):
+            call.context = reached = prior + n * size
+            if call.preemptions:
+                recomputed += _compute_again(call, n * size)
+            else:
+                call.computed_tokens += n * size
+            if reached == call.known:
                 emitted += 1
+                self._emit(call, now)
                 if call.output_made == call.output_tokens:
-                    done.append(call)
+                    done = [*done, call]
                 else:
-                    self._join(call)
-            recomputed += call.recomputed_tokens - before
+                    self._decodes.join(call)
         self.rows.append(
             (
-                self.index,
-                start * S_PER_FS,
-                now * S_PER_FS,
-                n,
-                first,
-                slope,
-                decodes,
-                len(chunks),
-                tokens,
-                emitted,
-                recomputed,
-                n * self._context_read + decodes * triangle,
-                n * self._window_read + self._window_grows * triangle,
-                pairs,
-                priors,
-                self._row_waiting,
-                self._row_blocks,
-                self._survivors,
-                self._stall_fs,
-                self._apart,
+                self.index, start * S_PER_FS, now * S_PER_FS, n, first, slope,
+                decodes, len(chunks), tokens, emitted, recomputed, context, in_windows,
+                pairs, priors, waiting, blocks, survivors, stall, apart,
             )
-        )
+        )  # fmt: skip
         if done:
-            if len(done) > 1:
-                done.sort(key=by_number)
-            for call in done:
+            for call in sorted(done, key=by_number) if len(done) > 1 else done:
                 self._finish(call)
         if self._cancelled:
             self._drop_cancelled()
 
-    def _advance(self, call: Call, context: int, tokens: int, now: int) -> bool:
-        """Move a prompt on to `context` tokens; True if that makes it emit one."""
-        if call.preemptions:
-            fresh = max(min(context, call.prompt_tokens) - call.peak, 0)
-            call.computed_tokens += fresh
-            call.recomputed_tokens += tokens - fresh
-            call.peak = max(call.peak, context)
-        else:  # all of it is new
-            call.computed_tokens += tokens
-            call.peak = context
-        call.context = context
-        if context < call.known:
-            return False
+    def _emit(self, call: Call, now: int) -> None:
+        """Credit the token with which a prompt ends."""
         call.output_made += 1
         if call.first_token_fs is None:
             call.first_token_fs = now
@@ -422,14 +356,14 @@ class Replica:
         call.emitted_fs = call.last_token_fs = now
         if self._partial is call:
             self._partial = None
-        return True
 
     def _finish(self, call: Call) -> None:
         """Let a call go that has all its tokens; its cache stays for its session."""
         del self.running[call.number]
+        limits = self.limits
         tokens = call.prompt_tokens + call.output_tokens - 1
-        blocks = -(-tokens // self.limits.block_tokens)
-        if call.last or self.limits.retain == "none":
+        blocks = -(-tokens // limits.block_tokens)
+        if call.last or limits.retain == "none":
             self.ledger.free += blocks
         else:
             self.ledger.keep(call.session, tokens, blocks)
@@ -451,94 +385,37 @@ class Replica:
     def _lose_step(self) -> None:
         """Credit the run's ended steps; the one in progress is lost, its time spent."""
         now = self.clock.now_fs
-        start, first, slope = self._start_fs, self._first_fs, self._slope_fs
-        decodes, chunks = self._advancing, self._chunks
+        start, first, slope, decodes, chunks, *_, waiting, blocks, _, _, _ = self._run
         n = self._steps_ended(now - start)
         self._generation += 1
         self._n = n
         if n:
             self._complete()
-            self._row_blocks = self.ledger.held + self._step_blocks(n)
+            blocks = self.ledger.held + self._step_blocks(n)
         self._n = 0
         lost_from = start + n * first + slope * (n * (n - 1) // 2)
         if lost_from < now:
             self.busy_fs += now - lost_from
             span = (lost_from * S_PER_FS, now * S_PER_FS, 1, now - lost_from, 0)
             nothing = (0,) * 7
-            state = (self._row_waiting, self._row_blocks, 0, 0, decodes)
+            state = (waiting, blocks, 0, 0, decodes)
             self.rows.append((self.index, *span, decodes, len(chunks), *nothing, *state))
 
     def _forget(self) -> None:
         """Empty the batch, the queue and the cache."""
         self.running.clear()
         self._queue.clear()
-        self._finishes.clear()
-        self._fills.clear()
-        self._joiners.clear()
         self._partial = None
-        self.waiting = self._decodes = self._context = self._open = self._open_context = 0
-        self._stale = 0
-        self._phases = [0] * (2 * self.limits.block_tokens)
+        self.waiting = 0
+        self._decodes.clear()
         self.ledger.clear()
-
-    # The batch.
-
-    def _join(self, call: Call) -> None:
-        """Decode from the next step on."""
-        tick, context, size = self._tick, call.context, self.limits.block_tokens
-        call.known = context + 1
-        call.state = DECODING
-        call.joined = tick
-        self._decodes += 1
-        self._context += context
-        call.phase = phase = (context - tick) % size
-        phases = self._phases
-        phases[phase] += 1
-        phases[phase + size] += 1
-        heappush(
-            self._finishes,
-            (tick + call.output_tokens - call.output_made, call.number, call.preemptions, call),
-        )
-        if self._prefill_first:
-            self._joiners.append(call)
-        window = self._window
-        if window is not None and context + 1 < window:
-            call.open = True
-            call.fills = tick + window - 1 - context
-            self._open += 1
-            self._open_context += context
-            heappush(self._fills, (call.fills, call.number, call.preemptions, call))
-
-    def _unjoin(self, call: Call) -> int:
-        """Take a call out of the decodes; returns the tokens that it has in the cache."""
-        size = self.limits.block_tokens
-        context = call.context + self._tick - call.joined
-        self._decodes -= 1
-        self._context -= context
-        phases, phase = self._phases, call.phase
-        phases[phase] -= 1
-        phases[phase + size] -= 1
-        if call.open:
-            call.open = False
-            self._open -= 1
-            self._open_context -= context
-        return context
-
-    def _note_last_token(self, call: Call) -> None:
-        """Remember when a decode that is about to leave made its last token."""
-        if self._tick > call.joined:
-            call.emitted_fs = self._token_fs
-        call.last_token_fs = call.emitted_fs
 
     def _release(self, call: Call) -> None:
         """Take a running call out of the batch and free its blocks."""
         del self.running[call.number]
         context = call.context
         if call.state == DECODING:
-            self._stale += 1
-            context = self._unjoin(call)
-            call.output_made += self._tick - call.joined
-            self._note_last_token(call)
+            context = self._decodes.drop(call)
         elif self._partial is call:
             self._partial = None
         if context > call.peak:
@@ -581,7 +458,7 @@ class Replica:
             self._decide_mixed()
 
     def _adopt_law(self, law: StepLaw) -> None:
-        assert law.window == self._window, "another window is another LLM"
+        assert law.window == self.law.window, "another window is another LLM"
         self._next_law = None
         self.law = law
         self._bases = {}
@@ -589,64 +466,70 @@ class Replica:
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
-        ledger, size = self.ledger, self.limits.block_tokens
+        ledger, decodes = self.ledger, self._decodes
         preempted = False
-        chunks: list[tuple[Call, int, int]] = []
-        need = self._phases[-self._tick % size]
+        chunks: Sequence[Chunk] = NO_CHUNKS
+        need = decodes.phases[-decodes.tick % decodes.block_tokens]
         if need > ledger.free + ledger.evictable:
             preempted = self._fit(0)
+            need = decodes.blocks_now()
         call = self._partial
-        budget = self.limits.token_budget - self._decodes
         if call is not None:
-            prior = call.context
-            tokens = min(call.known - prior, budget)
+            size, prior = decodes.block_tokens, call.context
+            tokens = min(call.known - prior, self.limits.token_budget - decodes.count)
             blocks = -(-(prior + tokens) // size) - -(-prior // size)
-            preempted = self._fit(blocks, call) or preempted
+            if need + blocks > ledger.free + ledger.evictable:
+                preempted = self._fit(blocks, call) or preempted
+                need = decodes.blocks_now()
             if call.state == PARTIAL:
                 ledger.take(blocks)
-                chunks.append((call, tokens, prior))
-                budget -= tokens
-        if preempted:
-            need = self._phases[-self._tick % size]
+                chunks = ((call, tokens, prior),)
         if need:
             ledger.take(need)
         if self.waiting and not preempted:
-            self._admit(chunks, budget, chunking=True)
-        if self._decodes or chunks:
-            self._start(self._decodes, chunks, preempted)
+            chunks = self._admit(chunks, chunking=True)
+        if chunks or decodes.count:
+            self._start(decodes.count, chunks, preempted)
 
     def _decide_prefill_first(self) -> None:
         """Schedule whole prompts while the head of the queue fits, decodes otherwise."""
-        chunks: list[tuple[Call, int, int]] = []
+        decodes = self._decodes
+        chunks: Sequence[Chunk] = NO_CHUNKS
         if self.waiting:
-            self._admit(chunks, self.limits.token_budget, chunking=False)
+            chunks = self._admit(chunks, chunking=False)
         if chunks:
             self._start(0, chunks, False)
-        elif self._decodes:
+        elif decodes.count:
             preempted = self._fit(0)
-            self.ledger.take(self._phases[-self._tick % self.limits.block_tokens])
-            if self._decodes:
-                self._start(self._decodes, chunks, preempted)
+            self.ledger.take(decodes.blocks_now())
+            if decodes.count:
+                self._start(decodes.count, chunks, preempted)
 
     def _fit(self, blocks: int, partial: Call | None = None) -> bool:
         """Preempt until this step's decodes and `blocks` more fit, or `partial` is out."""
-        ledger, phases = self.ledger, self._phases
-        phase = -self._tick % self.limits.block_tokens
+        ledger, decodes = self.ledger, self._decodes
         preempted = False
-        while phases[phase] + blocks > ledger.free + ledger.evictable:
+        while decodes.blocks_now() + blocks > ledger.free + ledger.evictable:
             preempted = True
             if self._preempt() is partial:
                 break
         return preempted
 
-    def _admit(self, chunks: list[tuple[Call, int, int]], budget: int, *, chunking: bool) -> None:
+    def _admit(self, scheduled: Sequence[Chunk], *, chunking: bool) -> Sequence[Chunk]:
         """Admit from the head of the queue, which blocks those behind it.
 
-        With `chunking` a prompt may be cut to the budget that is left; without, only
-        whole prompts are taken, and the first of a step whatever its length.
+        With `chunking` a prompt may be cut to the budget that the scheduled chunk and
+        the decodes leave; without, only whole prompts are taken, and the first of a
+        step whatever its length. Returns all chunks of the step.
         """
         limits, ledger = self.limits, self.ledger
         size, queue, running = limits.block_tokens, self._queue, self.running
+        chunks = list(scheduled)
+        budget = limits.token_budget
+        if chunking:
+            budget -= self._decodes.count
+            if chunks:
+                budget -= chunks[0][1]
         while queue and len(running) < limits.max_sequences:
             call = queue[0][2]
             if call.state != WAITING:
@@ -659,15 +542,15 @@ class Replica:
             tokens = call.known - hit
             if chunking:
                 if budget <= 0:
-                    return
+                    break
                 if tokens > budget:
                     tokens = budget
             elif chunks and tokens > budget:
-                return
+                break
             hit_blocks = hit // size
             blocks = -(-(hit + tokens) // size) - hit_blocks
             if blocks > ledger.free + ledger.evictable - hit_blocks:
-                return
+                break
             heappop(queue)
             self.waiting -= 1
             if kept is not None:
@@ -684,94 +567,76 @@ class Replica:
             budget -= tokens
             if hit + tokens < call.known:
                 self._partial = call
+        return chunks
 
-    def _start(self, decodes: int, chunks: list[tuple[Call, int, int]], preempted: bool) -> None:
+    def _start(self, decodes: int, chunks: Sequence[Chunk], preempted: bool) -> None:
         """Start a run of steps of this composition."""
-        clock, law = self.clock, self.law
+        clock, law, ledger = self.clock, self.law, self.ledger
         start = clock.now_fs
         steps = 0  # no bound yet
-        slope = prompt_tokens = 0
+        first = slope = prompt_tokens = context = in_windows = windows_grow = 0
         emitting = decodes
-        first = 0
-        for call, size, prior in chunks:
-            prompt_tokens += size
-            cost = self._chunk_costs.get(size)
-            if cost is None:
-                cost = self._chunk_cost(size)
-            if cost[1] is None:
-                first += law.chunk(size, prior)
-            else:
-                first += cost[0] + cost[1] * prior
-            if prior + size == call.known:
-                emitting += 1
-                if law.draws:
-                    first += law.prompt(call.u)
         if chunks:
+            for call, size, prior in chunks:
+                prompt_tokens += size
+                fixed, growth = self._chunk_costs.get(size) or self._chunk_cost(size)
+                first += law.chunk(size, prior) if growth is None else fixed + growth * prior
+                if prior + size == call.known:
+                    emitting += 1
+                    if law.draws:
+                        first += law.prompt(call.u)
             steps = 1
-            call, size, prior = chunks[0]
-            if len(chunks) == 1 and prior + size < call.known:
-                growth = self._chunk_costs[size][1]
-                if growth is not None:
-                    steps = (call.known - prior - 1) // size
-                    slope = growth * size
+            if len(chunks) == 1 and growth is not None and prior + size < call.known:
+                steps = (call.known - prior - 1) // size
+                slope = growth * size
         if preempted or self.limits.stepwise:
             steps = 1
         key = (decodes, prompt_tokens, len(chunks), emitting)
         base = self._bases.get(key)
         if base is None:
-            if len(self._bases) >= MOST_BASES:
-                self._bases.clear()
-            base = self._bases[key] = law.base(*key)
+            base = self._base(key)
         first += base
-        self._context_read = 0
-        if self._window is not None:
-            self._window_read = self._window_grows = 0
         if decodes:
-            tick = self._tick
-            read = self._context + decodes
-            fixed, growth, knot = law.piece(decodes, read)
-            first += fixed + growth * read
+            batch = self._decodes
+            context = batch.context + decodes
+            fixed, growth, knot = law.piece(decodes, context)
+            first += fixed + growth * context
             slope += growth * decodes
-            if self._stale:
-                self._drop_stale()
-            left = self._finishes[0][0] - tick
-            if not steps or left < steps:
-                steps = left
-            if knot is not None and steps > 1:
-                steps = min(steps, (knot - read - 1) // decodes + 1)
-            self._context_read = read
-            if self._window is not None:
-                steps = self._read_windows(self._window, steps)
-                first += law.window_fs * self._window_read
-                slope += law.window_fs * self._open
-                self._window_grows = self._open
-        if steps > 1:
-            steps = self._fit_steps(decodes, chunks, steps)
-        self._survivors = decodes
+            if steps != 1:
+                left = batch.steps_left() if batch.stale else batch.ends[0][0] - batch.tick
+                if not steps or left < steps:
+                    steps = left
+                if knot is not None:
+                    steps = min(steps, (knot - context - 1) // decodes + 1)
+            if batch.window is not None:
+                in_windows, steps = batch.read_windows(batch.window, steps)
+                windows_grow = batch.open
+                first += law.window_fs * in_windows
+                slope += law.window_fs * windows_grow
+        stalls = (decodes, 0, 0)
         if self._prefill_first:
-            self._survivors, self._stall_fs, self._apart = self._stalls(decodes, start, first)
-        self._n = steps
-        self._cut_short = False
-        self._start_fs = start
-        self._first_fs = first
-        self._slope_fs = slope
-        self._advancing = decodes
-        self._chunks = chunks
-        self._row_waiting = self.waiting
-        ledger = self.ledger
-        self._row_blocks = ledger.blocks - ledger.free - ledger.evictable
-        self._generation = generation = self._generation + 1
+            self._late_gaps.clear()
+            stalls = self._decodes.stalls(start, first, self._late_gaps) if decodes else (0, 0, 0)
         end = start + first
         if steps != 1:
-            end = start + steps * first + slope * (steps * (steps - 1) // 2)
+            steps = self._fit_steps(decodes, chunks, steps)
+            end += (steps - 1) * first + slope * (steps * (steps - 1) // 2)
+        held = ledger.blocks - ledger.free - ledger.evictable
+        self._n = steps
+        self._cut_short = False
+        self._run = (
+            start, first, slope, decodes, chunks, context, in_windows, windows_grow,
+            self.waiting, held, *stalls,
+        )  # fmt: skip
+        self._generation = generation = self._generation + 1
         clock.at(end, COMPLETION + self.index, self._wake, generation)
 
-    def _drop_stale(self) -> None:
-        """Drop from the heads of ends who was preempted or cancelled since."""
-        finishes = self._finishes
-        while finishes[0][3].state != DECODING or finishes[0][3].preemptions != finishes[0][2]:
-            heappop(finishes)
-            self._stale -= 1
+    def _base(self, key: tuple[int, int, int, int]) -> int:
+        """Ask the law once what token counts alone cost."""
+        if len(self._bases) >= MOST_BASES:
+            self._bases.clear()
+        base = self._bases[key] = self.law.base(*key)
+        return base
 
     def _chunk_cost(self, tokens: int) -> tuple[int, int | None]:
         """Ask the law once what chunks of a size cost."""
@@ -783,35 +648,9 @@ class Replica:
         )
         return cost
 
-    def _read_windows(self, window: int, steps: int) -> int:
-        """Sum the tokens inside sliding windows; bound the run by the next to fill."""
-        tick, fills = self._tick, self._fills
-        while fills:
-            at, _, epoch, call = fills[0]
-            live = call.open and call.state == DECODING and call.preemptions == epoch
-            if live and at > tick:
-                steps = min(steps, at - tick + 1)
-                break
-            heappop(fills)
-            if live:
-                call.open = False
-                self._open -= 1
-                self._open_context -= call.context + tick - call.joined
-        self._window_read = self._open_context + self._open + (self._decodes - self._open) * window
-        return steps
+    # Blocks of a run.
 
-    def _later_blocks(self, decodes: int, steps: int) -> int:
-        """Blocks that decodes need in the steps of a run after its first."""
-        size = self.limits.block_tokens
-        cycles, rest = divmod(steps - 1, size)
-        blocks = cycles * decodes
-        if rest:
-            # Step j needs phase -(tick + j): going down from that of step 1.
-            top = (-self._tick - 1) % size + size
-            blocks += sum(self._phases[top - rest + 1 : top + 1])
-        return blocks
-
-    def _chunk_blocks(self, chunks: list[tuple[Call, int, int]], steps: int) -> int:
+    def _chunk_blocks(self, chunks: Sequence[Chunk], steps: int) -> int:
         """Blocks that the one chunk of a run needs after its first step."""
         if not chunks:
             return 0
@@ -819,54 +658,50 @@ class Replica:
         size = self.limits.block_tokens
         return -(-(prior + tokens * steps) // size) - -(-(prior + tokens) // size)
 
-    def _fit_steps(self, decodes: int, chunks: list[tuple[Call, int, int]], steps: int) -> int:
+    def _fit_steps(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> int:
         """As many of `steps` as the blocks allow; the step after is scheduled anew."""
         available = self.ledger.free + self.ledger.evictable
-        size = self.limits.block_tokens
-        bound = decodes * ((steps - 1) // size + 1) + self._chunk_blocks(chunks, steps)
+        batch = self._decodes
+        bound = decodes * ((steps - 1) // batch.block_tokens + 1)
+        if chunks:
+            bound += self._chunk_blocks(chunks, steps)
         if bound <= available:
             return steps
         low, high = 1, steps  # blocks needed never fall with steps
         while low < high:
             middle = (low + high + 1) // 2
-            need = self._later_blocks(decodes, middle) + self._chunk_blocks(chunks, middle)
+            need = self._chunk_blocks(chunks, middle)
+            if decodes:
+                need += batch.later_blocks(middle)
             if need <= available:
                 low = middle
             else:
                 high = middle - 1
         return low
 
-    def _take_later_blocks(self, steps: int) -> None:
+    def _take_later_blocks(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> None:
         """Take what the run's steps after the first took, before the tick moves on."""
-        blocks = self._chunk_blocks(self._chunks, steps)
-        if self._advancing:
-            blocks += self._later_blocks(self._advancing, steps)
+        blocks = self._decodes.later_blocks(steps) if decodes else 0
+        if chunks:
+            blocks += self._chunk_blocks(chunks, steps)
         if blocks:
             self.ledger.take(blocks)
 
     def _step_blocks(self, done: int) -> int:
         """Blocks that the run's next step takes, after so many that are done."""
         size = self.limits.block_tokens
-        blocks = self._phases[-self._tick % size] if self._advancing else 0
-        for _, tokens, prior in self._chunks:
+        _, _, _, decodes, chunks, *_ = self._run
+        blocks = self._decodes.blocks_now() if decodes else 0
+        for _, tokens, prior in chunks:
             before = prior + done * tokens
             blocks += -(-(before + tokens) // size) - -(-before // size)
         return blocks
 
-    def _stalls(self, decodes: int, start: int, first: int) -> tuple[int, int, int]:
-        """Count decodes that prompts held up: survivors, how long, and those apart."""
-        if not decodes:
-            return (0, 0, 0)
-        apart = joined = 0
-        self._late_gaps.clear()
-        for call in self._joiners:
-            if call.state == DECODING and call.joined == self._tick:
-                joined += 1
-                if call.emitted_fs < start:
-                    apart += 1
-                    gap = start + first - call.emitted_fs
-                    at = (start + first) * S_PER_FS
-                    self._late_gaps.append((call.number, at, gap * S_PER_FS, "prefill"))
-        self._joiners.clear()
-        survivors = decodes - joined
-        return (survivors, start - self._token_fs if survivors else 0, apart)
+
+def _compute_again(call: Call, tokens: int) -> int:
+    """Credit tokens of a prompt that was preempted; returns those computed before."""
+    fresh = max(min(call.context, call.prompt_tokens) - call.peak, 0)
+    call.computed_tokens += fresh
+    call.recomputed_tokens += tokens - fresh
+    call.peak = max(call.peak, call.context)
+    return tokens - fresh

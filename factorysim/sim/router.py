@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     Landed = Callable[[Call], None]
 
+_make_tuple = tuple.__new__
+"""Makes a named tuple without a Python frame: a third of a microsecond."""
+
 
 class Way(Protocol):
     """Between the sessions and a replica: carries the text of so many tokens."""
@@ -52,7 +55,7 @@ class Router:
         *,
         shared_queue: bool,
         max_sequences: int,
-        on_landed: Callable[[Call], None],
+        on_landed: Landed,
     ) -> None:
         self._clock = clock
         self._policy = policy
@@ -93,15 +96,20 @@ class Router:
             heappush(self._held, (call.priority, call.number, call))
         else:
             home = self._homes.get(call.session)
-            ask = Ask(self._routed, call.session, call.prompt_tokens, call.prefix_tokens, home)
-            self._send_to(self._policy(self._load(), ask), call)
+            ask = (self._routed, call.session, call.prompt_tokens, call.prefix_tokens, home)
+            if self._period_fs:
+                self._copy_if_due()
+            self._send_to(self._policy(self._seen, _make_tuple(Ask, ask)), call)
 
     def back(self, call: Call, landed: Landed) -> None:
         """Send the answer of a call that left its replica back to its session."""
         server = call.server
         assert server is not None
         index = self._index[server.index]
-        self._change(index, -1, -call.prompt_tokens)
+        if self._period_fs:
+            self._copy_if_due()
+        self._calls_at[index] -= 1
+        self._tokens_at[index] -= call.prompt_tokens
         if self._held:
             held = heappop(self._held)[2]
             held.held_fs += self._clock.now_fs
@@ -124,25 +132,12 @@ class Router:
             self._homes.pop(call.session, None)
         else:
             self._homes[call.session] = index
-        self._change(index, 1, call.prompt_tokens)
-        self._ways[index].there(call.prompt_tokens, TRANSFER + call.number, self._land, call)
-
-    def _land(self, call: Call) -> None:
-        self._on_landed(call)
-        assert call.server is not None
-        call.server.submit(call)
-
-    def _load(self) -> Load:
-        """Return the load as the policy may see it now."""
         if self._period_fs:
             self._copy_if_due()
-        return self._seen
-
-    def _change(self, index: int, calls: int, tokens: int) -> None:
-        if self._period_fs:
-            self._copy_if_due()
-        self._calls_at[index] += calls
+        tokens = call.prompt_tokens
+        self._calls_at[index] += 1
         self._tokens_at[index] += tokens
+        self._ways[index].there(tokens, TRANSFER + call.number, self._on_landed, call)
 
     def _copy_if_due(self) -> None:
         """Take the snapshot of this period, before anything changes in it."""

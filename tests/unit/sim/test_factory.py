@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
 from factorysim.sim.replica import Replica
 from factorysim.sim.session import SHARES, Branch
@@ -219,28 +220,28 @@ def test_the_audit_catches_a_lost_block(monkeypatch):
 
 
 def test_the_audit_catches_a_token_counted_twice(monkeypatch):
-    advance = Replica._advance
+    emit = Replica._emit
 
-    def generous(self, call, context, tokens, now):
+    def generous(self, call, now):
         if call.number == 5:
             call.computed_tokens += 1
-        return advance(self, call, context, tokens, now)
+        emit(self, call, now)
 
-    monkeypatch.setattr(Replica, "_advance", generous)
+    monkeypatch.setattr(Replica, "_emit", generous)
     broken = busy_run()
     assert "prompt tokens of steps = computed + recomputed" in broken
     assert "calls: completed, prompt or output short" in broken
 
 
 def test_the_audit_catches_an_output_token_too_many(monkeypatch):
-    join = Replica._join
+    join = Decodes.join
 
     def generous(self, call):
         join(self, call)
         if call.number == 5:
             call.output_made += 1
 
-    monkeypatch.setattr(Replica, "_join", generous)
+    monkeypatch.setattr(Decodes, "join", generous)
     assert "tokens emitted by steps = output of calls" in busy_run()
 
 
