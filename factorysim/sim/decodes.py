@@ -187,14 +187,14 @@ class Decodes:
         return self.open_context + self.open + (self.count - self.open) * window, steps
 
     def stalls(
-        self, start_fs: int, first_fs: int, gaps: list[tuple[object, ...]]
+        self, start_fs: int, first_fs: int, gaps: list[tuple[object, ...]], decodes: int
     ) -> tuple[int, int, int]:
-        """Count those that prompts held up: survivors, how long, and those apart.
+        """Count those of a run that prompts held up: survivors, how long, and those apart.
 
         The gaps of those that joined before this run, and not with its start, end
         with its first step and are rows of their own.
         """
-        if not self.count:
+        if not decodes:
             return (0, 0, 0)
         assert self.joiners is not None
         apart = joined = 0
@@ -207,5 +207,5 @@ class Decodes:
                     gap_s = (end_fs - call.emitted_fs) * S_PER_FS
                     gaps.append((call.number, end_fs * S_PER_FS, gap_s, "prefill"))
         self.joiners.clear()
-        survivors = self.count - joined
+        survivors = decodes - joined
         return (survivors, start_fs - self.token_fs if survivors else 0, apart)

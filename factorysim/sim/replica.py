@@ -482,7 +482,7 @@ class Replica:
                 preempted = self._fit(blocks, call) or preempted
                 need = decodes.blocks_now()
             if call.state == PARTIAL:
-                ledger.take(blocks)
+                need += blocks
                 chunks = ((call, tokens, prior),)
         if need:
             ledger.take(need)
@@ -613,10 +613,11 @@ class Replica:
                 windows_grow = batch.open
                 first += law.window_fs * in_windows
                 slope += law.window_fs * windows_grow
-        stalls = (decodes, 0, 0)
+        survivors = decodes
+        stall = apart = 0
         if self._prefill_first:
             self._late_gaps.clear()
-            stalls = self._decodes.stalls(start, first, self._late_gaps) if decodes else (0, 0, 0)
+            survivors, stall, apart = self._decodes.stalls(start, first, self._late_gaps, decodes)
         end = start + first
         if steps != 1:
             steps = self._fit_steps(decodes, chunks, steps)
@@ -626,7 +627,7 @@ class Replica:
         self._cut_short = False
         self._run = (
             start, first, slope, decodes, chunks, context, in_windows, windows_grow,
-            self.waiting, held, *stalls,
+            self.waiting, held, survivors, stall, apart,
         )  # fmt: skip
         self._generation = generation = self._generation + 1
         clock.at(end, COMPLETION + self.index, self._wake, generation)
