@@ -18,6 +18,7 @@ from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
+from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
@@ -166,7 +167,7 @@ class FactoryWorld:
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
         )
-        bases: dict[tuple[int, int, int, int], int] = {}
+        costs = StepCosts(serve.law)
         for placed in serve.replicas:
             index = len(self._replicas)
             replica = Replica(
@@ -178,7 +179,7 @@ class FactoryWorld:
                 deployment.rows,
                 self._gaps,
                 owner=deployment,
-                bases=bases,
+                costs=costs,
             )
             way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
             router.add(replica, way)

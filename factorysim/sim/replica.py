@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from factorysim.sim.call import DECODING, GONE, PARTIAL, WAITING, by_number, by_priority
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
+from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from factorysim.physics.step import StepLaw
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
-
-MOST_BASES = 1 << 16
-"""Constants of the law that a replica remembers."""
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
 """Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
@@ -51,10 +49,9 @@ class Replica:
     """One serving copy of an LLM: a queue, a batch, a KV cache, and a law."""
 
     __slots__ = (
-        "_bases",
         "_by_priority",
         "_cancelled",
-        "_chunk_costs",
+        "_costs",
         "_cut_short",
         "_deciding",
         "_decodes",
@@ -92,7 +89,7 @@ class Replica:
         rows: list[tuple[object, ...]] | None = None,
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
-        bases: dict[tuple[int, int, int, int], int] | None = None,
+        costs: StepCosts | None = None,
     ) -> None:
         self.clock = clock
         self.index = index
@@ -119,10 +116,8 @@ class Replica:
         self._prefill_first = limits.scheduler == "prefill_first"
         self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._prefill_first)
 
-        self._bases = {} if bases is None else bases
-        """What `law.base` gave; replicas with the same law may share it."""
-        self._chunk_costs: dict[int, tuple[int, int | None]] = {}
-        """By tokens: what a chunk costs, and what more for each prior token."""
+        self._costs = StepCosts(law) if costs is None else costs
+        """Of the law; replicas that have the same may share them."""
         self._next_law: StepLaw | None = None
         self._generation = 0
         self._deciding = False
@@ -461,8 +456,7 @@ class Replica:
         assert law.window == self.law.window, "another window is another LLM"
         self._next_law = None
         self.law = law
-        self._bases = {}
-        self._chunk_costs = {}
+        self._costs = StepCosts(law)
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
@@ -571,7 +565,7 @@ class Replica:
 
     def _start(self, decodes: int, chunks: Sequence[Chunk], preempted: bool) -> None:
         """Start a run of steps of this composition."""
-        clock, law, ledger = self.clock, self.law, self.ledger
+        clock, law, costs, ledger = self.clock, self.law, self._costs, self.ledger
         start = clock.now_fs
         steps = 0  # no bound yet
         first = slope = prompt_tokens = context = in_windows = windows_grow = 0
@@ -579,7 +573,7 @@ class Replica:
         if chunks:
             for call, size, prior in chunks:
                 prompt_tokens += size
-                fixed, growth = self._chunk_costs.get(size) or self._chunk_cost(size)
+                fixed, growth = costs.chunks.get(size) or costs.chunk(size)
                 first += law.chunk(size, prior) if growth is None else fixed + growth * prior
                 if prior + size == call.known:
                     emitting += 1
@@ -592,9 +586,9 @@ class Replica:
         if preempted or self.limits.stepwise:
             steps = 1
         key = (decodes, prompt_tokens, len(chunks), emitting)
-        base = self._bases.get(key)
+        base = costs.bases.get(key)
         if base is None:
-            base = self._base(key)
+            base = costs.base(key)
         first += base
         if decodes:
             batch = self._decodes
@@ -631,23 +625,6 @@ class Replica:
         )  # fmt: skip
         self._generation = generation = self._generation + 1
         clock.at(end, COMPLETION + self.index, self._wake, generation)
-
-    def _base(self, key: tuple[int, int, int, int]) -> int:
-        """Ask the law once what token counts alone cost."""
-        if len(self._bases) >= MOST_BASES:
-            self._bases.clear()
-        base = self._bases[key] = self.law.base(*key)
-        return base
-
-    def _chunk_cost(self, tokens: int) -> tuple[int, int | None]:
-        """Ask the law once what chunks of a size cost."""
-        if len(self._chunk_costs) >= MOST_BASES:
-            self._chunk_costs.clear()
-        cost = self._chunk_costs[tokens] = (
-            self.law.chunk(tokens, 0),
-            self.law.chunk_slope(tokens),
-        )
-        return cost
 
     # Blocks of a run.
 
