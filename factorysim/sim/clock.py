@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from operator import index
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
@@ -53,6 +53,8 @@ class Clock(simpy.Environment):
         super().__init__(initial_time=0)
         self.now_fs = 0
         """`now`, as a plain attribute and a plain int."""
+        self.heap: list[Any] = self._queue
+        """What is still to happen: entries by instant, priority and order of scheduling."""
         self.events = 0
         """Events processed so far."""
 
@@ -65,8 +67,7 @@ class Clock(simpy.Environment):
         self, when_fs: int, priority: int, callback: Callable[[Any], object], value: object = None
     ) -> None:
         """Call back with `value` at an instant not in the past."""
-        entry: Any = (when_fs, priority, next(self._eid), callback, value)
-        heappush(self._queue, entry)
+        heappush(self.heap, (when_fs, priority, next(self._eid), callback, value))
 
     def schedule(self, event: simpy.Event, priority: int = 1, delay: float = 0) -> None:
         """Take in an event of SimPy's own; a delay that is no whole number is a `TypeError`."""
@@ -75,21 +76,15 @@ class Clock(simpy.Environment):
 
     def step(self) -> None:
         """Process the next event, as `simpy.Environment` asks."""
-        if not self._queue:
+        if not self.heap:
             raise simpy.core.EmptySchedule
-        self.now_fs, _, _, callback, value = heappop(cast("list[Any]", self._queue))
+        self.now_fs, _, _, callback, value = heappop(self.heap)
         callback(value)
 
     def pending(self) -> Iterator[tuple[Callable[[Any], object], Any]]:
         """Go through what is still to happen, callback and value, in no order."""
-        for entry in self._queue:
-            callback, value = entry[3:]  # type: ignore[misc]
+        for _, _, _, callback, value in self.heap:
             yield callback, value
-
-    def alone(self) -> bool:
-        """Whether nothing else is due at this instant."""
-        queue = self._queue
-        return not queue or queue[0][0] > self.now_fs
 
     def run_until(self, end_fs: int) -> None:
         """Process every event before `end_fs`, and leave the clock there.
@@ -97,17 +92,16 @@ class Clock(simpy.Environment):
         SimPy's own loop, inlined: a method call an event costs a tenth of the
         budget of a simulated call.
         """
-        queue: list[Any] = self._queue
-        pop = heappop
-        first = next(self._eid) - len(queue)
+        heap, pop = self.heap, heappop
+        first = next(self._eid) - len(heap)
         # An entry of its own ends the loop, before all others of that instant.
-        heappush(queue, (end_fs, -1, -1, None, None))
+        heappush(heap, (end_fs, -1, -1, None, None))
         while True:
-            self.now_fs, _, _, callback, value = pop(queue)
+            self.now_fs, _, _, callback, value = pop(heap)
             if callback is None:
                 break
             callback(value)
-        self.events += next(self._eid) - first - len(queue) - 1
+        self.events += next(self._eid) - first - len(heap) - 1
 
 
 def _process(event: simpy.Event) -> None:

@@ -231,10 +231,11 @@ class Replica:
     def _wake(self, generation: int) -> None:
         if generation == self._generation:
             self._complete()
-            if self.clock.alone():
-                self._schedule()
-            else:
+            heap = self.clock.heap
+            if heap and heap[0][0] == self.clock.now_fs:  # more is due now
                 self._ask()
+            else:
+                self._schedule()
 
     def _ask(self) -> None:
         """Have the next step scheduled after all else of this instant."""
