@@ -8,17 +8,35 @@ from factorysim.records import StationLine
 from factorysim.sim.clock import FS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from factorysim.graph.plan import ServePlan
     from factorysim.sim.call import Call
+    from factorysim.sim.clock import Clock
     from factorysim.sim.replica import Replica
+    from factorysim.sim.router import Router
+
+CHUNK_ROWS = 2048
+"""Rows of a table that are handed on at a time: so few that a core's cache still holds them."""
 
 
 class Deployment:
     """What is inside its replicas, counted twice: as an area, and by each call's stay."""
 
-    def __init__(self, number: int, plan: ServePlan) -> None:
+    def __init__(
+        self,
+        number: int,
+        plan: ServePlan,
+        router: Router,
+        clock: Clock,
+        flush: Callable[[Deployment], None],
+    ) -> None:
         self.number = number
         self.plan = plan
+        self._router = router
+        self._clock = clock
+        self._flush = flush
+        """Takes the rows, once they fill a chunk."""
         self.replicas: list[Replica] = []
         self.rows: list[tuple[Any, ...]] = []
         """Of `records.StepRow`, which its replicas write."""
@@ -27,15 +45,19 @@ class Deployment:
         """Sums of the instants at which calls came and left."""
         self._sojourn_fs = self._queue_area_fs = self._queue_max = 0
 
-    def arrive(self, now_fs: int, queue: int) -> None:
-        """Note a call that has reached a replica, and how many wait there with it."""
+    def take(self, call: Call) -> None:
+        """Hand a call that has landed to its replica."""
+        server = call.server
+        assert server is not None
         self.arrivals += 1
-        self._came_fs += now_fs
-        if queue > self._queue_max:
-            self._queue_max = queue
+        self._came_fs += self._clock.now_fs
+        if server.waiting >= self._queue_max:
+            self._queue_max = server.waiting + 1
+        server.submit(call)
 
-    def leave(self, call: Call, now_fs: int) -> None:
-        """Note a call that has left its replica."""
+    def give(self, call: Call) -> None:
+        """Send back a call that has left its replica."""
+        now_fs = self._clock.now_fs
         self.departures += 1
         self._left_fs += now_fs
         queued, scheduled = call.queued_fs, call.scheduled_fs
@@ -45,6 +67,9 @@ class Deployment:
         assert last is not None
         self._sojourn_fs += last - queued
         self._queue_area_fs += (now_fs if scheduled is None else scheduled) - queued
+        if len(self.rows) >= CHUNK_ROWS:
+            self._flush(self)
+        self._router.back(call, call.tag.resume)
 
     def line(self, now_fs: int, present: list[Call]) -> StationLine:
         """Draw the balance, with the stays so far of the calls that are present."""

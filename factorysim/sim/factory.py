@@ -19,7 +19,7 @@ from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
-from factorysim.sim.deployment import Deployment
+from factorysim.sim.deployment import CHUNK_ROWS, Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 NO_SHARES = [0.0] * len(SHARES)
 CALLS_A_WORD = 256
 """Calls between two words of progress."""
-CHUNK_ROWS = 2048
-"""Rows of a table that are handed on at a time: so few that a core's cache still holds them."""
 
 
 def run_replication(
@@ -153,9 +151,10 @@ class FactoryWorld:
                 serving.router.snapshot,
                 shared_queue=policy == "shared_queue",
                 max_sequences=serving.max_sequences,
-                on_landed=self._call_landed,
             )
-        deployment = Deployment(len(self._deployments), serve)
+        deployment = Deployment(
+            len(self._deployments), serve, router, self.clock, self._flush_steps
+        )
         self._deployments.append(deployment)
         limits = Limits(
             serving.kv.block_tokens,
@@ -175,14 +174,14 @@ class FactoryWorld:
                 index,
                 serve.law,
                 limits,
-                self._call_left,
+                deployment.give,
                 deployment.rows,
                 self._gaps,
                 owner=deployment,
                 costs=costs,
             )
             way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
-            router.add(replica, way)
+            router.add(replica, way, deployment.take)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
 
@@ -263,22 +262,6 @@ class FactoryWorld:
         self._flying[number] = call
         stream.router.send(call)
         return call
-
-    def _call_landed(self, call: Call) -> None:
-        server = call.server
-        assert server is not None
-        deployment: Deployment = server.owner
-        deployment.arrive(self.clock.now_fs, server.waiting + 1)
-        server.submit(call)
-
-    def _call_left(self, call: Call) -> None:
-        assert call.server is not None
-        deployment: Deployment = call.server.owner
-        deployment.leave(call, self.clock.now_fs)
-        if len(deployment.rows) >= CHUNK_ROWS:
-            self._flush_steps(deployment)
-        branch: Branch = call.tag
-        branch.live.stream.router.back(call, branch.resume)
 
     def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""

@@ -55,16 +55,14 @@ class Router:
         *,
         shared_queue: bool,
         max_sequences: int,
-        on_landed: Landed,
     ) -> None:
         self._clock = clock
         self._policy = policy
         self._period_fs = round(snapshot_s * FS_PER_S)
         self._shared_queue = shared_queue
         self._max_sequences = max_sequences
-        self._on_landed = on_landed
         self.replicas: list[Replica] = []
-        self._ways: list[Way] = []
+        self._ways: list[tuple[Way, Landed]] = []
         self._index: dict[int, int] = {}
         """Position in those lists by the replica's own index."""
         self._routed = 0
@@ -74,11 +72,11 @@ class Router:
         self._seen_period = -1
         self._resize(0)
 
-    def add(self, replica: Replica, way: Way) -> None:
-        """Add a replica, and the way there."""
+    def add(self, replica: Replica, way: Way, landed: Landed) -> None:
+        """Add a replica, the way there, and who takes in what lands."""
         self._index[replica.index] = len(self.replicas)
         self.replicas.append(replica)
-        self._ways.append(way)
+        self._ways.append((way, landed))
         self._resize(len(self.replicas))
 
     def _resize(self, size: int) -> None:
@@ -114,7 +112,7 @@ class Router:
             held = heappop(self._held)[2]
             held.held_fs += self._clock.now_fs
             self._send_to(index, held)
-        self._ways[index].back(call.output_made, TRANSFER + call.number, landed, call)
+        self._ways[index][0].back(call.output_made, TRANSFER + call.number, landed, call)
 
     @property
     def held(self) -> int:
@@ -137,7 +135,8 @@ class Router:
         tokens = call.prompt_tokens
         self._calls_at[index] += 1
         self._tokens_at[index] += tokens
-        self._ways[index].there(tokens, TRANSFER + call.number, self._on_landed, call)
+        way, landed = self._ways[index]
+        way.there(tokens, TRANSFER + call.number, landed, call)
 
     def _copy_if_due(self) -> None:
         """Take the snapshot of this period, before anything changes in it."""
