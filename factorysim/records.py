@@ -7,11 +7,11 @@ they happen; every table gets a `replication` column when it is stored.
 
 from __future__ import annotations
 
-from functools import cached_property
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     import numpy.typing as npt
 
 
@@ -141,27 +141,92 @@ class StepRow(NamedTuple):
     """Decodes whose first gap is a row of `gaps` instead."""
 
 
-class StepChunk(list[tuple[Any, ...]]):
-    """Rows of `StepRow` that are turned into columns once, for the meter and the sink.
+class RunStart(NamedTuple):
+    """A run of steps as it began: what its first step is, and by how much each next one grows."""
+
+    replica: int
+    step_fs: int
+    slope_fs: int
+    decodes: int
+    prompts: int
+    chunk_tokens: int
+    """Of prompts, in every step."""
+    chunk_pairs: int
+    """Pairs of a query and a key in the first step's chunks."""
+    chunk_priors: int
+    """Tokens cached before the first step's chunks."""
+    context: int
+    """Cached tokens that the decodes read in the first step."""
+    in_windows: int
+    """Those of them inside sliding windows."""
+    windows_grow: int
+    waiting: int
+    kv_blocks: int
+    survivors: int
+    stall_fs: int
+    apart: int
+
+
+RunNote: TypeAlias = tuple[int, float, float, int, int, "RunStart | tuple[int, ...]"]
+"""A run as its replica writes it down when it ends: `steps`, `started_s`, `finished_s`,
+`emitted_tokens`, `recomputed_tokens` of the `StepRow`, and how it began. The sums over its
+steps follow from these, for thousands of runs at once."""
+
+
+class StepChunk:
+    """Many runs of steps as columns of `StepRow`; its rows where one goes through it.
+
+    A run of several steps has one chunk of a prompt in each at the most.
 
     Examples
     --------
-    >>> row = StepRow(3, 0.0, 0.5, *[0] * 17)
-    >>> StepChunk([row, row]).columns["finished_s"].tolist()
-    [0.5, 0.5]
+    >>> begun = RunStart(3, 100, 7, 5, 0, 0, 0, 0, 40, 0, 0, 0, 9, 5, 0, 0)
+    >>> chunk = StepChunk.of([(2, 0.0, 207e-15, 10, 0, begun)])
+    >>> [(row.replica, row.steps, row.context_tokens) for row in chunk]
+    [(3, 2, 85)]
     """
 
-    @cached_property
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """The rows as arrays by name, int64 or float64."""
+    def __init__(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        self.columns = columns
+        """By name, int64 or float64."""
+
+    @classmethod
+    def of(cls, notes: Sequence[RunNote]) -> StepChunk:
+        """Sum up runs as their replicas wrote them down."""
         import numpy as np
 
-        kinds = get_type_hints(StepRow)
-        values = zip(*self, strict=True) if self else repeat(())
-        return {
-            name: np.fromiter(column, np.dtype(kind), len(self))
-            for (name, kind), column in zip(kinds.items(), values, strict=False)
+        count = len(notes)
+        steps, started, finished, emitted, recomputed, begun = (
+            zip(*notes, strict=True) if notes else [()] * 6
+        )
+        values = zip(*begun, strict=True) if notes else [()] * len(RunStart._fields)
+        run = {
+            name: np.fromiter(value, np.int64, count)
+            for name, value in zip(RunStart._fields, values, strict=True)
         }
+        n = np.fromiter(steps, np.int64, count)
+        triangle = n * (n - 1) // 2
+        size = run["chunk_tokens"]
+        columns = {
+            "started_s": np.fromiter(started, np.float64, count),
+            "finished_s": np.fromiter(finished, np.float64, count),
+            "steps": n,
+            "prompt_tokens": n * size,
+            "emitted_tokens": np.fromiter(emitted, np.int64, count),
+            "recomputed_tokens": np.fromiter(recomputed, np.int64, count),
+            "context_tokens": n * run["context"] + triangle * run["decodes"],
+            "window_tokens": n * run["in_windows"] + triangle * run["windows_grow"],
+            "pair_tokens": n * run["chunk_pairs"] + triangle * size * size,
+            "prior_tokens": n * run["chunk_priors"] + triangle * size,
+            **run,
+        }
+        return cls({name: columns[name] for name in StepRow._fields})
+
+    def __len__(self) -> int:
+        return len(self.columns["replica"])
+
+    def __iter__(self) -> Iterator[StepRow]:
+        return map(StepRow, *(column.tolist() for column in self.columns.values()))
 
 
 class GapRow(NamedTuple):
@@ -221,8 +286,8 @@ TABLES: dict[str, type] = {
 class RecordSink(Protocol):
     """Takes rows. Implementations keep, spill or drop them."""
 
-    def rows(self, table: str, rows: list[tuple[object, ...]]) -> None:
-        """Take many rows of one table, in order; the list is the sink's from now on."""
+    def rows(self, table: str, rows: list[tuple[object, ...]] | StepChunk) -> None:
+        """Take many rows of one table, in order, those of `steps` as a chunk; they are its own."""
         ...
 
 

@@ -24,7 +24,7 @@ from factorysim.store import Columns, ParquetSink, read_columns, read_groups
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from factorysim.records import AuditLine, Closing
+    from factorysim.records import AuditLine, Closing, StepChunk
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import ScenarioSpec
 
@@ -184,7 +184,7 @@ class PilotSink:
     def __init__(self) -> None:
         self._times: dict[str, list[tuple[float, float]]] = {"sessions": [], "calls": []}
 
-    def rows(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+    def rows(self, table: str, rows: list[tuple[Any, ...]] | StepChunk) -> None:
         """Take the rows of a table, and drop what is not needed."""
         from factorysim.records import TABLES
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from factorysim.records import StationLine
 from factorysim.sim.clock import FS_PER_S
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from factorysim.graph.plan import ServePlan
+    from factorysim.records import RunNote
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.replica import Replica
@@ -38,8 +39,8 @@ class Deployment:
         self._flush = flush
         """Takes the rows, once they fill a chunk."""
         self.replicas: list[Replica] = []
-        self.rows: list[tuple[Any, ...]] = []
-        """Of `records.StepRow`, which its replicas write."""
+        self.rows: list[RunNote] = []
+        """Which its replicas write."""
         self.arrivals = self.departures = 0
         self._came_fs = self._left_fs = 0
         """Sums of the instants at which calls came and left."""

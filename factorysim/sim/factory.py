@@ -429,7 +429,7 @@ class FactoryWorld:
         self._hand("sessions", rows)
 
     def _flush_steps(self, deployment: Deployment) -> None:
-        rows = StepChunk(deployment.rows)
+        rows = StepChunk.of(deployment.rows)
         deployment.rows.clear()
         self._ledgers.add_steps(rows)
         self._meter.add_steps(deployment.number, rows)
@@ -439,7 +439,7 @@ class FactoryWorld:
             self._gaps.clear()
             self._hand("gaps", gaps)
 
-    def _hand(self, table: str, rows: list[Any]) -> None:
+    def _hand(self, table: str, rows: list[Any] | StepChunk) -> None:
         """Hand rows to the sink, and count them."""
         self._handed[table] += len(rows)
         self._sink.rows(table, rows)

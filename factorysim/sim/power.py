@@ -21,7 +21,7 @@ import numpy as np
 
 from factorysim.physics.power import first_steps, sum_of_smaller
 from factorysim.physics.step import FS_PER_S, StepRuns
-from factorysim.records import AuditLine, EnergyLine, SampleRow, StepChunk
+from factorysim.records import AuditLine, EnergyLine, SampleRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ReplicaPlan
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import Activity, StepLaw
-    from factorysim.records import StepRow
+    from factorysim.records import StepChunk
     from factorysim.sim.tools import BusyRow
 
     Floats = npt.NDArray[np.float64]
@@ -123,7 +123,7 @@ class PowerMeter:
         self._meter_j = np.zeros((places.count, bins))
         """Above idle, per place and bin."""
 
-    def add_steps(self, deployment: int, rows: StepChunk | Sequence[StepRow]) -> None:
+    def add_steps(self, deployment: int, rows: StepChunk) -> None:
         """Meter runs of steps of one deployment that serves.
 
         Parameters
@@ -133,10 +133,10 @@ class PowerMeter:
         rows
             Their `replica` counts through all deployments, in the plan's order.
         """
-        if not rows:
+        if not len(rows):
             return
         serve = self._plan.serve[deployment]
-        table = (rows if isinstance(rows, StepChunk) else StepChunk(rows)).columns
+        table = rows.columns
         runs = StepRuns(*(table[name] for name in StepRuns._fields))
         first_fs, growth_fs = table["step_fs"], table["slope_fs"]
         totals = serve.law.activity(runs)

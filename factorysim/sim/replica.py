@@ -29,28 +29,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from factorysim.physics.step import StepLaw
+    from factorysim.records import RunNote
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
 """Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
 NO_CHUNKS: Sequence[Chunk] = ()
-Run: TypeAlias = (
-    "tuple[int, int, int, int, Sequence[Chunk], int, int, int, int, int, int, int, int]"
-)
-"""A run in progress but for its steps: instant of its start, duration of its first step
-and growth from step to step in fs; decodes, chunks; tokens that the first step's decodes
-read, those of them inside windows, and the growth of these; calls that wait, blocks held;
-survivors, their stall, and those apart, as in `records.StepRow`."""
-NO_RUN: Run = (0, 0, 0, 0, NO_CHUNKS, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class Replica:
     """One serving copy of an LLM: a queue, a batch, a KV cache, and a law."""
 
     __slots__ = (
+        "_begun",
         "_by_priority",
         "_cancelled",
+        "_chunks",
         "_costs",
         "_cut_short",
         "_deciding",
@@ -62,7 +57,7 @@ class Replica:
         "_partial",
         "_prefill_first",
         "_queue",
-        "_run",
+        "_start_fs",
         "busy_fs",
         "clock",
         "down",
@@ -86,7 +81,7 @@ class Replica:
         law: StepLaw,
         limits: Limits,
         on_done: Callable[[Call], None],
-        rows: list[tuple[object, ...]] | None = None,
+        rows: list[RunNote] | None = None,
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
         costs: StepCosts | None = None,
@@ -98,8 +93,8 @@ class Replica:
         self.on_done = on_done
         self.owner = owner
         """Whatever whoever built it needs to find it by."""
-        self.rows: list[tuple[object, ...]] = [] if rows is None else rows
-        """Rows of `records.StepRow`; whoever owns the list drains it."""
+        self.rows: list[RunNote] = [] if rows is None else rows
+        """Of `records.RunNote`; whoever owns the list drains it."""
         self.gaps: list[tuple[object, ...]] = [] if gaps is None else gaps
         """Rows of `records.GapRow`."""
         self.ledger = Ledger(limits.blocks, limits.block_tokens)
@@ -125,8 +120,11 @@ class Replica:
         self._n = 0
         """Steps of the run in progress; 0 when there is none."""
         self._cut_short = False
-        self._run = NO_RUN
-        """The rest of it: packed when it starts, unpacked when it ends."""
+        self._start_fs = 0
+        self._chunks = NO_CHUNKS
+        """Of prompts, in the first step."""
+        self._begun: tuple[int, ...] = ()
+        """What else is to be written down of it: a `records.RunStart`."""
         self._late_gaps: list[tuple[object, ...]] = []
         """Rows of gaps that end with the run's first step (`prefill_first` only)."""
 
@@ -205,7 +203,7 @@ class Replica:
     def settle(self) -> None:
         """Credit the steps that ended before now, and stop: the end of a simulation."""
         if self._n:
-            elapsed = self.clock.now_fs - self._run[0]
+            elapsed = self.clock.now_fs - self._start_fs
             self._n = self._steps_ended(elapsed - 1) if elapsed else 0
             self._generation += 1
             if self._n:
@@ -249,7 +247,7 @@ class Replica:
             return
         self._cut_short = True
         now = self.clock.now_fs
-        start, first, slope = self._run[:3]
+        start, first, slope = self._start_fs, self._begun[1], self._begun[2]
         elapsed = now - start
         n = self._steps_ended(elapsed)
         end = start + n * first + slope * (n * (n - 1) // 2)
@@ -267,7 +265,7 @@ class Replica:
 
     def _steps_ended(self, elapsed: int) -> int:
         """Whole steps of the run in `elapsed` femtoseconds: the sum, inverted."""
-        _, first, slope = self._run[:3]
+        first, slope = self._begun[1], self._begun[2]
         if not slope:
             return elapsed // first
         # The root in floating point, in the form that does not cancel, is off by one at
@@ -283,23 +281,16 @@ class Replica:
 
     def _complete(self) -> None:
         """Credit the run's steps, and let those that are done go."""
-        n = self._n
-        (
-            start, first, slope, decodes, chunks, context, in_windows, windows_grow,
-            waiting, blocks, survivors, stall, apart,
-        ) = self._run  # fmt: skip
+        n, begun = self._n, self._begun
+        duration, decodes = begun[1], begun[3]
         self._n = 0
         self.steps += n
         emitted = decodes
-        duration = first
-        triangle = 0
         if n != 1:
-            triangle = n * (n - 1) // 2
-            duration = n * first + slope * triangle
+            duration = n * duration + begun[2] * (n * (n - 1) // 2)
             emitted = n * decodes
-            context = n * context + decodes * triangle
-            in_windows = n * in_windows + windows_grow * triangle
-            self._take_later_blocks(decodes, chunks, n)
+            self._take_later_blocks(n)
+        start = self._start_fs
         now = start + duration  # of steps cut off by a failure: when the last whole one ended
         self.busy_fs += duration
         done: Sequence[Call] = ()
@@ -307,16 +298,14 @@ class Replica:
             done = self._decodes.advance(n, now)
             if self._late_gaps:
                 self.gaps.extend(self._late_gaps)
-        tokens = recomputed = pairs = priors = 0
-        for call, size, prior in chunks:  # of a run of several steps: one at the most
-            tokens += n * size
-            pairs += n * (size * prior + size * (size + 1) // 2) + size * size * triangle
-            priors += n * prior + size * triangle
-            call.context = reached = prior + n * size
+        recomputed = 0
+        for call, size, prior in self._chunks:
+            tokens = n * size
+            call.context = reached = prior + tokens
             if call.preemptions:
-                recomputed += _compute_again(call, n * size)
+                recomputed += _compute_again(call, tokens)
             else:
-                call.computed_tokens += n * size
+                call.computed_tokens += tokens
             if reached == call.known:
                 emitted += 1
                 self._emit(call, now)
@@ -324,13 +313,7 @@ class Replica:
                     done = [*done, call]
                 else:
                     self._decodes.join(call)
-        self.rows.append(
-            (
-                self.index, start * S_PER_FS, now * S_PER_FS, n, first, slope,
-                decodes, len(chunks), tokens, emitted, recomputed, context, in_windows,
-                pairs, priors, waiting, blocks, survivors, stall, apart,
-            )
-        )  # fmt: skip
+        self.rows.append((n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, begun))
         if done:
             for call in sorted(done, key=by_number) if len(done) > 1 else done:
                 self._finish(call)
@@ -381,7 +364,8 @@ class Replica:
     def _lose_step(self) -> None:
         """Credit the run's ended steps; the one in progress is lost, its time spent."""
         now = self.clock.now_fs
-        start, first, slope, decodes, chunks, *_, waiting, blocks, _, _, _ = self._run
+        start, (index, first, slope, decodes, prompts, *_) = self._start_fs, self._begun
+        *_, waiting, blocks, _, _, _ = self._begun
         n = self._steps_ended(now - start)
         self._generation += 1
         self._n = n
@@ -391,11 +375,10 @@ class Replica:
         self._n = 0
         lost_from = start + n * first + slope * (n * (n - 1) // 2)
         if lost_from < now:
-            self.busy_fs += now - lost_from
-            span = (lost_from * S_PER_FS, now * S_PER_FS, 1, now - lost_from, 0)
-            nothing = (0,) * 7
-            state = (waiting, blocks, 0, 0, decodes)
-            self.rows.append((self.index, *span, decodes, len(chunks), *nothing, *state))
+            lost = now - lost_from
+            self.busy_fs += lost
+            begun = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
+            self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, begun))
 
     def _forget(self) -> None:
         """Empty the batch, the queue and the cache."""
@@ -569,11 +552,13 @@ class Replica:
         clock, law, costs, ledger = self.clock, self.law, self._costs, self.ledger
         start = clock.now_fs
         steps = 0  # no bound yet
-        first = slope = prompt_tokens = context = in_windows = windows_grow = 0
+        first = slope = tokens = pairs = priors = context = in_windows = windows_grow = 0
         emitting = decodes
         if chunks:
             for call, size, prior in chunks:
-                prompt_tokens += size
+                tokens += size
+                pairs += size * prior + size * (size + 1) // 2
+                priors += prior
                 fixed, growth = costs.chunks.get(size) or costs.chunk(size)
                 first += law.chunk(size, prior) if growth is None else fixed + growth * prior
                 if prior + size == call.known:
@@ -586,7 +571,8 @@ class Replica:
                 slope = growth * size
         if preempted or self.limits.stepwise:
             steps = 1
-        key = (decodes, prompt_tokens, len(chunks), emitting)
+        prompts = len(chunks)
+        key = (decodes, tokens, prompts, emitting)
         base = costs.bases.get(key)
         if base is None:
             base = costs.base(key)
@@ -613,43 +599,45 @@ class Replica:
         if self._prefill_first:
             self._late_gaps.clear()
             survivors, stall, apart = self._decodes.stalls(start, first, self._late_gaps, decodes)
+        self._chunks = chunks
         end = start + first
         if steps != 1:
-            steps = self._fit_steps(decodes, chunks, steps)
+            steps = self._fit_steps(decodes, steps)
             end += (steps - 1) * first + slope * (steps * (steps - 1) // 2)
-        held = ledger.blocks - ledger.free - ledger.evictable
         self._n = steps
         self._cut_short = False
-        self._run = (
-            start, first, slope, decodes, chunks, context, in_windows, windows_grow,
-            self.waiting, held, survivors, stall, apart,
+        self._start_fs = start
+        self._begun = (
+            self.index, first, slope, decodes, prompts, tokens, pairs, priors,
+            context, in_windows, windows_grow, self.waiting,
+            ledger.blocks - ledger.free - ledger.evictable, survivors, stall, apart,
         )  # fmt: skip
         self._generation = generation = self._generation + 1
         clock.at(end, COMPLETION + self.index, self._wake, generation)
 
     # Blocks of a run.
 
-    def _chunk_blocks(self, chunks: Sequence[Chunk], steps: int) -> int:
+    def _chunk_blocks(self, steps: int) -> int:
         """Blocks that the one chunk of a run needs after its first step."""
-        if not chunks:
+        if not self._chunks:
             return 0
-        _, tokens, prior = chunks[0]
+        _, tokens, prior = self._chunks[0]
         size = self.limits.block_tokens
         return -(-(prior + tokens * steps) // size) - -(-(prior + tokens) // size)
 
-    def _fit_steps(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> int:
+    def _fit_steps(self, decodes: int, steps: int) -> int:
         """As many of `steps` as the blocks allow; the step after is scheduled anew."""
         available = self.ledger.free + self.ledger.evictable
         batch = self._decodes
         bound = decodes * ((steps - 1) // batch.block_tokens + 1)
-        if chunks:
-            bound += self._chunk_blocks(chunks, steps)
+        if self._chunks:
+            bound += self._chunk_blocks(steps)
         if bound <= available:
             return steps
         low, high = 1, steps  # blocks needed never fall with steps
         while low < high:
             middle = (low + high + 1) // 2
-            need = self._chunk_blocks(chunks, middle)
+            need = self._chunk_blocks(middle)
             if decodes:
                 need += batch.later_blocks(middle)
             if need <= available:
@@ -658,20 +646,19 @@ class Replica:
                 high = middle - 1
         return low
 
-    def _take_later_blocks(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> None:
+    def _take_later_blocks(self, steps: int) -> None:
         """Take what the run's steps after the first took, before the tick moves on."""
-        blocks = self._decodes.later_blocks(steps) if decodes else 0
-        if chunks:
-            blocks += self._chunk_blocks(chunks, steps)
+        blocks = self._chunk_blocks(steps) if self._chunks else 0
+        if self._begun[3]:
+            blocks += self._decodes.later_blocks(steps)
         if blocks:
             self.ledger.take(blocks)
 
     def _step_blocks(self, done: int) -> int:
         """Blocks that the run's next step takes, after so many that are done."""
         size = self.limits.block_tokens
-        _, _, _, decodes, chunks, *_ = self._run
-        blocks = self._decodes.blocks_now() if decodes else 0
-        for _, tokens, prior in chunks:
+        blocks = self._decodes.blocks_now() if self._begun[3] else 0
+        for _, tokens, prior in self._chunks:
             before = prior + done * tokens
             blocks += -(-(before + tokens) // size) - -(-before // size)
         return blocks

@@ -10,6 +10,8 @@ from factorysim.store.tables import Column, Columns, Labels
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from factorysim.records import StepChunk
+
 
 class MemorySink:
     """A `RecordSink` that keeps every row, and gives tables as columns.
@@ -26,7 +28,7 @@ class MemorySink:
     def __init__(self) -> None:
         self._rows: dict[str, list[tuple[Any, ...]]] = {table: [] for table in TABLES}
 
-    def rows(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+    def rows(self, table: str, rows: list[tuple[Any, ...]] | StepChunk) -> None:
         """Take many rows of one table, in order."""
         self._rows[table] += rows
 

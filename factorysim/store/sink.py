@@ -79,7 +79,7 @@ class ParquetSink:
             for name, row in TABLES.items()
         }
 
-    def rows(self, table: str, rows: list[tuple[object, ...]]) -> None:
+    def rows(self, table: str, rows: list[tuple[object, ...]] | StepChunk) -> None:
         """Take many rows of one table, in order."""
         self._tables[table].add(rows)
 
@@ -120,7 +120,7 @@ class _TableWriter:
         self._pending = 0
         self._writer: Any = None
 
-    def add(self, rows: list[tuple[object, ...]]) -> None:
+    def add(self, rows: list[tuple[object, ...]] | StepChunk) -> None:
         if isinstance(rows, StepChunk):
             self._convert()
             self._append(self._with_derived({}, rows.columns), len(rows))

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factorysim.records import GapRow, StepRow
+from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
 from factorysim.sim.replica import Replica
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
     from factorysim.physics.step import StepLaw
+    from factorysim.records import StepRow
 
 
 class Case(NamedTuple):
@@ -96,7 +97,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     for index, event in enumerate(case.events):
         clock.at(event.at_fs, ARRIVAL + index, happen, event)
     clock.run_until(end_fs + 1)
-    rows = [StepRow(*row) for row in replica.rows]
+    rows = list(StepChunk.of(replica.rows))
     gaps = [GapRow(*row) for row in replica.gaps]
     return Outcome(replica, calls, departures, rows, gaps)
 

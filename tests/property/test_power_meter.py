@@ -14,6 +14,7 @@ from factorysim.physics.power import PowerModel
 from factorysim.physics.step import Activity
 from factorysim.records import StepRow
 from factorysim.sim.power import PowerMeter
+from tests.unit.sim.builders import step_chunk
 
 FS = 10**15
 MS = 10**12
@@ -93,7 +94,7 @@ def plan():
 
 def metered(rows, bins):
     meter = PowerMeter(plan(), END_S, bins)
-    meter.add_steps(0, rows)
+    meter.add_steps(0, step_chunk(rows))
     assert meter.audit().ok, meter.audit()
     return meter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from factorysim.graph.factory import LinkTable, Path
 from factorysim.graph.plan import FactoryPlan, HostPlan, RackPlan, ReplicaPlan, ServePlan, ToolPlan
 from factorysim.physics.power import PowerModel
 from factorysim.physics.step import Activity, Piece
-from factorysim.records import TABLES
+from factorysim.records import TABLES, StepChunk, StepRow
 from factorysim.sim.factory import run_replication
 from factorysim.spec.scenario import ScenarioSpec
 from factorysim.workload.session import LlmNode, Session
@@ -77,13 +77,22 @@ class Listed:
         return iter(self._sessions)
 
 
+def step_chunk(rows: Sequence[StepRow]) -> StepChunk:
+    """Rows of steps as the meter takes them."""
+    kinds = get_type_hints(StepRow)
+    columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    return StepChunk(
+        {name: np.array(c, kinds[name]) for name, c in zip(StepRow._fields, columns, strict=True)}
+    )
+
+
 class Rows:
     """A sink that keeps everything, as named rows."""
 
     def __init__(self) -> None:
         self.tables: dict[str, list[Any]] = defaultdict(list)
 
-    def rows(self, table: str, rows: list[tuple[object, ...]]) -> None:
+    def rows(self, table: str, rows: list[tuple[object, ...]] | StepChunk) -> None:
         self.tables[table].extend(TABLES[table](*row) for row in rows)
 
 

@@ -12,6 +12,7 @@ from factorysim.physics.power import PowerModel
 from factorysim.physics.step import Activity, Piece
 from factorysim.records import StepRow
 from factorysim.sim.power import PowerMeter
+from tests.unit.sim.builders import step_chunk
 
 FS = 10**15
 MS = 10**12
@@ -122,7 +123,7 @@ def watts(meter, place="factory"):
 
 def metered(factory, rows, *, end_s=10.0, bins=40):
     meter = PowerMeter(factory, end_s, bins)
-    meter.add_steps(0, rows)
+    meter.add_steps(0, step_chunk(rows))
     assert meter.audit().ok, meter.audit()
     return meter
 

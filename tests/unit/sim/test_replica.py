@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from factorysim.records import StepChunk, StepRow
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.replica import Replica
@@ -38,6 +39,9 @@ class Bench:
     def at(self, at_ms: float, action: Any, *given: Any) -> None:
         self.clock.at(round(at_ms * MS), ARRIVAL, lambda _: action(*given))
 
+    def rows(self) -> list[StepRow]:
+        return list(StepChunk.of(self.replica.rows))
+
     def run(self, until_ms: float = 10_000) -> None:
         self.clock.run_until(round(until_ms * MS))
 
@@ -53,7 +57,7 @@ def test_a_long_prompt_is_computed_in_chunks_of_the_budget():
     bench.run()
     assert ms(call.first_token_fs) == 40  # 16 + 16 + 8
     assert ms(call.last_token_fs) == 42
-    steps = [(row[3], row[8]) for row in bench.replica.rows]
+    steps = [(row.steps, row.prompt_tokens) for row in bench.rows()]
     assert steps == [(2, 32), (1, 8), (2, 0)]
 
 
@@ -76,7 +80,7 @@ def test_whole_prompts_go_first_where_the_scheduler_says_so():
     bench.run()
     assert ms(second.first_token_fs) == 26  # scheduled at 6, 20 tokens at once
     assert ms(first.last_token_fs) == 4 + 9 + 20
-    row = bench.replica.rows[-1]
+    row = bench.rows()[-1]
     assert row[-3:] == (1, 20 * MS, 0)  # the decode stalled for 20 ms
 
 
@@ -134,8 +138,8 @@ def test_a_failure_loses_the_step_in_progress_and_everything_cached():
     assert call.output_made == 1 + 12  # from 8 ms on, one a ms, until 20
     assert ms(call.last_token_fs) == 20
     assert again.hit_tokens == 0
-    lost = bench.replica.rows[-2]
-    assert (lost[3], lost[4], lost[9]) == (1, MS // 2, 0)
+    lost = bench.rows()[-2]
+    assert (lost.steps, lost.step_fs, lost.emitted_tokens) == (1, MS // 2, 0)
 
 
 def test_a_cancel_that_was_pending_at_the_failure_counts_as_failed():
