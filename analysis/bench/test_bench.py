@@ -72,7 +72,7 @@ def test_workload(benchmark: Any, name: str) -> None:
     ("name", "command"),
     [
         ("import", ("-c", "import factorysim")),
-        ("help", ("-m", "factorysim.cli.app", "--help")),
+        ("help", ("-m", "factorysim", "--help")),
         ("python", ("-c", "pass")),
     ],
 )

@@ -14,7 +14,7 @@ from factorysim import __version__
 from factorysim.errors import UserError
 from factorysim.marked import printable
 
-OK, OURS, USERS, INTERRUPTED = 0, 1, 2, 130
+OK, OURS, USERS = 0, 1, 2
 """Exit codes; `typer` itself exits with 2 for a slip on the command line."""
 
 app = typer.Typer(
@@ -78,9 +78,12 @@ def _told() -> Iterator[None]:
     except UserError as error:
         print(printable(str(error)), file=sys.stderr)
         sys.exit(USERS)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as leaving:
+        # A command that Ctrl-C ended before it could say what was kept: `typer` makes an
+        # exit of it, without a word.
+        if isinstance(getattr(leaving.__context__, "__cause__", None), KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        raise
     except BrokenPipeError:
         # The reader has gone: say nothing more, not even at interpreter shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -29,7 +29,7 @@ run: {kind: steady_state, window: 200 s, warmup: 20 s, drain: 50 s, replications
 """
 """An M/M/1 queue, half full: a second to run."""
 
-PROGRAM = (sys.executable, "-c", "from factorysim.cli.app import main; main()")
+PROGRAM = (sys.executable, "-m", "factorysim")
 
 
 class Told(NamedTuple):

@@ -25,6 +25,7 @@ LAYERS = [
     {"study"},
     {"report"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 STRANGERS = {("sim", "metrics"), ("metrics", "sim"), ("sim", "economics"), ("economics", "sim")}
