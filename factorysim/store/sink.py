@@ -165,10 +165,7 @@ class _TableWriter:
         ):
             words = self._words.get(name)
             if words is not None:
-                for word in dict.fromkeys(values):
-                    words.setdefault(word, len(words))
-                codes = np.fromiter(map(words.__getitem__, values), np.int32, len(rows))
-                chunk[name] = _arrow(codes)
+                chunk[name] = _arrow(_codes(words, values))
             elif kind == "string" or nullable:
                 chunk[name] = pa.array(values, getattr(pa, kind)())
             else:
@@ -219,6 +216,18 @@ class _TableWriter:
         names = self._derived.names if self._derived is not None else ()
         fields += [pa.field(name, pa.float64(), nullable=False) for name in names]
         return pa.schema(fields)
+
+
+def _codes(words: dict[str, int], values: tuple[str, ...]) -> npt.NDArray[np.int32]:
+    """Number the words of a column, new ones too; most chunks hold a single one."""
+    import numpy as np
+
+    first = values[0]
+    if values.count(first) == len(values):
+        return np.full(len(values), words.setdefault(first, len(words)), np.int32)
+    for word in dict.fromkeys(values):
+        words.setdefault(word, len(words))
+    return np.fromiter(map(words.__getitem__, values), np.int32, len(values))
 
 
 def _arrow(values: npt.NDArray[Any]) -> pa.Array[Any]:
