@@ -5,6 +5,9 @@ a node has several successors the session forks into more branches; where one
 waits for several, the branch that arrives last goes on. So the last branch of a
 session to end has walked its critical path, and the time shares that it carries
 add up to the session's duration, in femtoseconds.
+
+A session whose nodes come stage by stage holds one stage at a time: the branch
+that ends the last node of one goes on into the next.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS
-from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.session import GapNode, LlmNode, StagedNodes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -22,9 +25,11 @@ if TYPE_CHECKING:
     from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.demand import Demand
-    from factorysim.workload.session import Node, Session
+    from factorysim.workload.session import Node, Session, ToolNode
 
 NS_PER_S = 10**9
+_FIRST = (0,)
+"""The only node of a stage."""
 
 SHARES = (
     "queue",
@@ -85,11 +90,13 @@ class Live:
     """A session under way."""
 
     __slots__ = (
+        "_awaited",
+        "_dependents",
+        "_linked",
+        "_stages",
         "arrived_fs",
-        "awaited",
         "calls",
         "calls_left",
-        "dependents",
         "failed",
         "nodes",
         "number",
@@ -109,15 +116,25 @@ class Live:
         self.stream = stream
         self.plan = plan
         self.arrived_fs = arrived_fs
-        self.nodes: list[Node | None] = list(plan.nodes)
-        """None once done: a long session gives its past back."""
-        plan.nodes = []
-        self.unfinished = len(self.nodes)
-        self.awaited: list[int] = []
-        """How many nodes each node still waits for."""
-        self.dependents: list[list[int] | None] = [None] * self.unfinished
-        self.calls_left = 0
-        self._link()
+        nodes = plan.nodes
+        plan.nodes = ()
+        self._stages: Iterator[Sequence[Node]]
+        if isinstance(nodes, StagedNodes):
+            self.calls_left = nodes.calls
+            self._stages = nodes.stages()
+        else:
+            self.calls_left = sum(isinstance(node, LlmNode) for node in nodes)
+            self._stages = iter((nodes,))
+        self.nodes: Sequence[Node | None] = ()
+        """Those of the present stage: all that a long session holds."""
+        self.unfinished = 0
+        """Of them."""
+        self._linked: list[Node | None] | None = None
+        """The same if some wait for others; None once done: a long one gives its past back."""
+        self._awaited: list[int] = []
+        """How many nodes each of those still waits for."""
+        self._dependents: list[list[int]] = []
+        """Which nodes wait for each of those."""
         self.calls = self.tools = self.prompt_tokens = self.output_tokens = 0
         self.turns = 1
         self.turn_fs: int | None = arrived_fs
@@ -125,20 +142,43 @@ class Live:
         self.turn_max_fs = 0
         self.failed = False
 
-    def _link(self) -> None:
+    def begin(self) -> Sequence[int]:
+        """Take up the next stage: which of its nodes wait for nothing. None if all is done."""
+        nodes = next(self._stages, ())
+        self.nodes, self._linked = nodes, None
+        count = self.unfinished = len(nodes)
+        if count < 2:
+            return _FIRST[:count]
+        if any(node.after for node in nodes):
+            return self._link(nodes)
+        return range(count)
+
+    def _link(self, nodes: Sequence[Node]) -> Sequence[int]:
         """Turn what each node waits for into what waits for each node."""
-        awaited, dependents = self.awaited, self.dependents
-        for index, node in enumerate(self.nodes):
-            assert node is not None
-            awaited.append(len(node.after))
+        self.nodes = self._linked = list(nodes)
+        self._stages = iter(())  # what waits within a stage is all there is: let it go
+        self._awaited = [len(node.after) for node in nodes]
+        dependents = self._dependents = [[] for _ in nodes]
+        for index, node in enumerate(nodes):
             for before in node.after:
-                others = dependents[before]
-                if others is None:
-                    dependents[before] = [index]
-                else:
-                    others.append(index)
-            if isinstance(node, LlmNode):
-                self.calls_left += 1
+                dependents[before].append(index)
+        return [index for index, awaited in enumerate(self._awaited) if not awaited]
+
+    def finish(self, index: int) -> Sequence[int]:
+        """End a node: which others may begin now, since they waited for it last."""
+        self.unfinished -= 1
+        if not self.unfinished:
+            return self.begin()
+        if self._linked is None:
+            return ()
+        self._linked[index] = None
+        awaited = self._awaited
+        ready = []
+        for other in self._dependents[index]:
+            awaited[other] -= 1
+            if not awaited[other]:
+                ready.append(other)
+        return ready
 
     def end_turn(self, now_fs: int) -> None:
         """End the present turn, if there is one; if it is the longest so far remember it."""
@@ -186,13 +226,12 @@ class Branch:
                     call = self.world.ask_llm(self, node)
                     yield
                     self._take_answer(call)
+                    del call  # a gap of an hour may come: hold nothing of what has been
                 else:
                     yield from self._use_tool(node)
             if live.failed:
                 return
-            live.nodes[index] = None
-            live.unfinished -= 1
-            ready = self._ready(index)
+            ready = live.finish(index)
             if not ready:
                 if not live.unfinished:
                     live.end_turn(clock.now_fs)
@@ -258,23 +297,8 @@ class Branch:
             live.failed = True
             world.session_over(live, None, "failed")
 
-    def _ready(self, index: int) -> Sequence[int]:
-        """Nodes that waited for this one last."""
-        live = self.live
-        dependents = live.dependents[index]
-        if dependents is None:
-            return ()
-        live.dependents[index] = None
-        awaited = live.awaited
-        ready = []
-        for other in dependents:
-            awaited[other] -= 1
-            if not awaited[other]:
-                ready.append(other)
-        return ready
-
 
 def start_session(world: World, live: Live) -> None:
     """Set out from every node that waits for nothing."""
-    for index in [i for i, awaited in enumerate(live.awaited) if not awaited]:
+    for index in live.begin():
         Branch(world, live, index, [0] * len(SHARES)).resume()
