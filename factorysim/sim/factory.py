@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
     from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.policies.routing import Routing
+    import numpy.typing as npt
+
     from factorysim.records import RecordSink, StationLine
-    from factorysim.sim.tools import BusyRow
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
@@ -196,9 +197,9 @@ class FactoryWorld:
             on_busy=self._note_busy,
         )
 
-    def _note_busy(self, rows: list[BusyRow]) -> None:
+    def _note_busy(self, rows: npt.NDArray[np.float64]) -> None:
         self._meter.add_busy(0, rows)
-        _, start_s, stop_s, cores = np.array(rows, dtype=np.float64).T
+        _, start_s, stop_s, cores = rows.T
         self._busy_cores.add(start_s, stop_s, cores)
 
     # Arrivals.
@@ -301,9 +302,14 @@ class FactoryWorld:
     def _tool_left(self, job: ToolJob) -> None:
         branch, _, _ = self._using.pop(job.number)
         # What the session does next sees every completion of this instant.
-        self.clock.at(self.clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
+        if clock.alone() and not station.leaving:
+            branch.resume()
+        else:
+            clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
 
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
+        clock, station = self.clock, self._tool_station
+        assert station is not None
         """Write down a tool call that has ended."""
         outcome = "completed" if job is None else job.outcome
         self._write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
