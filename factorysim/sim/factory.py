@@ -8,6 +8,7 @@ so memory follows what is in flight; what it counted comes back as a `Closing`.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from factorysim.policies.routing import routing
 from factorysim.records import Closing, StepChunk
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
+from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.deployment import Deployment
@@ -32,10 +34,10 @@ from factorysim.sim.ways import FabricWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from factorysim.graph.plan import FactoryPlan, ServePlan
-    from factorysim.policies.routing import Routing
     import numpy.typing as npt
 
+    from factorysim.graph.plan import FactoryPlan, ServePlan
+    from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
@@ -109,6 +111,7 @@ class FactoryWorld:
         policies: Mapping[str, Routing],
     ) -> None:
         self.clock = Clock()
+        self.calendar = Calendar(self.clock)
         self._scenario = scenario
         self._plan = plan
         self._seed_parts = (scenario.run.seed, "service", replication)
@@ -219,7 +222,8 @@ class FactoryWorld:
         if plan is not None:
             when = plan.at_ns * FS_PER_NS
             if when < self._arrivals_end_fs:
-                self.clock.at(when, ARRIVAL + stream.number, self._arrive_by_clock, (stream, plan))
+                arrival = (stream, plan)
+                self.calendar.at(when, ARRIVAL + stream.number, self._arrive_by_clock, arrival)
 
     def _arrive_by_clock(self, arrival: tuple[Stream, Session]) -> None:
         stream, plan = arrival
@@ -301,6 +305,8 @@ class FactoryWorld:
 
     def _tool_left(self, job: ToolJob) -> None:
         branch, _, _ = self._using.pop(job.number)
+        clock, station = self.clock, self._tool_station
+        assert station is not None
         # What the session does next sees every completion of this instant.
         if clock.alone() and not station.leaving:
             branch.resume()
@@ -308,8 +314,6 @@ class FactoryWorld:
             clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
 
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
-        clock, station = self.clock, self._tool_station
-        assert station is not None
         """Write down a tool call that has ended."""
         outcome = "completed" if job is None else job.outcome
         self._write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
@@ -528,7 +532,7 @@ class FactoryWorld:
             found += replica.waiting + len(replica.running)
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
-        for callback, value in self.clock.pending():
+        for callback, value in chain(self.clock.pending(), self.calendar.pending()):
             owner = getattr(callback, "__self__", None)
             if isinstance(owner, Branch):
                 awake.add(owner.live.number)

@@ -20,6 +20,7 @@ from factorysim.workload.session import GapNode, LlmNode, StagedNodes
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
@@ -64,6 +65,7 @@ class World(Protocol):
     """What a session asks of the factory around it."""
 
     clock: Clock
+    calendar: Calendar
 
     def ask_llm(self, branch: Branch, node: LlmNode) -> Call:
         """Send a call; the branch is resumed when the answer is back."""
@@ -243,10 +245,11 @@ class Branch:
 
     def _pause(self, delay_ns: int, share: int = GAP) -> None:
         """Be resumed after some time of which the factory sees nothing."""
-        clock = self.world.clock
+        world = self.world
         delay_fs = delay_ns * FS_PER_NS
         self.shares[share] += delay_fs
-        clock.at(clock.now_fs + delay_fs, ARRIVAL + self.live.number, self.resume)
+        due_fs = world.clock.now_fs + delay_fs
+        world.calendar.at(due_fs, ARRIVAL + self.live.number, self.resume)
 
     def _take_answer(self, call: Call) -> None:
         """Tell where the time of a call went."""
