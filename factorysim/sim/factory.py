@@ -308,7 +308,7 @@ class FactoryWorld:
         clock, station = self.clock, self._tool_station
         assert station is not None
         # What the session does next sees every completion of this instant.
-        if clock.alone() and not station.leaving:
+        if not station.leaving and clock.alone():
             branch.resume()
         else:
             clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
@@ -391,8 +391,9 @@ class FactoryWorld:
         remote_fs = node.remote_ns * FS_PER_NS
         if job is not None:
             self._ledgers.tools[outcome] += 1
-        number = self._ledgers.rows["tools"]
-        self._ledgers.rows["tools"] += 1
+        written = self._ledgers.rows
+        number = written["tools"]
+        written["tools"] = number + 1
         rows = self._tools
         rows.append(
             (

@@ -12,7 +12,7 @@ that ends the last node of one goes on into the next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes
@@ -44,6 +44,7 @@ SHARES = (
     "gap",
 )
 QUEUE, PREFILL, DECODE, STALL, KV, NETWORK, TOOL_QUEUE, TOOL, GAP = range(9)
+NO_TIME = [0] * len(SHARES)
 
 
 class Stream:
@@ -88,13 +89,22 @@ class World(Protocol):
         ...
 
 
+class _Links(NamedTuple):
+    """Nodes that wait for each other in any way, as recorded sessions do."""
+
+    nodes: list[Node | None]
+    """None once done: a long session gives its past back."""
+    awaited: list[int]
+    """How many nodes each still waits for."""
+    dependents: list[list[int]]
+    """Which nodes wait for each."""
+
+
 class Live:
     """A session under way."""
 
     __slots__ = (
-        "_awaited",
-        "_dependents",
-        "_linked",
+        "_links",
         "_stages",
         "arrived_fs",
         "calls",
@@ -125,18 +135,14 @@ class Live:
             self.calls_left = nodes.calls
             self._stages = nodes.stages()
         else:
-            self.calls_left = sum(isinstance(node, LlmNode) for node in nodes)
+            self.calls_left = [type(node) for node in nodes].count(LlmNode)
             self._stages = iter((nodes,))
         self.nodes: Sequence[Node | None] = ()
         """Those of the present stage: all that a long session holds."""
         self.unfinished = 0
         """Of them."""
-        self._linked: list[Node | None] | None = None
-        """The same if some wait for others; None once done: a long one gives its past back."""
-        self._awaited: list[int] = []
-        """How many nodes each of those still waits for."""
-        self._dependents: list[list[int]] = []
-        """Which nodes wait for each of those."""
+        self._links: _Links | None = None
+        """None where no node of the stage waits for another."""
         self.calls = self.tools = self.prompt_tokens = self.output_tokens = 0
         self.turns = 1
         self.turn_fs: int | None = arrived_fs
@@ -146,37 +152,35 @@ class Live:
 
     def begin(self) -> Sequence[int]:
         """Take up the next stage: which of its nodes wait for nothing. None if all is done."""
-        nodes = next(self._stages, ())
-        self.nodes, self._linked = nodes, None
-        count = self.unfinished = len(nodes)
-        if count < 2:
-            return _FIRST[:count]
+        self.nodes = nodes = next(self._stages, ())
+        self.unfinished = count = len(nodes)
+        if count == 1:
+            return _FIRST
         if any(node.after for node in nodes):
             return self._link(nodes)
         return range(count)
 
     def _link(self, nodes: Sequence[Node]) -> Sequence[int]:
         """Turn what each node waits for into what waits for each node."""
-        self.nodes = self._linked = list(nodes)
-        self._stages = iter(())  # what waits within a stage is all there is: let it go
-        self._awaited = [len(node.after) for node in nodes]
-        dependents = self._dependents = [[] for _ in nodes]
+        links = _Links(list(nodes), [len(node.after) for node in nodes], [[] for _ in nodes])
         for index, node in enumerate(nodes):
             for before in node.after:
-                dependents[before].append(index)
-        return [index for index, awaited in enumerate(self._awaited) if not awaited]
+                links.dependents[before].append(index)
+        self.nodes, self._links = links.nodes, links
+        self._stages = iter(())  # what waits within a stage is all there is: let it go
+        return [index for index, awaited in enumerate(links.awaited) if not awaited]
 
     def finish(self, index: int) -> Sequence[int]:
         """End a node: which others may begin now, since they waited for it last."""
         self.unfinished -= 1
         if not self.unfinished:
             return self.begin()
-        if self._linked is None:
+        if self._links is None:
             return ()
-        self._linked[index] = None
-        awaited = self._awaited
+        nodes, awaited, dependents = self._links
+        nodes[index] = None
         ready = []
-        for other in self._dependents[index]:
+        for other in dependents[index]:
             awaited[other] -= 1
             if not awaited[other]:
                 ready.append(other)
@@ -185,7 +189,9 @@ class Live:
     def end_turn(self, now_fs: int) -> None:
         """End the present turn, if there is one; if it is the longest so far remember it."""
         if self.turn_fs is not None:
-            self.turn_max_fs = max(self.turn_max_fs, now_fs - self.turn_fs)
+            turn_fs = now_fs - self.turn_fs
+            if turn_fs > self.turn_max_fs:
+                self.turn_max_fs = turn_fs
             self.turn_fs = None
 
 
@@ -267,11 +273,15 @@ class Branch:
         assert scheduled is not None
         assert first is not None
         assert last is not None
-        shares[NETWORK] += queued - call.asked_fs - call.held_fs + world.clock.now_fs - last
-        shares[QUEUE] += scheduled - queued + call.held_fs
-        shares[PREFILL] += first - scheduled - call.first_stall_fs
-        shares[DECODE] += last - first - (call.stall_fs - call.first_stall_fs)
-        shares[STALL] += call.stall_fs
+        held, stall = call.held_fs, call.stall_fs
+        shares[NETWORK] += queued - call.asked_fs - held + world.clock.now_fs - last
+        shares[QUEUE] += scheduled - queued + held
+        shares[PREFILL] += first - scheduled
+        shares[DECODE] += last - first
+        if stall:
+            shares[PREFILL] -= call.first_stall_fs
+            shares[DECODE] -= stall - call.first_stall_fs
+            shares[STALL] += stall
         live.prompt_tokens += call.prompt_tokens
         live.output_tokens += call.output_tokens
 
@@ -304,4 +314,4 @@ class Branch:
 def start_session(world: World, live: Live) -> None:
     """Set out from every node that waits for nothing."""
     for index in live.begin():
-        Branch(world, live, index, [0] * len(SHARES)).resume()
+        Branch(world, live, index, NO_TIME.copy()).resume()
