@@ -86,6 +86,11 @@ class Clock(simpy.Environment):
         for _, _, _, callback, value in self.heap:
             yield callback, value
 
+    def alone(self) -> bool:
+        """Whether nothing else is due at this instant."""
+        heap = self.heap
+        return not heap or heap[0][0] > self.now_fs
+
     def run_until(self, end_fs: int) -> None:
         """Process every event before `end_fs`, and leave the clock there.
 

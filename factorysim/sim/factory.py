@@ -8,6 +8,7 @@ so memory follows what is in flight; what it counted comes back as a `Closing`.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from factorysim.policies.routing import routing
 from factorysim.records import Closing, StepChunk
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
+from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
@@ -33,10 +35,11 @@ from factorysim.sim.ways import FabricWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import numpy.typing as npt
+
     from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
-    from factorysim.sim.tools import BusyRow
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
@@ -107,6 +110,7 @@ class FactoryWorld:
         policies: Mapping[str, Routing],
     ) -> None:
         self.clock = Clock()
+        self.calendar = Calendar(self.clock)
         self._scenario = scenario
         self._plan = plan
         self._seed_parts = (scenario.run.seed, "service", replication)
@@ -196,9 +200,9 @@ class FactoryWorld:
             on_busy=self._note_busy,
         )
 
-    def _note_busy(self, rows: list[BusyRow]) -> None:
+    def _note_busy(self, rows: npt.NDArray[np.float64]) -> None:
         self._meter.add_busy(0, rows)
-        _, start_s, stop_s, cores = np.array(rows, dtype=np.float64).T
+        _, start_s, stop_s, cores = rows.T
         self._busy_cores.add(start_s, stop_s, cores)
 
     # Arrivals.
@@ -218,7 +222,8 @@ class FactoryWorld:
         if plan is not None:
             when = plan.at_ns * FS_PER_NS
             if when < self._arrivals_end_fs:
-                self.clock.at(when, ARRIVAL + stream.number, self._arrive_by_clock, (stream, plan))
+                arrival = (stream, plan)
+                self.calendar.at(when, ARRIVAL + stream.number, self._arrive_by_clock, arrival)
 
     def _arrive_by_clock(self, arrival: tuple[Stream, Session]) -> None:
         stream, plan = arrival
@@ -283,8 +288,13 @@ class FactoryWorld:
 
     def _tool_left(self, job: ToolJob) -> None:
         branch, _, _ = self._using.pop(job.number)
+        clock, station = self.clock, self._tool_station
+        assert station is not None
         # What the session does next sees every completion of this instant.
-        self.clock.at(self.clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
+        if not station.leaving and clock.alone():
+            branch.resume()
+        else:
+            clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
 
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
         """Write down a tool call that has ended."""
@@ -364,8 +374,9 @@ class FactoryWorld:
         remote_fs = node.remote_ns * FS_PER_NS
         if job is not None:
             self._ledgers.tools[outcome] += 1
-        number = self._ledgers.rows["tools"]
-        self._ledgers.rows["tools"] += 1
+        written = self._ledgers.rows
+        number = written["tools"]
+        written["tools"] = number + 1
         rows = self._tools
         rows.append(
             (
@@ -509,7 +520,7 @@ class FactoryWorld:
             found += replica.waiting + len(replica.running)
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
-        for callback, value in self.clock.pending():
+        for callback, value in chain(self.clock.pending(), self.calendar.pending()):
             owner = getattr(callback, "__self__", None)
             if isinstance(value, Call) or owner is self._fabric:
                 found += 1

@@ -14,7 +14,6 @@ That the two agree is a law that every run is audited by.
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,7 +23,7 @@ from factorysim.physics.step import FS_PER_S, StepRuns
 from factorysim.records import AuditLine, EnergyLine, SampleRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import Activity, StepLaw
     from factorysim.records import StepChunk
-    from factorysim.sim.tools import BusyRow
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -161,18 +159,20 @@ class PowerMeter:
         np.add.at(self._step_j, replica, span_w * parts_s)
         np.add.at(self._step_s, replica, stop_s)
 
-    def add_busy(self, deployment: int, rows: Sequence[BusyRow]) -> None:
+    def add_busy(self, deployment: int, rows: npt.ArrayLike) -> None:
         """Meter intervals in which hosts of one tools deployment kept cores busy.
 
         Parameters
         ----------
         deployment
             Index into the plan's `tools`.
+        rows
+            Shape ``(intervals, 4)``: host, start and end in seconds, busy cores.
         """
-        if not rows:
-            return
         hosts = self._plan.tools[deployment].hosts
-        table = _table(rows)
+        table = np.asarray(rows, dtype=np.float64)
+        if not len(table):
+            return
         host, start_s, busy = table[:, 0].astype(np.int64), table[:, 1], table[:, 3]
         stop_s = np.maximum(np.minimum(table[:, 2], self._end_s) - start_s, 0.0)
         draw_w = busy * np.array([(h.peak_w - h.idle_w) / h.cores for h in hosts])[host]
@@ -322,13 +322,6 @@ class _Places:
             return ((replica.rack, 1.0),)
         racks = [self._rack_of[device] for device in replica.devices]
         return tuple((rack, racks.count(rack) / len(racks)) for rack in sorted(set(racks)))
-
-
-def _table(rows: Sequence[tuple[float, ...]]) -> Floats:
-    """Rows of numbers as an array."""
-    width = len(rows[0])
-    flat = np.fromiter(chain.from_iterable(rows), np.float64, count=len(rows) * width)
-    return flat.reshape(-1, width)
 
 
 def _full_span_s(model: PowerModel, activity: Activity) -> Floats:

@@ -5,26 +5,32 @@ a node has several successors the session forks into more branches; where one
 waits for several, the branch that arrives last goes on. So the last branch of a
 session to end has walked its critical path, and the time shares that it carries
 add up to the session's duration, in femtoseconds.
+
+A session whose nodes come stage by stage holds one stage at a time: the branch
+that ends the last node of one goes on into the next.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS
-from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.session import GapNode, LlmNode, StagedNodes
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.demand import Demand
-    from factorysim.workload.session import Node, Session
+    from factorysim.workload.session import Node, Session, ToolNode
 
 NS_PER_S = 10**9
+_FIRST = (0,)
+"""The only node of a stage."""
 
 SHARES = (
     "queue",
@@ -38,6 +44,7 @@ SHARES = (
     "gap",
 )
 QUEUE, PREFILL, DECODE, STALL, KV, NETWORK, TOOL_QUEUE, TOOL, GAP = range(9)
+NO_TIME = [0] * len(SHARES)
 
 
 class Stream:
@@ -59,6 +66,7 @@ class World(Protocol):
     """What a session asks of the factory around it."""
 
     clock: Clock
+    calendar: Calendar
 
     def ask_llm(self, branch: Branch, node: LlmNode) -> Call:
         """Send a call; the branch is resumed when the answer is back."""
@@ -81,15 +89,26 @@ class World(Protocol):
         ...
 
 
+class _Links(NamedTuple):
+    """Nodes that wait for each other in any way, as recorded sessions do."""
+
+    nodes: list[Node | None]
+    """None once done: a long session gives its past back."""
+    awaited: list[int]
+    """How many nodes each still waits for."""
+    dependents: list[list[int]]
+    """Which nodes wait for each."""
+
+
 class Live:
     """A session under way."""
 
     __slots__ = (
+        "_links",
+        "_stages",
         "arrived_fs",
-        "awaited",
         "calls",
         "calls_left",
-        "dependents",
         "failed",
         "nodes",
         "number",
@@ -109,15 +128,21 @@ class Live:
         self.stream = stream
         self.plan = plan
         self.arrived_fs = arrived_fs
-        self.nodes: list[Node | None] = list(plan.nodes)
-        """None once done: a long session gives its past back."""
-        plan.nodes = []
-        self.unfinished = len(self.nodes)
-        self.awaited: list[int] = []
-        """How many nodes each node still waits for."""
-        self.dependents: list[list[int] | None] = [None] * self.unfinished
-        self.calls_left = 0
-        self._link()
+        nodes = plan.nodes
+        plan.nodes = ()
+        self._stages: Iterator[Sequence[Node]]
+        if isinstance(nodes, StagedNodes):
+            self.calls_left = nodes.calls
+            self._stages = nodes.stages()
+        else:
+            self.calls_left = [type(node) for node in nodes].count(LlmNode)
+            self._stages = iter((nodes,))
+        self.nodes: Sequence[Node | None] = ()
+        """Those of the present stage: all that a long session holds."""
+        self.unfinished = 0
+        """Of them."""
+        self._links: _Links | None = None
+        """None where no node of the stage waits for another."""
         self.calls = self.tools = self.prompt_tokens = self.output_tokens = 0
         self.turns = 1
         self.turn_fs: int | None = arrived_fs
@@ -125,25 +150,48 @@ class Live:
         self.turn_max_fs = 0
         self.failed = False
 
-    def _link(self) -> None:
+    def begin(self) -> Sequence[int]:
+        """Take up the next stage: which of its nodes wait for nothing. None if all is done."""
+        self.nodes = nodes = next(self._stages, ())
+        self.unfinished = count = len(nodes)
+        if count == 1:
+            return _FIRST
+        if any(node.after for node in nodes):
+            return self._link(nodes)
+        return range(count)
+
+    def _link(self, nodes: Sequence[Node]) -> Sequence[int]:
         """Turn what each node waits for into what waits for each node."""
-        awaited, dependents = self.awaited, self.dependents
-        for index, node in enumerate(self.nodes):
-            assert node is not None
-            awaited.append(len(node.after))
+        links = _Links(list(nodes), [len(node.after) for node in nodes], [[] for _ in nodes])
+        for index, node in enumerate(nodes):
             for before in node.after:
-                others = dependents[before]
-                if others is None:
-                    dependents[before] = [index]
-                else:
-                    others.append(index)
-            if isinstance(node, LlmNode):
-                self.calls_left += 1
+                links.dependents[before].append(index)
+        self.nodes, self._links = links.nodes, links
+        self._stages = iter(())  # what waits within a stage is all there is: let it go
+        return [index for index, awaited in enumerate(links.awaited) if not awaited]
+
+    def finish(self, index: int) -> Sequence[int]:
+        """End a node: which others may begin now, since they waited for it last."""
+        self.unfinished -= 1
+        if not self.unfinished:
+            return self.begin()
+        if self._links is None:
+            return ()
+        nodes, awaited, dependents = self._links
+        nodes[index] = None
+        ready = []
+        for other in dependents[index]:
+            awaited[other] -= 1
+            if not awaited[other]:
+                ready.append(other)
+        return ready
 
     def end_turn(self, now_fs: int) -> None:
         """End the present turn, if there is one; if it is the longest so far remember it."""
         if self.turn_fs is not None:
-            self.turn_max_fs = max(self.turn_max_fs, now_fs - self.turn_fs)
+            turn_fs = now_fs - self.turn_fs
+            if turn_fs > self.turn_max_fs:
+                self.turn_max_fs = turn_fs
             self.turn_fs = None
 
 
@@ -186,13 +234,12 @@ class Branch:
                     call = self.world.ask_llm(self, node)
                     yield
                     self._take_answer(call)
+                    del call  # a gap of an hour may come: hold nothing of what has been
                 else:
                     yield from self._use_tool(node)
             if live.failed:
                 return
-            live.nodes[index] = None
-            live.unfinished -= 1
-            ready = self._ready(index)
+            ready = live.finish(index)
             if not ready:
                 if not live.unfinished:
                     live.end_turn(clock.now_fs)
@@ -204,10 +251,11 @@ class Branch:
 
     def _pause(self, delay_ns: int, share: int = GAP) -> None:
         """Be resumed after some time of which the factory sees nothing."""
-        clock = self.world.clock
+        world = self.world
         delay_fs = delay_ns * FS_PER_NS
         self.shares[share] += delay_fs
-        clock.at(clock.now_fs + delay_fs, ARRIVAL + self.live.number, self.resume)
+        due_fs = world.clock.now_fs + delay_fs
+        world.calendar.at(due_fs, ARRIVAL + self.live.number, self.resume)
 
     def _take_answer(self, call: Call) -> None:
         """Tell where the time of a call went."""
@@ -225,11 +273,15 @@ class Branch:
         assert scheduled is not None
         assert first is not None
         assert last is not None
-        shares[NETWORK] += queued - call.asked_fs - call.held_fs + world.clock.now_fs - last
-        shares[QUEUE] += scheduled - queued + call.held_fs
-        shares[PREFILL] += first - scheduled - call.first_stall_fs
-        shares[DECODE] += last - first - (call.stall_fs - call.first_stall_fs)
-        shares[STALL] += call.stall_fs
+        held, stall = call.held_fs, call.stall_fs
+        shares[NETWORK] += queued - call.asked_fs - held + world.clock.now_fs - last
+        shares[QUEUE] += scheduled - queued + held
+        shares[PREFILL] += first - scheduled
+        shares[DECODE] += last - first
+        if stall:
+            shares[PREFILL] -= call.first_stall_fs
+            shares[DECODE] -= stall - call.first_stall_fs
+            shares[STALL] += stall
         live.prompt_tokens += call.prompt_tokens
         live.output_tokens += call.output_tokens
 
@@ -258,23 +310,8 @@ class Branch:
             live.failed = True
             world.session_over(live, None, "failed")
 
-    def _ready(self, index: int) -> Sequence[int]:
-        """Nodes that waited for this one last."""
-        live = self.live
-        dependents = live.dependents[index]
-        if dependents is None:
-            return ()
-        live.dependents[index] = None
-        awaited = live.awaited
-        ready = []
-        for other in dependents:
-            awaited[other] -= 1
-            if not awaited[other]:
-                ready.append(other)
-        return ready
-
 
 def start_session(world: World, live: Live) -> None:
     """Set out from every node that waits for nothing."""
-    for index in [i for i, awaited in enumerate(live.awaited) if not awaited]:
-        Branch(world, live, index, [0] * len(SHARES)).resume()
+    for index in live.begin():
+        Branch(world, live, index, NO_TIME.copy()).resume()

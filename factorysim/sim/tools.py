@@ -29,11 +29,12 @@ References
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,8 +44,12 @@ from factorysim.sim.clock import COMPLETION, FS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import numpy.typing as npt
+
     from factorysim.graph.plan import HostPlan, ToolPlan
     from factorysim.sim.clock import Clock
+
+    Floats = npt.NDArray[np.float64]
 
 CORE = 10**6
 """Units of a core: fractions of a core count as integers."""
@@ -52,9 +57,7 @@ _FRACTION_BITS = 20
 """Of virtual time below the femtosecond."""
 _BUSY_ROWS = 8192
 """Busy intervals handed on at a time."""
-
-BusyRow: TypeAlias = tuple[int, float, float, float]
-"""An interval in which a host kept so many cores busy: host, start and end in s, cores."""
+_BUSY_COLUMNS = 4
 
 
 @dataclass(slots=True)
@@ -104,6 +107,7 @@ class _Host:
     """Of the wake-up that counts: older ones are stale."""
     busy: int = 0
     busy_since_fs: int = 0
+    busy_since_s: float = 0.0
     busy_total: int = 0
     running: list[tuple[int, int, ToolJob]] = field(default_factory=list)
     """Heap of virtual end, number, job."""
@@ -140,7 +144,8 @@ class ToolStation:
     entity
         Id of the first host in the order at one instant; the others follow it.
     on_busy
-        Takes the hosts' busy intervals, many at a time, for the power meter.
+        Takes the hosts' busy intervals, many at a time, for the power meter: of each
+        the host's index, start and end in seconds, and busy cores.
 
     Examples
     --------
@@ -165,7 +170,7 @@ class ToolStation:
         on_done: Callable[[ToolJob], None],
         *,
         entity: int = 0,
-        on_busy: Callable[[list[BusyRow]], None] | None = None,
+        on_busy: Callable[[Floats], None] | None = None,
     ) -> None:
         self._env = env
         self._name = plan.name
@@ -178,15 +183,19 @@ class ToolStation:
         self._memory = np.array([host.free_memory for host in self._hosts], dtype=np.float64)
         self._memory_of_all = min(host.free_memory for host in self._hosts)
         self._load = np.zeros(len(self._hosts), dtype=np.float64)
-        self._busy_rows: list[BusyRow] = []
+        self._busy = array("d")
+        """Busy intervals, one after the other."""
         self.present = 0
         self.queued = 0
         """Present and not yet admitted."""
+        self.leaving = 0
+        """Jobs that have ended at this instant and are still to be told of."""
         self._arrivals = 0
         self._departures = 0
-        self._since_fs = 0
         self._area_fs = 0
+        """Under `present`, less `present` times now: each change adds its instant."""
         self._queue_area_fs = 0
+        """Under `queued`, likewise."""
         self._queue_max = 0
         self._sojourn_fs = 0
 
@@ -211,11 +220,12 @@ class ToolStation:
             job.held = min(ceil(job.cores) * CORE, host.cores)
         host.asked += job.held
         self._load[host.index] = host.asked / host.capacity
-        self._account(now_fs)
         self.present += 1
+        self._area_fs -= now_fs
         if host.waiting or not self._fits(host, job):
             host.waiting.append(job)
             self.queued += 1
+            self._queue_area_fs -= now_fs
             self._queue_max = max(self._queue_max, self.queued)
             return
         host.advance(now_fs)
@@ -236,7 +246,6 @@ class ToolStation:
         Rejected jobs count among the arrivals and the departures.
         """
         now_fs = self._env.now_fs
-        self._account(now_fs)
         sojourn_fs = self._sojourn_fs
         for job in self.in_flight():
             assert job.ready_fs is not None
@@ -247,10 +256,10 @@ class ToolStation:
             capacity=sum(host.cores for host in self._hosts) / CORE,
             arrivals=self._arrivals,
             departures=self._departures,
-            area_s=self._area_fs / FS_PER_S,
+            area_s=(self._area_fs + self.present * now_fs) / FS_PER_S,
             sojourn_s=sojourn_fs / FS_PER_S,
             busy_s=busy / (CORE * FS_PER_S),
-            queue_area_s=self._queue_area_fs / FS_PER_S,
+            queue_area_s=(self._queue_area_fs + self.queued * now_fs) / FS_PER_S,
             queue_max=self._queue_max,
         )
 
@@ -259,9 +268,7 @@ class ToolStation:
         now_fs = self._env.now_fs
         for host in self._hosts:
             self._close_interval(host, now_fs)
-        if self._on_busy is not None and self._busy_rows:
-            self._on_busy(self._busy_rows)
-            self._busy_rows = []
+        self._hand_on()
 
     def _least_loaded(self, memory: int) -> _Host | None:
         """Host with the least cores asked over capacity, of those that can ever hold it."""
@@ -283,12 +290,11 @@ class ToolStation:
         cores = min(job.cores, job.held / CORE) if self._whole_cores else job.cores
         alone_fs = max(1, round(job.cpu_s / (cores * host.speed) * FS_PER_S))
         heappush(host.running, (host.virtual + (alone_fs << _FRACTION_BITS), job.number, job))
-        self._note_busy(host, now_fs)
+        if host.busy != (host.demand if host.demand < host.cores else host.cores):
+            self._close_interval(host, now_fs)
 
     def _arm(self, host: _Host) -> None:
         """See to it that the host wakes when its first job ends, or before."""
-        if not host.running:
-            return
         due_fs = host.due_fs()
         if host.wake_fs is None or due_fs < host.wake_fs:
             host.generation += 1
@@ -308,15 +314,20 @@ class ToolStation:
             return
         host.advance(now_fs)
         done = self._finished(host)
-        self._account(now_fs)
         while host.waiting and self._fits(host, host.waiting[0]):
             self.queued -= 1
+            self._queue_area_fs += now_fs
             self._start(host, host.waiting.popleft(), now_fs)
-        self.present -= len(done)
-        self._note_busy(host, now_fs)
+        self.leaving = len(done)
+        self.present -= self.leaving
+        self._area_fs += self.leaving * now_fs
+        if host.busy != (host.demand if host.demand < host.cores else host.cores):
+            self._close_interval(host, now_fs)
         self._load[host.index] = host.asked / host.capacity
-        self._arm(host)
+        if host.running:
+            self._arm(host)
         for job in done:
+            self.leaving -= 1
             self._leave(job, now_fs, "completed")
 
     def _finished(self, host: _Host) -> list[ToolJob]:
@@ -348,33 +359,26 @@ class ToolStation:
         self._sojourn_fs += now_fs - job.ready_fs
         self._on_done(job)
 
-    def _account(self, now_fs: int) -> None:
-        """Add to the areas, before a number changes."""
-        elapsed = now_fs - self._since_fs
-        if elapsed:
-            self._area_fs += elapsed * self.present
-            self._queue_area_fs += elapsed * self.queued
-            self._since_fs = now_fs
-
-    def _note_busy(self, host: _Host, now_fs: int) -> None:
-        """Close the busy interval if the number of busy cores changed."""
-        if min(host.demand, host.cores) != host.busy:
-            self._close_interval(host, now_fs)
-
     def _close_interval(self, host: _Host, now_fs: int) -> None:
         """Write down how busy the host was until now, and begin another interval."""
-        busy, since_fs = host.busy, host.busy_since_fs
+        busy, since_fs, since_s = host.busy, host.busy_since_fs, host.busy_since_s
         host.busy = min(host.demand, host.cores)
-        host.busy_since_fs = now_fs
-        if busy == 0 or since_fs == now_fs:
+        if since_fs == now_fs:
             return
-        host.busy_total += busy * (now_fs - since_fs)
-        if self._on_busy is not None:
-            rows = self._busy_rows
-            rows.append((host.index, since_fs / FS_PER_S, now_fs / FS_PER_S, busy / CORE))
-            if len(rows) >= _BUSY_ROWS:
-                self._busy_rows = []
-                self._on_busy(rows)
+        now_s = now_fs / FS_PER_S
+        host.busy_since_fs, host.busy_since_s = now_fs, now_s
+        if busy:
+            host.busy_total += busy * (now_fs - since_fs)
+            self._busy.extend((host.index, since_s, now_s, busy / CORE))
+            if len(self._busy) >= _BUSY_ROWS * _BUSY_COLUMNS:
+                self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Hand on the busy intervals that have been written down."""
+        rows = np.frombuffer(self._busy).reshape(-1, _BUSY_COLUMNS)
+        self._busy = array("d")
+        if self._on_busy is not None and len(rows):
+            self._on_busy(rows)
 
 
 def _host(index: int, plan: HostPlan, smt_yield: float) -> _Host:

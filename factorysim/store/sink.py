@@ -219,7 +219,7 @@ class _TableWriter:
 
 
 def _codes(words: dict[str, int], values: tuple[str, ...]) -> npt.NDArray[np.int32]:
-    """Number the words of a column, new ones too; most chunks hold a single one."""
+    """Turn a column of words into their numbers, new ones too; most chunks hold a single one."""
     import numpy as np
 
     first = values[0]

@@ -6,13 +6,14 @@ wrote; so the growth of the context is an outcome, not a parameter. A session is
 a function of its generator alone: of who it is, not of when it is drawn.
 
 Draws are arrays, a row a call, so that another reasoning effort lengthens a
-session without changing what its calls have in common.
+session without changing what its calls have in common. They are drawn whole and
+kept packed; nodes are made of them stage by stage, when the session gets there.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,13 +22,14 @@ from scipy.special import ndtri
 
 from factorysim.errors import Fault, SpecError
 from factorysim.spec.agent import AgentSpec
-from factorysim.workload.draws import count_table, draw_counts, lognormal_tokens
+from factorysim.workload.draws import count_table, draw_counts, lognormal_tokens, packed
 from factorysim.workload.files import CATALOG, read_spec
-from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode
 from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from array import array
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -36,10 +38,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
-
-_SHARED = 4096
-_SINGLE = tuple((node,) for node in range(_SHARED))
-"""`after` of one node, shared by all sessions: a tuple each would cost 100 bytes a node."""
 
 
 def agent_names() -> tuple[str, ...]:
@@ -101,12 +99,16 @@ class _Delegate(NamedTuple):
 class _Steps(NamedTuple):
     """A chain of calls as columns: a call each, and the tools that follow them."""
 
-    outputs: list[int]
-    widths: list[int]
+    outputs: array[int]
+    widths: array[int]
     """Tools after each call; 0 after the last of a turn."""
     tools: ToolDraws
-    delegates: dict[int, _Delegate]
+    delegates: Mapping[int, _Delegate]
     """Calls whose tools a sub-agent replaces."""
+
+
+_NO_DELEGATES: Mapping[int, _Delegate] = {}
+"""Of nearly all sessions, which share it."""
 
 
 class _Place(NamedTuple):
@@ -118,7 +120,6 @@ class _Place(NamedTuple):
     """Tokens that the next prompt begins with."""
     prefix: int
     """Those of them that the last call has left in the cache."""
-    after: tuple[int, ...]
 
 
 class AgentModel:
@@ -173,12 +174,17 @@ class AgentModel:
             self._sub_calls: list[float] = count_table(spec.subagents.calls, factors.calls).tolist()
 
     def nodes(self, generator: np.random.Generator) -> list[Node]:
-        """Draw one session.
+        """Draw one session, and build the whole of it."""
+        return self.draw(generator).whole()
+
+    def draw(self, generator: np.random.Generator) -> StagedNodes:
+        """Draw one session, whose nodes are built as it gets to them.
 
         Parameters
         ----------
         generator
             At the start of the session's own stream; nothing else may use it.
+            All is drawn now, and the generator not kept.
         """
         spec = self.spec
         head = generator.random(3)
@@ -187,13 +193,17 @@ class AgentModel:
         normals = ndtri(rows[:, 1:])
         calls = draw_counts(self._calls, rows[:, 0])
         gaps = np.exp(self._gap_mu + spec.user_gap.sigma * normals[:, 0])
-        gaps_ns = np.rint(np.minimum(gaps, spec.user_gap.max) * 1e9).astype(np.int64).tolist()
+        gaps_ns = np.rint(np.minimum(gaps, spec.user_gap.max) * 1e9).astype(np.int64)
         messages = lognormal_tokens(spec.user_tokens, normals[:, 1])
         messages[0] = _tokens(spec.first_tokens, head[1])
         steps = self._steps(generator, calls)
-        for place in self._places(generator, head[2], steps.widths):
-            steps.delegates[place] = self._subagent(generator)
-        return self._session(steps, calls.tolist(), messages, gaps_ns)
+        places = self._places(generator, head[2], steps.widths)
+        if places:
+            delegates = {place: self._subagent(generator) for place in places}
+            steps = steps._replace(delegates=delegates)
+        total = len(steps.outputs) + sum(work.calls for work in steps.delegates.values())
+        each = np.column_stack((calls, messages, gaps_ns)).ravel().tolist()
+        return StagedNodes(total, partial(self._stages, steps, packed(each)))
 
     def _steps(self, generator: np.random.Generator, calls: Ints) -> _Steps:
         """Draw the calls of some turns and the tools between them."""
@@ -215,7 +225,7 @@ class AgentModel:
             cls[wide] = self._wide.searchsorted(tools[wide, 0], side="right")
         normals = ndtri(tools[:, 1:3])
         drawn = self._tools.draw(cls, normals[:, 0], tools[:, 3], normals[:, 1])
-        return _Steps(outputs, widths.tolist(), drawn, {})
+        return _Steps(packed(outputs), packed(widths.tolist()), drawn, _NO_DELEGATES)
 
     def _places(
         self, generator: np.random.Generator, uniform: float, widths: Sequence[int]
@@ -242,82 +252,66 @@ class AgentModel:
             steps,
         )
 
-    def _session(
-        self, steps: _Steps, calls: list[int], messages: list[int], gaps_ns: list[int]
-    ) -> list[Node]:
-        """Build all turns, with the user's gaps between them."""
-        nodes: list[Node] = []
-        at = _Place(0, 0, self._base, 0, ())
-        for turn, count in enumerate(calls):
+    def _stages(self, steps: _Steps, turns: array[int]) -> Iterator[list[Node]]:
+        """Build all turns, with the user's gaps between them.
+
+        Parameters
+        ----------
+        turns
+            Calls, tokens of the message, and the gap that follows, turn by turn.
+        """
+        at = _Place(0, 0, self._base, 0)
+        for turn in range(0, len(turns), 3):
             if turn:
-                nodes.append(GapNode(gaps_ns[turn - 1], "user", at.after))
-                at = at._replace(after=_after(len(nodes) - 1))
-            at = at._replace(context=at.context + messages[turn])
-            at = self._turn(nodes, steps, count, at, "user")
-        return nodes
+                yield [GapNode(turns[turn - 1])]
+            at = at._replace(context=at.context + turns[turn + 1])
+            at = yield from self._turn(steps, turns[turn], at, "user")
 
     def _turn(
-        self, nodes: list[Node], steps: _Steps, calls: int, at: _Place, initiator: Initiator
-    ) -> _Place:
+        self, steps: _Steps, calls: int, at: _Place, initiator: Initiator
+    ) -> Generator[list[Node], None, _Place]:
         """Build one turn: calls, each but the last followed by its tools."""
         outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates = steps
         costs, limit, kept_share = self._costs, self._limit, self._kept_share
-        first, tool, prompt, prefix, after = at
+        first, tool, prompt, prefix = at
         for step in range(first, first + calls):
             if prompt > limit:
                 prompt, prefix = self._compacted(prompt, prefix)
             output = outputs[step]
-            place = len(nodes)
-            nodes.append(LlmNode(prompt, output, prefix, after, 0, None, initiator))
+            yield [LlmNode(prompt, output, prefix, (), 0, None, initiator)]
             initiator = "tool"
-            after = _after(place)
             if kept_share == 1.0:
                 prompt = prefix = prompt + output
             else:
                 prefix = prompt
                 prompt += max(1, round(output * kept_share))
+            end = tool + widths[step]
             if step in delegates:
-                tool += widths[step]
-                after, tokens = self._delegate(nodes, delegates[step], after)
-                prompt, prefix = prompt + tokens, 0
-                continue
-            caller = after
-            for job in range(tool, tool + widths[step]):
-                name, cores, memory_bytes = costs[cls[job]]
-                tokens = result_tokens[job]
-                nodes.append(
-                    ToolNode(
-                        name, cpu_s[job], cores, memory_bytes, remote_ns[job], tokens, 0, 0, caller
-                    )
+                work = delegates[step]
+                # A session has one last context, and now it is the sub-agent's:
+                # the next call of the parent repeats none of it.
+                yield from self._turn(
+                    work.steps, work.calls, _Place(0, 0, work.prompt_tokens, 0), "agent"
                 )
-                prompt += tokens
-            if widths[step]:
-                tool += widths[step]
-                after = _after(*range(place + 1, len(nodes)))
-        return _Place(first + calls, tool, prompt, prefix, after)
+                prompt, prefix = prompt + work.summary_tokens, 0
+            elif end > tool:
+                tools: list[Node] = []
+                for job in range(tool, end):
+                    name, cores, memory_bytes = costs[cls[job]]
+                    tokens = result_tokens[job]
+                    prompt += tokens
+                    tools.append(
+                        ToolNode(name, cpu_s[job], cores, memory_bytes, remote_ns[job], tokens)
+                    )
+                yield tools
+            tool = end
+        return _Place(first + calls, tool, prompt, prefix)
 
     def _compacted(self, prompt: int, prefix: int) -> tuple[int, int]:
         """Replace the history by a summary: the new prompt, and what it repeats."""
         assert self.spec.compaction is not None
         shorter = max(self._base + 1, round(self.spec.compaction.keep * prompt))
         return shorter, min(self._base, prefix)
-
-    def _delegate(
-        self, nodes: list[Node], work: _Delegate, after: tuple[int, ...]
-    ) -> tuple[tuple[int, ...], int]:
-        """Build a sub-agent's chain; return what waits for it and what it hands back.
-
-        A session has one last context, and now it is the sub-agent's: the next
-        call of the parent repeats none of it.
-        """
-        begin = _Place(0, 0, work.prompt_tokens, 0, after)
-        end = self._turn(nodes, work.steps, work.calls, begin, "agent")
-        return end.after, work.summary_tokens
-
-
-def _after(*places: int) -> tuple[int, ...]:
-    """Return the `after` of a node that waits for these."""
-    return _SINGLE[places[0]] if len(places) == 1 and places[0] < _SHARED else places
 
 
 def _tokens(spec: LognormalTokens, uniform: float) -> int:

@@ -114,7 +114,7 @@ def _agent_sessions(
         uniforms = KeyedUniforms(seed, replication, name)
         times = islice(arrival_times(stream.arrivals, seed, replication, name), stream.limit)
         for ordinal, at_ns in enumerate(times):
-            nodes = model.nodes(uniforms.at("session", ordinal))
+            nodes = model.draw(uniforms.at("session", ordinal))
             yield Session(f"{name}-{ordinal}", at_ns, nodes, label, "", stream.priority)
 
     return sessions

@@ -1,14 +1,19 @@
 """The types of `fstrace/1`: a session is a DAG of LLM calls, tool calls and gaps.
 
-The same types hold what a trace recorded and what a synthetic agent draws.
-Times are integer nanoseconds, as in the file format; `sim` turns them into
-femtoseconds. Nodes name what they wait for by index into the session's nodes.
+The same types hold what a trace recorded, all at once, and what a synthetic agent
+draws, whose nodes are built stage by stage. Times are integer nanoseconds, as in
+the file format; `sim` turns them into femtoseconds. Nodes name what they wait for
+by index into the session's nodes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 Initiator = Literal["user", "tool", "agent", "system"]
 
@@ -66,6 +71,71 @@ class GapNode:
 
 Node: TypeAlias = LlmNode | ToolNode | GapNode
 
+_SHARED = 4096
+_SINGLE = tuple((node,) for node in range(_SHARED))
+"""`after` of one node, shared by all sessions: a tuple each would cost 100 bytes a node."""
+
+
+class StagedNodes(Sequence[Node]):
+    """The nodes of a session that goes stage by stage, built as it gets there.
+
+    All nodes of a stage begin when the last of the stage before has ended. Whoever
+    walks the stages holds one of them at a time; read as a sequence, it is the
+    whole session, built anew at each reading, with what waits for what.
+
+    Parameters
+    ----------
+    calls
+        LLM calls in all stages.
+    stages
+        Gives the stages from the first on; their nodes leave `after` empty.
+
+    Examples
+    --------
+    >>> nodes = StagedNodes(2, lambda: iter([[LlmNode(9, 5)], [GapNode(7)], [LlmNode(20, 5)]]))
+    >>> [len(stage) for stage in nodes.stages()], nodes[2].after
+    ([1, 1, 1], (1,))
+    """
+
+    __slots__ = ("calls", "stages")
+
+    def __init__(self, calls: int, stages: Callable[[], Iterator[list[Node]]]) -> None:
+        self.calls = calls
+        self.stages = stages
+
+    def whole(self) -> list[Node]:
+        """Build all nodes, each waiting for those of the stage before."""
+        nodes: list[Node] = []
+        after: tuple[int, ...] = ()
+        for stage in self.stages():
+            first = len(nodes)
+            for node in stage:
+                node.after = after
+            nodes += stage
+            alone = len(stage) == 1 and first < _SHARED
+            after = _SINGLE[first] if alone else tuple(range(first, len(nodes)))
+        return nodes
+
+    def __len__(self) -> int:
+        return sum(map(len, self.stages()))
+
+    @overload
+    def __getitem__(self, index: int) -> Node: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Node]: ...
+    def __getitem__(self, index: int | slice) -> Node | list[Node]:
+        return self.whole()[index]
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.whole())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (StagedNodes, list)):
+            return NotImplemented
+        return self.whole() == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
 
 @dataclass(slots=True)
 class Session:
@@ -74,7 +144,7 @@ class Session:
     sid: str
     at_ns: int
     """Arrival, after the start of the stream."""
-    nodes: list[Node]
+    nodes: Sequence[Node]
     """In an order in which every node comes after what it waits for."""
     agent: str = ""
     client: str = ""

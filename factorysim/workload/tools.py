@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from factorysim.spec.agent import ToolsSpec
+from factorysim.workload.draws import packed
 from factorysim.workload.files import CATALOG, read_spec
 
 if TYPE_CHECKING:
@@ -34,13 +36,13 @@ def load_tools() -> ToolsSpec:
 
 
 class ToolDraws(NamedTuple):
-    """Tool calls as columns of equal length."""
+    """Tool calls as columns of equal length, in as few bytes as their numbers take."""
 
-    cls: list[int]
+    cls: array[int]
     """Index into the table's classes."""
-    cpu_s: list[float]
-    remote_ns: list[int]
-    result_tokens: list[int]
+    cpu_s: array[float]
+    remote_ns: array[int]
+    result_tokens: array[int]
 
 
 class ToolTable:
@@ -99,4 +101,9 @@ class ToolTable:
         cpu = seconds * self._core_share[cls]
         tokens = np.exp(self._token_mu[cls] + self._token_sigma[cls] * token_normals)
         whole = np.rint(np.clip(tokens, 1.0, self._token_max[cls])).astype(np.int64)
-        return ToolDraws(cls.tolist(), cpu.tolist(), remote.tolist(), whole.tolist())
+        return ToolDraws(
+            packed(cls.tolist()),
+            array("d", cpu.tobytes()),
+            packed(remote.tolist()),
+            packed(whole.tolist()),
+        )

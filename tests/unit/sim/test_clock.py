@@ -41,6 +41,15 @@ def test_events_count_those_that_events_schedule():
     assert clock.events == 5
 
 
+def test_alone_tells_whether_something_else_is_due_now():
+    clock = Clock()
+    seen = []
+    clock.at(5, ARRIVAL, lambda _: seen.append(clock.alone()))
+    clock.at(5, DECISION, lambda _: seen.append(clock.alone()))
+    clock.run_until(6)
+    assert seen == [False, True]
+
+
 @pytest.mark.parametrize("run", [lambda env: env.run(until=20), lambda env: env.run_until(20)])
 def test_processes_of_simpy_live_in_it(run):
     clock = Clock()

@@ -124,6 +124,18 @@ def test_a_tool_that_no_host_can_hold_fails_its_session():
     assert not ran.broken()
 
 
+def test_tools_that_end_together_resume_their_sessions_in_order():
+    """Session 1 has asked for its cores first, and so is the first that the host tells of."""
+    late = [ToolNode("x", cpu_s=0.5, remote_ns=500_000_000), LlmNode(1, 1, after=(0,))]
+    early = [ToolNode("x", cpu_s=1.0), LlmNode(1, 1, after=(0,))]
+    sessions = [Session("a", 0, late), Session("b", 0, early)]
+    ran = run(scenario(), plan(hosts=1), [Listed("s", sessions)])
+    assert [tool.finished_s for tool in ran.tools] == [1.0, 1.0]
+    assert [tool.session for tool in ran.tools] == [0, 1]
+    assert [call.session for call in sorted(ran.calls, key=lambda call: call.call)] == [0, 1]
+    assert not ran.broken()
+
+
 def test_without_tool_hosts_the_work_is_done_elsewhere():
     ran = run(scenario(), plan(), [Listed("s", [Session("a", 0, list(CHAIN))])])
     assert ran.sessions[0].tool_s == pytest.approx(0.5)

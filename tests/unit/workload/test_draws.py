@@ -14,6 +14,7 @@ from factorysim.workload.draws import (
     draw_counts,
     lengths,
     lognormal_tokens,
+    packed,
     table_mean,
 )
 
@@ -99,3 +100,18 @@ def test_lognormal_tokens_lie_a_factor_of_e_to_the_sigma_apart():
     spec = LognormalTokens(p50=1000, sigma=0.5, **WE)
     drawn = lognormal_tokens(spec, np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))
     assert drawn == [368, 607, 1000, 1649, 2718]
+
+
+@pytest.mark.parametrize(
+    ("most", "size"), [(255, 1), (256, 2), (65_535, 2), (65_536, 8), (2**63, 8)]
+)
+def test_packed_numbers_are_themselves_in_few_bytes(most, size):
+    numbers = packed([0, most, 1])
+    assert list(numbers) == [0, most, 1]
+    assert numbers.itemsize == size
+
+
+def test_nothing_packs_to_nothing_and_less_than_nothing_is_refused():
+    assert list(packed([])) == []
+    with pytest.raises(OverflowError):
+        packed([-1])
