@@ -222,8 +222,7 @@ class FactoryWorld:
         if plan is not None:
             when = plan.at_ns * FS_PER_NS
             if when < self._arrivals_end_fs:
-                arrival = (stream, plan)
-                self.calendar.at(when, ARRIVAL + stream.number, self._arrive_by_clock, arrival)
+                self.clock.at(when, ARRIVAL + stream.number, self._arrive_by_clock, (stream, plan))
 
     def _arrive_by_clock(self, arrival: tuple[Stream, Session]) -> None:
         stream, plan = arrival
