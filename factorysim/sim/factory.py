@@ -486,7 +486,7 @@ class FactoryWorld:
             flying,
             self._replicas,
             stations,
-            self._fabric.loads(),
+            self._fabric.books(),
             self._meter.audit(),
             self._horizon_s,
             self._metered(),
@@ -526,8 +526,9 @@ class FactoryWorld:
             owner = getattr(callback, "__self__", None)
             if isinstance(owner, Branch):
                 awake.add(owner.live.number)
-            elif isinstance(value, Call) or owner is self._fabric:
+            elif isinstance(value, Call):
                 found += 1
+        found += len(self._fabric.found())
         return InFlight(
             calls_sent=self._calls_sent,
             calls=len(self._flying),
