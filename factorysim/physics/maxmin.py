@@ -17,6 +17,7 @@ References
 from __future__ import annotations
 
 from heapq import heapify, heappop, heapreplace
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -87,57 +88,67 @@ def max_min(
     >>> max_min([Class((0,), 9.0), Class((0, 1), 9.0)], [6.0, 1.0])
     [5.0, 1.0]
     """
-    members: dict[int, list[int]] = {}
-    pull: dict[int, int] = {}
-    """Sum of the weights that still rise on a link."""
+    links: dict[int, _Link] = {}
     pulls = [one.flows * one.weight for one in classes]
     for k, one in enumerate(classes):
-        mine = pulls[k]
-        for link in one.links:
-            if link in members:
-                members[link].append(k)
-                pull[link] += mine
+        pull = pulls[k]
+        for index in one.links:
+            link = links.get(index)
+            if link is None:
+                links[index] = _Link(bandwidth[index], pull, [k])
             else:
-                members[link] = [k]
-                pull[link] = mine
-    room = {link: bandwidth[link] for link in members}
-    levels = [(room[link] / weight, link) for link, weight in pull.items()]
+                link.pull += pull
+                link.members.append(k)
+    levels = [(link.room / link.pull, index) for index, link in links.items()]
     heapify(levels)
     cap_levels = [one.cap / one.weight for one in classes]
     by_cap = sorted(range(len(classes)), key=cap_levels.__getitem__, reverse=True)
     rates: list[float | None] = [None] * len(classes)
-
-    def hold(k: int, rate: float) -> None:
-        rates[k] = rate
-        mine = pulls[k]
-        used = classes[k].flows * rate
-        for link in classes[k].links:
-            room[link] -= used
-            pull[link] -= mine
-
     while True:
         while by_cap and rates[by_cap[-1]] is not None:
             by_cap.pop()
         if not by_cap:
             return rates  # type: ignore[return-value]  # all are held
-        while levels:
-            level, link = levels[0]
-            weight = pull[link]
-            if not weight:
-                heappop(levels)
-                continue
-            now = room[link] / weight
-            if now <= level:
-                break
-            heapreplace(levels, (now, link))
-        least = by_cap[-1]
-        if not levels or cap_levels[least] <= levels[0][0]:
-            hold(least, classes[least].cap)
-            continue
-        level, link = heappop(levels)
-        for k in members[link]:
+        level, full = _next_full(levels, links)
+        at_cap = cap_levels[by_cap[-1]] <= level
+        for k in (by_cap[-1],) if at_cap else links[full].members:
             if rates[k] is None:
-                hold(k, level * classes[k].weight)
+                one = classes[k]
+                rate = rates[k] = one.cap if at_cap else level * one.weight
+                used, pull = one.flows * rate, pulls[k]
+                for index in one.links:
+                    link = links[index]
+                    link.room -= used
+                    link.pull -= pull
+
+
+class _Link:
+    """What is left of a link while rates rise."""
+
+    __slots__ = ("members", "pull", "room")
+
+    def __init__(self, room: float, pull: int, members: list[int]) -> None:
+        self.room = room
+        """B/s that no flow has for good."""
+        self.pull = pull
+        """Sum of the weights of flows that still rise."""
+        self.members = members
+        """Classes that cross it."""
+
+
+def _next_full(levels: list[tuple[float, int]], links: dict[int, _Link]) -> tuple[float, int]:
+    """Find the link that fills first, and at which level; infinite if none does."""
+    while levels:
+        level, index = levels[0]
+        link = links[index]
+        if not link.pull:
+            heappop(levels)
+            continue
+        now = link.room / link.pull
+        if now <= level:
+            return level, index
+        heapreplace(levels, (now, index))
+    return inf, -1
 
 
 def certificate(

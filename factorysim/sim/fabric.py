@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.records import TransferRow
 from factorysim.sim.clock import FS_PER_S, TRANSFER
+from factorysim.sim.flows import UNIT, Flow, Region
 from factorysim.sim.standing import REFRESH, Standing
-from factorysim.sim.traffic import UNIT, Flow, Region, Traffic
+from factorysim.sim.traffic import Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

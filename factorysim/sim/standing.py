@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from factorysim.sim.clock import Clock
-    from factorysim.sim.traffic import FlowClass, Traffic
+    from factorysim.sim.flows import FlowClass
+    from factorysim.sim.traffic import Traffic
 
 REFRESH = 0.02
 """Relative change of a share that is told."""
@@ -69,6 +70,7 @@ class Standing:
         self._refresh = refresh
         self._on_change = on_change
         self._class = traffic.standing(links, weight, self._changed)
+        self._demand = 0.0
         self._sampled = 1.0
         self._told = False
 
@@ -76,10 +78,14 @@ class Standing:
         """Ask for a rate from now on, B/s of each of its ways; 0: for nothing.
 
         More than the narrowest link has is not asked for: what is slow without any
-        others belongs to the law of the step, not to the share.
+        others belongs to the law of the step, not to the share. Nor is a change of no
+        more than the threshold: it costs the links as much as a flow.
         """
         assert rate >= 0.0
-        self._traffic.ask(self._class, rate)
+        off = abs(rate - self._demand)
+        if off > self._refresh * self._demand:
+            self._demand = rate
+            self._traffic.ask(self._class, rate)
 
     def share(self) -> float:
         """Return what it gets over what it asks for, as of now; 1 where that is nothing."""

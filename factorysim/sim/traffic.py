@@ -6,10 +6,6 @@ its end is known when it starts and costs O(hops). The classes that links which 
 over join are solved together [1]_, and no others, once at the end of each instant at
 which one of their flows started or ended.
 
-Of a class that is slowed every flow gets on alike. So the class counts the bytes
-`served` to any of its flows, a flow waits for the count at which it has all of its
-own, and a change of rate costs the same for one flow as for a thousand.
-
 References
 ----------
 .. [1] `factorysim.physics.maxmin`.
@@ -17,175 +13,22 @@ References
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
 from factorysim.physics.maxmin import max_min
 from factorysim.sim.clock import FS_PER_S, REBALANCE, TRANSFER
+from factorysim.sim.flows import UNIT, Flow, FlowClass, Link, Region, holds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from factorysim.sim.clock import Clock
 
-UNIT = 10**6
-"""Caps sum as whole millionths of a B/s: sums of floats would drift."""
+CLASSES_KEPT = 4096
 _ROUNDING = 1e-9
 """By which caps may exceed a link before it counts as over."""
-
-
-@dataclass(slots=True, eq=False)
-class Flow:
-    """Bytes under way from one node to another."""
-
-    number: int
-    """Unique, ascending; the order of flows that land at one instant."""
-    kind: str
-    src: int
-    dst: int
-    size_bytes: int
-    links: tuple[int, ...]
-    cap: float
-    """B/s: its own, or the narrowest link's."""
-    start_fs: int
-    alone_fs: int
-    """Time to send it at its cap."""
-    latency_fs: int
-    on_landed: Callable[[], None]
-    end_fs: int | None
-    """When its last byte is sent; None while it is slowed."""
-    of: FlowClass | None = None
-    """None: it is not followed, or has been sent."""
-    slowed: bool = False
-    """Whether it ever was."""
-    moved: float = 0.0
-    """Bytes that were sent up to `since_fs`, of one that was slowed."""
-    since_fs: int = 0
-    """Since when it has its cap, if it was slowed before."""
-    joined: float = 0.0
-    """What its class had been served as it was slowed."""
-    landed: bool = False
-
-    def lands_fs(self) -> int | None:
-        """When its last byte lands, if that is known."""
-        return None if self.end_fs is None else self.end_fs + self.latency_fs
-
-    def sent_bytes(self, now_fs: int) -> float:
-        """Bytes that left so far, from rates and times alone."""
-        if self.end_fs is None:
-            assert self.of is not None
-            return self.moved + self.of.served_at(now_fs) - self.joined
-        since_fs = self.since_fs if self.slowed else self.start_fs
-        return self.moved + (min(now_fs, self.end_fs) - since_fs) * self.cap / FS_PER_S
-
-
-@dataclass(slots=True, eq=False)
-class Link:
-    """A link, what crosses it right now, and how full it was."""
-
-    bandwidth: float
-    limit: float
-    """Bandwidth in `UNIT`, with room for rounding."""
-    asked: int = 0
-    """Sum of the caps, in `UNIT`."""
-    crossing: int = 0
-    """Flows, and standing classes that ask for something."""
-    classes: dict[FlowClass, None] = field(default_factory=dict)
-    mark: int = 0
-    """Number of the last solve that reached it."""
-    busy_fs: int = 0
-    """Time up to `busy_since_fs` with something crossing it."""
-    busy_since_fs: int = 0
-    over_fs: int = 0
-    over_since_fs: int | None = None
-    rate: float = 0.0
-    """B/s that cross it while it is over."""
-    moved: float = 0.0
-    """Bytes that crossed it while it was over."""
-    peak: int = 0
-    """The most that was asked of it at the end of an instant, in `UNIT`."""
-
-    def add(self, asks: int, since_fs: int) -> None:
-        """Let something cross it."""
-        if not self.crossing:
-            self.busy_since_fs = since_fs
-        self.crossing += 1
-        self.asked += asks
-
-    def remove(self, asks: int, now_fs: int) -> None:
-        """Let something cross it no more."""
-        self.asked -= asks
-        self.crossing -= 1
-        if not self.crossing:
-            self.busy_fs += now_fs - self.busy_since_fs
-
-    def busy_until(self, now_fs: int) -> int:
-        """Time up to now with something crossing it."""
-        return self.busy_fs + (now_fs - self.busy_since_fs if self.crossing else 0)
-
-    def account(self, now_fs: int) -> None:
-        """Close the time for which it was over, and open another if it still is."""
-        since_fs = self.over_since_fs
-        if since_fs is not None:
-            self.over_fs += now_fs - since_fs
-            self.moved += self.rate * (now_fs - since_fs) / FS_PER_S
-        asked = self.asked
-        self.over_since_fs = now_fs if asked > self.limit else None
-        if asked > self.peak:
-            self.peak = asked
-
-
-@dataclass(slots=True, eq=False)
-class FlowClass:
-    """Flows with one way and one cap; or a standing one, of periodic traffic."""
-
-    links: tuple[int, ...]
-    path: tuple[Link, ...]
-    cap: float
-    weight: int = 1
-    flows: int = 0
-    asks: int = 0
-    """Of one flow, in `UNIT`."""
-    rate: float = 0.0
-    """Of one flow, B/s; its cap, unless it is slowed."""
-    since_fs: int = 0
-    served: float = 0.0
-    """Bytes to any flow that was there, up to `since_fs`."""
-    ends: list[tuple[int, int, Flow]] = field(default_factory=list)
-    """Heap of the flows with their cap, by the instant at which they end."""
-    targets: list[tuple[float, int, Flow]] = field(default_factory=list)
-    """Heap of the flows that are slowed, by the count of `served` at which they end."""
-    region: Region | None = None
-    mark: int = 0
-    changed: Callable[[FlowClass], None] | None = None
-    """Told of new rates; of standing classes alone."""
-
-    def served_at(self, now_fs: int) -> float:
-        """Bytes that one flow gets up to now."""
-        return self.served + self.rate * (now_fs - self.since_fs) / FS_PER_S
-
-    def due_fs(self) -> float:
-        """When its first flow ends, if nothing changes; infinite without flows."""
-        if self.targets:
-            left = self.targets[0][0] - self.served
-            return self.since_fs + (ceil(left / self.rate * FS_PER_S) if left > 0.0 else 0)
-        ends = self.ends
-        while ends and not _holds(ends[0]):
-            heappop(ends)
-        return ends[0][0] if ends else inf
-
-
-class Region:
-    """Classes that were solved together, and the one wake-up that they share."""
-
-    def __init__(self, classes: list[FlowClass]) -> None:
-        self._classes = classes
-
-    def classes(self) -> list[FlowClass]:
-        """Those that no later solve has taken out."""
-        return [one for one in self._classes if one.region is self]
 
 
 class Traffic:
@@ -207,6 +50,8 @@ class Traffic:
         self._on_known = on_known
         self._links: dict[int, Link] = {}
         self._classes: dict[tuple[tuple[int, ...], float], FlowClass] = {}
+        """By way and cap, with flows or kept for the next one; no standing ones."""
+        self._keep = CLASSES_KEPT
         self._ends: list[tuple[int, int, Flow]] = []
         """Heap of all followed flows with their cap, and of what has become stale."""
         self._alone: Flow | None = None
@@ -297,7 +142,7 @@ class Traffic:
         if flow is not None and flow.end_fs is not None and flow.end_fs > now_fs:
             yield flow
         for one in self._classes.values():
-            yield from (entry[2] for entry in one.ends if _holds(entry) and entry[0] > now_fs)
+            yield from (entry[2] for entry in one.ends if holds(entry) and entry[0] > now_fs)
             yield from (flow for _, _, flow in one.targets)
 
     def slowed_until(self, wake: Callable[[Any], object], region: Region) -> list[Flow]:
@@ -316,18 +161,25 @@ class Traffic:
 
     def _follow(self, flow: Flow) -> None:
         """Put a flow with its class on its links."""
-        key = flow.links, flow.cap
-        one = self._classes.get(key)
+        one = self._classes.get((flow.links, flow.cap))
         if one is None:
-            path = tuple(self.link(index) for index in flow.links)
-            one = FlowClass(flow.links, path, flow.cap, asks=round(flow.cap * UNIT))
-            self._classes[key] = one
+            one = self._new_class(flow.links, flow.cap)
         assert flow.end_fs is not None
         flow.of = one
         entry = flow.end_fs, flow.number, flow
         heappush(one.ends, entry)
         heappush(self._ends, entry)
         self._enter(one, flow.start_fs)
+
+    def _new_class(self, links: tuple[int, ...], cap: float) -> FlowClass:
+        """Make a class of flows; let those go that have none once there are many."""
+        if len(self._classes) >= self._keep:
+            self._classes = {key: one for key, one in self._classes.items() if one.flows}
+            self._keep = max(CLASSES_KEPT, 2 * len(self._classes))
+        path = tuple(self.link(index) for index in links)
+        one = FlowClass(links, path, cap, asks=round(cap * UNIT))
+        self._classes[links, cap] = one
+        return one
 
     def _enter(self, one: FlowClass, since_fs: int) -> None:
         """Put one more flow of a class on its links."""
@@ -360,9 +212,11 @@ class Traffic:
         while ends and ends[0][0] <= now_fs:
             entry = heappop(ends)
             flow = entry[2]
-            if _holds(entry) and flow.of is not None:
-                self._leave(flow.of, entry[0])
+            one = flow.of
+            if one is not None and flow.end_fs == entry[0]:
                 flow.of = None
+                one.first_end_fs()
+                self._leave(one, entry[0])
 
     def link(self, index: int) -> Link:
         """Return what is known of a link."""
@@ -393,18 +247,18 @@ class Traffic:
             if link.over_since_fs != now_fs:
                 link.account(now_fs)
             link.rate = 0.0
-        region = Region(classes)
+        region = Region(classes) if links else None
         due_fs = inf
         for one, rate in zip(classes, rates, strict=True):
             self._give(one, rate, now_fs)
-            one.region = region if links else None
+            one.region = region
             load = rate * one.flows
             for link in one.path:
                 link.rate += load
             first_fs = one.due_fs()
             if first_fs < due_fs:
                 due_fs = first_fs
-        if links and due_fs < inf:
+        if region is not None and due_fs < inf:
             self._env.at(max(now_fs, int(due_fs)), TRANSFER, self._wake, region)
 
     def _reach(self, seed: FlowClass) -> tuple[list[FlowClass], list[Link]]:
@@ -413,8 +267,10 @@ class Traffic:
         classes, links = [seed], []
         for one in classes:
             for link in one.path:
-                if link.mark != mark and link.asked > link.limit:
-                    link.mark = mark
+                if link.mark == mark:
+                    continue
+                link.mark = mark
+                if link.asked > link.limit:
                     links.append(link)
                     for other in link.classes:
                         if other.mark != mark:
@@ -441,7 +297,7 @@ class Traffic:
         """From now on the class's count tells when its flows end."""
         entries, one.ends = one.ends, []
         for entry in entries:
-            if not _holds(entry):
+            if not holds(entry):
                 continue
             end_fs, number, flow = entry
             since_fs = flow.since_fs if flow.slowed else flow.start_fs
@@ -470,13 +326,14 @@ class Traffic:
         """End the flows of a region that are due; the solve that follows wakes it again."""
         now_fs = self._env.now_fs
         self._settle(now_fs)
-        classes = region.classes()
+        ended = False
         due_fs = inf
-        for one in classes:
+        for one in region.classes():
             while one.targets and one.due_fs() <= now_fs:
                 self._end_slowed(one, now_fs)
+                ended = True
             due_fs = min(due_fs, one.due_fs())
-        if not self._dirty and now_fs < due_fs < inf:  # what was due had been taken out
+        if not ended and due_fs < inf:  # it may be that nothing here calls for a solve
             self._env.at(int(due_fs), TRANSFER, self._wake, region)
 
     def _end_slowed(self, one: FlowClass, now_fs: int) -> None:
@@ -488,9 +345,3 @@ class Traffic:
         self._empty_fs = max(self._empty_fs, now_fs)
         self._leave(one, now_fs)
         self._on_known(flow)
-
-
-def _holds(entry: tuple[int, int, Flow]) -> bool:
-    """Whether a flow still ends when this entry of a heap says."""
-    end_fs, _, flow = entry
-    return flow.end_fs == end_fs and flow.of is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.physics.maxmin import Class
-from factorysim.sim.clock import ARRIVAL, Clock
+from factorysim.sim.clock import ARRIVAL, DECISION, Clock
 from factorysim.sim.fabric import Fabric, sending_fs
 from tests.property.exact_maxmin import exact_rates
 
@@ -33,65 +33,88 @@ def worlds(draw, links=4, flows=8, widest=8):
     return bandwidth, draw(st.lists(one, min_size=1, max_size=flows))
 
 
-def simulate(bandwidth, flows, order=None):
-    """Books, rows and instants of landing by flow, of the fabric; latency 1 ms a link."""
-    env = Clock()
-    ways = [links for _, links, _, _ in flows]
-    names = tuple(f"l{k}" for k in range(len(bandwidth)))
+class World:
+    """A fabric in which node k sends over the k-th way; latency 1 ms a link."""
 
-    def route(src, _dst):
-        links = ways[src]
-        return Path(links, MS * len(links), min(bandwidth[link] for link in links))
+    def __init__(self, bandwidth, ways):
+        self.env = Clock()
+        self.rows: list = []
 
-    plan = SimpleNamespace(
-        links=LinkTable(names, np.array(bandwidth), np.full(len(names), 1e-3)), routes=route
-    )
-    rows: list = []
-    fabric = Fabric(env, plan, SimpleNamespace(rows=lambda table, new: rows.extend(new)))
-    landed: dict = {}
+        def route(src, _dst):
+            links = ways[src]
+            return Path(links, MS * len(links), min(bandwidth[link] for link in links))
 
-    def start(k):
+        names = tuple(f"l{k}" for k in range(len(bandwidth)))
+        table = LinkTable(names, np.array(bandwidth), np.full(len(names), 1e-3))
+        sink = SimpleNamespace(rows=lambda table, new: self.rows.extend(new))
+        self.fabric = Fabric(self.env, SimpleNamespace(links=table, routes=route), sink)
+        self.landed: dict = {}
+
+    def send(self, k, flow):
+        start, _, size, cap = flow
+
         def land():
-            landed[k] = env.now
+            self.landed[k] = self.env.now
 
-        _, _, size, cap = flows[k]
-        fabric.transfer(k, 99, size, cap, land)
+        def go(_value):
+            self.fabric.transfer(k, 99, size, cap, land)
 
+        self.env.at(start * MS, ARRIVAL, go)
+
+
+def simulate(bandwidth, flows, order=None):
+    """Books, rows and instants of landing by flow."""
+    world = World(bandwidth, [links for _, links, _, _ in flows])
     for k in order or range(len(flows)):
-        env.at(flows[k][0] * MS, ARRIVAL, start, k)
-    env.run_until(FS)
-    fabric.flush()
-    return fabric.books(), {row.src: row for row in rows}, landed
+        world.send(k, flows[k])
+    world.env.run_until(FS)
+    world.fabric.flush()
+    return world.fabric.books(), {row.src: row for row in world.rows}, world.landed
 
 
-def fluid(bandwidth, flows):
-    """Seconds at which each flow has sent all, exactly."""
-    left = {}
-    now, ends = Fraction(0), {}
-    todo = sorted(range(len(flows)), key=lambda k: flows[k][0])
+def fluid(bandwidth, flows, rings=()):
+    """Seconds at which each flow has sent all, and bytes of each ring by then, exactly.
+
+    A ring is (links, {ms: demand}).
+    """
+    left, bytes_of, ends = {}, [Fraction(0)] * len(rings), {}
+    instants = {start for start, *_ in flows} | {ms for _, asks in rings for ms in asks}
+    todo = sorted(Fraction(ms, 1000) for ms in instants)
+    now = Fraction(0)
+    demands = [0.0] * len(rings)
     while todo or left:
-        while todo and Fraction(flows[todo[0]][0], 1000) <= now:
-            k = todo.pop(0)
-            left[k] = Fraction(flows[k][2])
-        exact = exact_rates([Class(flows[k][1], flows[k][3]) for k in left], bandwidth)
-        rates = dict(zip(left, exact, strict=True))
-        then = [now + left[k] / rates[k] for k in left]
-        then += [Fraction(flows[k][0], 1000) for k in todo[:1]]
-        until = min(then)
+        if todo and todo[0] <= now:
+            ms = todo.pop(0) * 1000
+            left |= {k: Fraction(size) for k, (at, _, size, _) in enumerate(flows) if at == ms}
+            demands = [
+                asks.get(int(ms), old) for (_, asks), old in zip(rings, demands, strict=True)
+            ]
+        asking = [k for k, demand in enumerate(demands) if demand]
+        classes = [Class(flows[k][1], flows[k][3]) for k in left]
+        for k in asking:
+            links = rings[k][0]
+            narrowest = min(bandwidth[link] / links.count(link) for link in links)
+            classes.append(Class(links, min(demands[k], narrowest)))
+        rates = exact_rates(classes, bandwidth)
+        of_flows = dict(zip(left, rates, strict=False))
+        of_rings = dict(zip(asking, rates[len(left) :], strict=True))
+        until = min([now + left[k] / of_flows[k] for k in left] + todo[:1], default=now)
+        for k, rate in of_rings.items():
+            bytes_of[k] += rate * (until - now)
         for k in list(left):
-            left[k] -= rates[k] * (until - now)
+            left[k] -= of_flows[k] * (until - now)
             if left[k] <= 0:
                 del left[k]
                 ends[k] = until
         now = until
-    return ends
+    return ends, bytes_of, now
 
 
 @given(worlds())
 def test_flows_land_when_the_exact_fluid_says(world):
     bandwidth, flows = world
     _, rows, landed = simulate(bandwidth, flows)
-    for k, end in fluid(bandwidth, flows).items():
+    for k, end in fluid(bandwidth, flows)[0].items():
         _, links, size, cap = flows[k]
         assert landed[k] / FS == pytest.approx(float(end) + len(links) * 1e-3, rel=1e-12)
         alone = size / min(cap, *(bandwidth[link] for link in links))
@@ -114,23 +137,11 @@ def test_bytes_are_conserved_and_no_link_is_too_full(world):
 def test_the_books_balance_at_any_instant(world, ms):
     """Cut short, what is under way is still found, and no link did more than it can."""
     bandwidth, flows = world
-    env = Clock()
-    plan = SimpleNamespace(
-        links=LinkTable(("l",) * len(bandwidth), np.array(bandwidth), np.zeros(len(bandwidth))),
-        routes=lambda src, _: Path(
-            flows[src][1], MS, min(bandwidth[link] for link in flows[src][1])
-        ),
-    )
-    fabric = Fabric(env, plan, SimpleNamespace(rows=lambda *_: None))
-    for k, (start, _, size, cap) in enumerate(flows):
-        env.at(
-            start * MS,
-            ARRIVAL,
-            lambda args: fabric.transfer(*args, lambda: None),
-            (k, 99, size, cap),
-        )
-    env.run_until(ms * MS + 1)
-    books = fabric.books()
+    cut = World(bandwidth, [links for _, links, _, _ in flows])
+    for k, flow in enumerate(flows):
+        cut.send(k, flow)
+    cut.env.run_until(ms * MS + 1)
+    books = cut.fabric.books()
     assert books.sent_bytes == books.landed_bytes + books.found_bytes
     assert all(load.fullest <= 1 + 1e-9 for load in books.links)
 
@@ -169,3 +180,39 @@ def test_one_link_made_faster_lets_nothing_land_later(world):
     _, _, landed = simulate(bandwidth, flows)
     _, _, sooner = simulate([2 * bandwidth[0]], flows)
     assert all(sooner[k] <= landed[k] + 1000 for k in landed)
+
+
+@st.composite
+def rings(draw, links):
+    """Demands of standing traffic that change at whole milliseconds, one way or two."""
+    way = st.lists(st.integers(0, links - 1), min_size=1, max_size=2, unique=True).map(tuple)
+    demands = st.dictionaries(st.integers(0, 20), st.integers(0, 20).map(lambda d: d * 5e8))
+    return draw(st.lists(way, min_size=1, max_size=2)), draw(demands)
+
+
+@given(st.data())
+def test_flows_and_standing_traffic_share_as_the_exact_fluid_says(data):
+    bandwidth, flows = data.draw(worlds(flows=5))
+    standing = data.draw(st.lists(rings(len(bandwidth)), min_size=1, max_size=3))
+    ways = [links for _, links, _, _ in flows] + [way for pair, _ in standing for way in pair]
+    world = World(bandwidth, ways)
+    for k, flow in enumerate(flows):
+        world.send(k, flow)
+    handles, node = [], len(flows)
+    for pair, demands in standing:
+        handle = world.fabric.standing([(node + k, 99) for k in range(len(pair))], lambda: None)
+        node += len(pair)
+        handles.append(handle)
+        for ms, demand in demands.items():
+            world.env.at(ms * MS, DECISION, handle.set_demand, demand)
+    asks = [(tuple(link for way in pair for link in way), demands) for pair, demands in standing]
+    ends, bytes_of, last = fluid(bandwidth, flows, asks)
+    world.env.run_until(int(last * FS) + 1)
+    carried = [handle.carried_bytes() for handle in handles]
+    assert carried == pytest.approx([float(size) for size in bytes_of], rel=1e-9, abs=1.0)
+    assert all(load.fullest <= 1 + 1e-9 for load in world.fabric.loads())
+    world.env.run_until(int(last * FS) + 10 * MS)
+    for k, end in ends.items():
+        assert world.landed[k] / FS == pytest.approx(
+            float(end) + len(flows[k][1]) * 1e-3, rel=1e-12
+        )

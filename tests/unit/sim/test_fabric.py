@@ -180,6 +180,30 @@ def test_what_no_full_link_joins_is_left_alone(solved):
     assert solved[2:] == [[(2,)], [(2,)]]
 
 
+def test_classes_without_flows_are_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr(traffic, "CLASSES_KEPT", 4)
+    bench = Bench()
+    bench.fabric._traffic._keep = 4
+    for k in range(100):
+        for src in (1, 2):
+            bench.send(k, src, 10**6, cap=1e8 + k)
+    bench.run()
+    assert len(bench.landed) == 200
+    assert len(bench.fabric._traffic._classes) <= 4
+
+
+def test_a_flow_that_has_landed_is_forgotten():
+    """Also by a class that is never slowed: its flows meet others, and fit."""
+    bench = Bench()
+    for k in range(100):
+        for src in (1, 2, 3):
+            bench.send(k / 1000, src, 10**6, cap=3e8)
+    bench.run()
+    assert len(bench.landed) == 300
+    held = [one.ends + one.targets for one in bench.fabric._traffic._classes.values()]
+    assert held == [[], [], []]
+
+
 class Ring(Bench):
     """Standing traffic of node 1 over its own link and the shared one."""
 
@@ -282,3 +306,13 @@ def test_traffic_inside_a_node_has_all_that_it_asks_for():
     ring = bench.fabric.standing([(1, 1)], lambda: None)
     ring.set_demand(1e12)
     assert ring.sample() == 1.0
+
+
+def test_a_demand_that_changes_by_less_than_the_threshold_is_left_as_it_is():
+    bench = Ring()
+    bench.ask(0.0, 5e8)
+    bench.ask(50.0, 5.1e8)
+    assert bench.run()["one"].carried_bytes == 100 * 5 * 10**8
+    bench.ring.set_demand(5.11e8)
+    bench.env.run_until(101 * FS)
+    assert bench.ring.carried_bytes() == pytest.approx(100 * 5e8 + 5.11e8)
