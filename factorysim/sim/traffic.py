@@ -323,18 +323,16 @@ class Traffic:
         one.targets = []
 
     def _wake(self, region: Region) -> None:
-        """End the flows of a region that are due; the solve that follows wakes it again."""
+        """End the flows of a region that are due; the solve that follows wakes it again.
+
+        What ends crosses a link that is over, so that all it joins is solved anew: of a
+        region either all classes are still there, and one is due, or none.
+        """
         now_fs = self._env.now_fs
         self._settle(now_fs)
-        ended = False
-        due_fs = inf
         for one in region.classes():
             while one.targets and one.due_fs() <= now_fs:
                 self._end_slowed(one, now_fs)
-                ended = True
-            due_fs = min(due_fs, one.due_fs())
-        if not ended and due_fs < inf:  # it may be that nothing here calls for a solve
-            self._env.at(int(due_fs), TRANSFER, self._wake, region)
 
     def _end_slowed(self, one: FlowClass, now_fs: int) -> None:
         _, _, flow = heappop(one.targets)

@@ -405,6 +405,19 @@ def test_a_crowded_link_breaks_no_law_and_tells_for_how_long_it_was_full():
     assert lines["flow on a link <= capacity"].got == pytest.approx(1.0, abs=1e-5)
 
 
+def test_crowded_links_give_both_clocks_the_same_instants():
+    """Rates are floats, but what starts and ends flows comes in one order."""
+    both = []
+    for clock in ("run_length", "stepwise"):
+        sessions = [Session(f"s{k}", k * 3 * 10**4, [LlmNode(20_000 + k, 3)]) for k in range(30)]
+        spec = scenario(serving={"token_budget": 100_000}, run={"clock": clock})
+        both.append(run(spec, plan(UnitLaw(token_fs=1), blocks=90_000), [Listed("s", sessions)]))
+    assert both[0].calls == both[1].calls
+    assert both[0].sessions == both[1].sessions
+    told = {line.name: line.got for line in both[0].closing.audit}
+    assert told["link seconds saturated"] > 1e-3
+
+
 def test_the_audit_catches_a_link_over_its_capacity(monkeypatch):
     from factorysim.sim import traffic
 
