@@ -247,6 +247,8 @@ class TransferRow(NamedTuple):
     size_bytes: int
     started_s: float
     finished_s: float
+    slowed_s: float
+    """Of it, lost to others: it would have landed so much earlier at its cap."""
 
 
 class EventRow(NamedTuple):

@@ -20,6 +20,7 @@ import simpy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from analysis.bench.fabric import fabric_change, fabric_refresh
 from analysis.bench.workloads import WORKLOADS, w1
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ def _row(folder: Path, seconds: float, events: int, steps: int) -> dict[str, flo
     }
 
 
+PARTS = {"floor": floor, "fabric_change": fabric_change, "fabric_refresh": fabric_refresh}
+"""Rows that run no scenario."""
+
+
 if __name__ == "__main__":
     row = sys.argv[1]
-    print(json.dumps(floor() if row == "floor" else measure(row)))
+    print(json.dumps(PARTS[row]() if row in PARTS else measure(row)))

@@ -68,6 +68,16 @@ def test_workload(benchmark: Any, name: str) -> None:
     print(f"\n{name}: " + ", ".join(f"{key} {value:,.6g}" for key, value in best.items()))
 
 
+@pytest.mark.parametrize("name", ["fabric_change", "fabric_refresh"])
+def test_fabric(benchmark: Any, name: str) -> None:
+    rows: list[dict[str, Any]] = []
+    benchmark.pedantic(
+        lambda: rows.append(json.loads(fresh("analysis/bench/measure.py", name))), rounds=3
+    )
+    RESULTS[name] = {key: min(row[key] for row in rows) for key in rows[0]}
+    print(f"\n{name}: " + ", ".join(f"{key} {value:,.4g}" for key, value in RESULTS[name].items()))
+
+
 @pytest.mark.parametrize(
     ("name", "command"),
     [

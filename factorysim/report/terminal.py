@@ -290,7 +290,7 @@ def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
 
 
 def _warnings(manifest: dict[str, Any]) -> list[str]:
-    """Laws that hold only because something is left out: links asked for too much."""
+    """List links that slowed their flows: no law is broken, but a planner should know."""
     lines = [line for one in manifest["replications"] for line in one["audit"]]
     return sorted(
         f"{line['name']}: {line['got']:.3g} s ({line['detail'].removeprefix('warning: ')})"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from factorysim.records import StationLine, StepChunk
-    from factorysim.sim.fabric import LinkLoad
+    from factorysim.sim.fabric import Books, LinkLoad
     from factorysim.sim.replica import Replica
 
 _TOLERANCE = 1e-9
@@ -97,7 +97,7 @@ def audit(
     flying: InFlight,
     replicas: Sequence[Replica],
     stations: Sequence[StationLine],
-    links: Sequence[LinkLoad],
+    fabric: Books,
     energy: AuditLine,
     end_s: float,
     metered: Metered,
@@ -141,7 +141,7 @@ def audit(
                 *ledgers.rows.items(),
             )
         ),
-        _flows(links),
+        *_transfers(fabric),
     ]
     return tuple(lines)
 
@@ -192,8 +192,22 @@ def _within(station: StationLine, end_s: float) -> AuditLine:
     return AuditLine(f"busy <= capacity: {station.station}", ok, most, station.busy_s, "")
 
 
-def _flows(links: Sequence[LinkLoad]) -> AuditLine:
-    """Warn where flows asked for more than a link has: they were not slowed down."""
+def _transfers(fabric: Books) -> list[AuditLine]:
+    """Bytes go in and come out, as fast as the rates say, over links that have room for them."""
+    under_way = fabric.landed_bytes + fabric.found_bytes
+    fullest = max(fabric.links, key=lambda link: link.fullest, default=None)
+    most = 0.0 if fullest is None else fullest.fullest
+    where = "" if fullest is None or most <= 1 + _TOLERANCE else fullest.name
+    return [
+        _equal("bytes sent = landed + in flight", fabric.sent_bytes, under_way),
+        _equal("slowed flows whose rates over time are not their bytes", 0, fabric.short),
+        AuditLine("flow on a link <= capacity", most <= 1 + _TOLERANCE, 1.0, most, where),
+        _saturated(fabric.links),
+    ]
+
+
+def _saturated(links: Sequence[LinkLoad]) -> AuditLine:
+    """Tell for how long links slowed their flows: it breaks no law, but a planner asks."""
     over = [link for link in links if link.over_s > 0]
     seconds = sum(link.over_s for link in over)
     peak = max((link.peak_ratio for link in over), default=0.0)
@@ -201,7 +215,7 @@ def _flows(links: Sequence[LinkLoad]) -> AuditLine:
     if over:
         worst = max(over, key=lambda link: link.over_s)
         detail = (
-            f"warning: {len(over)} links, peak {peak:.2f} x, worst {worst.name}; "
-            "flows there were not slowed down"
+            f"warning: {len(over)} links slowed their flows, which asked for up to "
+            f"{peak:.2f} x; longest {worst.name}, {worst.over_s:.3g} s"
         )
-    return AuditLine("link seconds over capacity", True, 0.0, seconds, detail)
+    return AuditLine("link seconds saturated", True, 0.0, seconds, detail)

@@ -27,6 +27,8 @@ COMPLETION = 1 << 48
 TRANSFER = 2 << 48
 ARRIVAL = 3 << 48
 DECISION = 4 << 48
+REBALANCE = 5 << 48
+"""New shares of links, once for all that an instant has started and ended."""
 
 
 class Clock(simpy.Environment):

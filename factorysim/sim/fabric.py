@@ -1,10 +1,9 @@
 """The fabric: bytes from node to node, at a rate cap, after the latency of the way.
 
-Each flow gets the lesser of its cap and its path's narrowest link, as if it were
-alone. That is exact as long as the flows on every link fit together; where they
-do not, a link notes for how long its flows asked for more than it has, and the
-most that they asked, so that an audit can warn. Messages below 64 KB cost latency
-only: there flow models do not hold [1]_, and the size does not matter.
+A flow has the lesser of its cap and its path's narrowest link, as long as all flows
+on every link that it crosses fit; where they do not, they share by max-min fairness
+(`factorysim.sim.traffic`). Messages below 64 KB cost latency only: there flow models
+do not hold [1]_, and the size does not matter.
 
 References
 ----------
@@ -14,17 +13,19 @@ References
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from math import ceil
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from math import ceil, inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.records import TransferRow
 from factorysim.sim.clock import FS_PER_S, TRANSFER
+from factorysim.sim.flows import UNIT, Flow, Region
+from factorysim.sim.standing import REFRESH, Standing
+from factorysim.sim.traffic import Traffic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from factorysim.graph.plan import FactoryPlan
     from factorysim.records import RecordSink
@@ -34,8 +35,10 @@ LATENCY_ONLY_BYTES = 64_000
 """Messages below this cost latency only (Velho et al., section 5: flows of less are off)."""
 _ROWS = 4096
 """Records handed on at a time."""
-_ROUNDING = 1e-9
-"""By which flows may exceed a link before it counts: their rates are whole B/s."""
+_SHORT = 1e-9
+"""Relative, by which the bytes that a slowed flow was given may differ from its size."""
+_INSTANTS = 8
+"""Femtoseconds at its cap by which they may differ too: ends are whole femtoseconds."""
 
 
 class Route(Protocol):
@@ -53,53 +56,36 @@ class Route(Protocol):
 
 
 class LinkLoad(NamedTuple):
-    """What the flows of a run asked of one link."""
+    """What the flows of a run did to one link."""
 
     name: str
     bandwidth: float
     """B/s."""
     carried_bytes: int
     over_s: float
-    """Time during which the flows' rates summed to more than the bandwidth."""
+    """Time during which the flows' caps summed to more than the bandwidth: it was
+    saturated, and slowed them."""
     peak_ratio: float
-    """The most that they summed to, over the bandwidth."""
+    """The most that the caps summed to, over the bandwidth."""
+    fullest: float
+    """Bytes carried over what the link can do, in the time that it was busy or in the
+    time that it was saturated, whichever is more; above 1 never."""
 
 
-@dataclass(slots=True)
-class _Link:
-    """Flows on a link right now; settled when the next one starts."""
+class Books(NamedTuple):
+    """Bytes of all transfers, from counts kept apart."""
 
-    bandwidth: float
-    rate: int = 0
-    """Sum over the flows, B/s."""
-    since_fs: int = 0
-    over_fs: int = 0
-    peak: int = 0
-    ends: list[tuple[int, int]] = field(default_factory=list)
-    """Heap of the instants at which flows end, and their rates."""
-
-    def settle(self, now_fs: int) -> None:
-        """Account for the time up to now, flow by flow that ended in it."""
-        while self.ends and self.ends[0][0] <= now_fs:
-            end_fs, rate = heappop(self.ends)
-            self._elapse(end_fs)
-            self.rate -= rate
-        self._elapse(now_fs)
-
-    def start(self, now_fs: int, end_fs: int, rate: int) -> None:
-        self.settle(now_fs)
-        self.rate += rate
-        self.peak = max(self.peak, self.rate)
-        heappush(self.ends, (end_fs, rate))
-
-    def _elapse(self, until_fs: int) -> None:
-        if self.rate > self.bandwidth * (1 + _ROUNDING):
-            self.over_fs += until_fs - self.since_fs
-        self.since_fs = until_fs
+    links: list[LinkLoad]
+    sent_bytes: int
+    landed_bytes: int
+    found_bytes: int
+    """Of what is still under way and will land."""
+    short: int
+    """Slowed flows whose rates over time do not add up to their size."""
 
 
 def sending_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
-    """Femtoseconds for which a message occupies its way: 0 below 64 KB.
+    """Femtoseconds for which a message occupies its way, alone: 0 below 64 KB.
 
     Parameters
     ----------
@@ -119,28 +105,28 @@ def sending_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
     return ceil(size_bytes / rate * FS_PER_S)
 
 
-class _Flow(NamedTuple):
-    """Bytes on their way over some links."""
-
-    links: tuple[int, ...]
-    start_fs: int
-    end_fs: int
-    rate: int
-    """B/s."""
-
-
 @dataclass(slots=True)
 class _Way:
     """What went from one node to another so far."""
 
     links: tuple[int, ...]
     carried: int = 0
-    peak: int = 0
-    """Highest rate of a flow, B/s."""
+    """Bytes."""
+    timed: int = 0
+    """Bytes of them that took time to send."""
+    alone_fs: int = 0
+    """Time taken by flows that met no other."""
+    peak: float = 0.0
+    """Highest cap of a flow, B/s."""
 
 
 class Fabric:
     """Transfers between the nodes of a plan.
+
+    Parameters
+    ----------
+    refresh
+        Relative change of its share that a standing class is told of.
 
     Examples
     --------
@@ -153,24 +139,27 @@ class Fabric:
     ...     routes=lambda a, b: Path((0,), 10**9, 1e9))
     >>> env = Clock()
     >>> fabric = Fabric(env, plan, SimpleNamespace(rows=lambda table, rows: None))
-    >>> fabric.transfer(0, 1, 10**6, None, lambda: print(env.now))
+    >>> for size in (10**6, 10**6):
+    ...     fabric.transfer(0, 1, size, None, lambda: print(env.now))
     >>> env.run_until(10**15)
-    1001000000000
+    2001000000000
+    2001000000000
     """
 
-    def __init__(self, env: Clock, plan: FactoryPlan, sink: RecordSink) -> None:
+    def __init__(
+        self, env: Clock, plan: FactoryPlan, sink: RecordSink, *, refresh: float = REFRESH
+    ) -> None:
         self._env = env
         self._plan = plan
         self._sink = sink
-        self._links: dict[int, _Link] = {}
+        self._refresh = refresh
+        self._traffic = Traffic(env, plan.links.bandwidth.tolist(), self._expect)
         self._ways: dict[tuple[int, int], _Way] = {}
-        self._alone: _Flow | None = None
-        """A flow that has met no other so far. Alone it fits its links; only flows that
-        meet are followed link by link, which costs as much as the rest of a transfer."""
-        self._empty_fs = 0
-        """When all flows so far will have ended."""
+        self._standing: list[Standing] = []
         self._rows: list[tuple[object, ...]] = []
         self._started = 0
+        self._sent_bytes = self._landed_bytes = 0
+        self._short = 0
 
     def transfer(
         self,
@@ -200,40 +189,105 @@ class Fabric:
         assert cap is None or cap > 0.0
         path = self._plan.routes(src, dst)
         now_fs = self._env.now_fs
-        busy_fs = sending_fs(path, size_bytes, cap)
-        landed_fs = now_fs + path.latency_fs + busy_fs
+        alone_fs = sending_fs(path, size_bytes, cap)
+        rate = path.bandwidth if cap is None else min(cap, path.bandwidth)
         way = self._ways.get((src, dst))
         if way is None:
             way = self._ways[src, dst] = _Way(path.links)
         way.carried += size_bytes
-        if busy_fs:
-            rate = round(path.bandwidth if cap is None else min(cap, path.bandwidth))
+        self._sent_bytes += size_bytes
+        self._started += 1
+        flow = Flow(
+            self._started,
+            kind,
+            src,
+            dst,
+            size_bytes,
+            path.links,
+            rate,
+            now_fs,
+            alone_fs,
+            path.latency_fs,
+            on_landed,
+            now_fs + alone_fs,
+        )
+        if alone_fs:
+            way.timed += size_bytes
             if rate > way.peak:
                 way.peak = rate
-            self._start(_Flow(path.links, now_fs, now_fs + busy_fs, rate))
-        row = TransferRow(kind, src, dst, size_bytes, now_fs / FS_PER_S, landed_fs / FS_PER_S)
-        self._started += 1
-        priority = TRANSFER + self._started
-        self._env.at(landed_fs, priority, self._land, (row, on_landed))
+            gone = self._traffic.start(flow)
+            if gone is not None:
+                self._ways[gone.src, gone.dst].alone_fs += gone.alone_fs
+        self._expect(flow)
+
+    def standing(
+        self,
+        pairs: Sequence[tuple[int, int]],
+        on_change: Callable[[], None],
+        *,
+        weight: int = 1,
+    ) -> Standing:
+        """Reserve a share for traffic that repeats: of collectives, from node to node.
+
+        Parameters
+        ----------
+        pairs
+            Nodes that send, and to whom; all at the same rate, at the same time.
+        on_change
+            Called at the end of an instant at which the share differs from the one that
+            was last sampled by more than `refresh`; once, until it is sampled again.
+        weight
+            Shares of one pair; a flow has 1.
+        """
+        links = [link for src, dst in pairs for link in self._plan.routes(src, dst).links]
+        handle = Standing(self._env, self._traffic, tuple(links), weight, self._refresh, on_change)
+        self._standing.append(handle)
+        return handle
+
+    def found(self) -> list[Flow]:
+        """Transfers that something pending in the clock will let land."""
+        flows: dict[int, Flow] = {}
+        for callback, value in self._env.pending():
+            if callback == self._land:
+                if value.lands_fs() is not None:
+                    flows[value.number] = value
+            elif isinstance(value, Region):
+                flows |= {f.number: f for f in self._traffic.slowed_until(callback, value)}
+        return list(flows.values())
+
+    def books(self) -> Books:
+        """Balance what was sent, and what each link did."""
+        found = sum(flow.size_bytes for flow in self.found())
+        return Books(self.loads(), self._sent_bytes, self._landed_bytes, found, self._short)
 
     def loads(self) -> list[LinkLoad]:
         """Report what each link that carried something has seen so far, in order of index."""
+        self._traffic.settle()
         now_fs = self._env.now_fs
         carried: Counter[int] = Counter()
-        peaks: dict[int, int] = {}
+        moved: defaultdict[int, float] = defaultdict(float)
+        busy_fs: Counter[int] = Counter()
+        peaks: dict[int, float] = {}
         for way in self._ways.values():
             for index in way.links:
                 carried[index] += way.carried
-                peaks[index] = max(peaks.get(index, 0), way.peak)
-        loads = []
-        for index in sorted(carried):
-            link = self._link(index)
-            link.settle(now_fs)
-            ratio = max(link.peak, peaks[index]) / link.bandwidth
-            name = self._plan.links.names[index]
-            over_s = link.over_fs / FS_PER_S
-            loads.append(LinkLoad(name, link.bandwidth, carried[index], over_s, ratio))
-        return loads
+                moved[index] += way.timed
+                busy_fs[index] += way.alone_fs
+                peaks[index] = max(peaks.get(index, 0.0), way.peak)
+        links, alone_fs = self._traffic.alone_fs()
+        for index in links:
+            busy_fs[index] += alone_fs
+        for flow in self._traffic.under_way():
+            for index in flow.links:
+                moved[index] -= flow.size_bytes - flow.sent_bytes(now_fs)
+        for handle in self._standing:
+            for index in handle.links:
+                carried[index] += round(handle.carried_bytes())
+                moved[index] += handle.carried_bytes()
+        return [
+            self._load(index, carried[index], moved[index], busy_fs[index], peaks.get(index, 0.0))
+            for index in sorted(carried)
+        ]
 
     def flush(self) -> None:
         """Hand on the records of what has landed."""
@@ -241,32 +295,55 @@ class Fabric:
             self._sink.rows("transfers", self._rows)
             self._rows = []
 
-    def _start(self, flow: _Flow) -> None:
-        """Note a flow, and the one that it is the first to meet."""
-        if flow.start_fs >= self._empty_fs:
-            self._alone = flow
-        else:
-            if self._alone is not None:
-                self._follow(self._alone)
-                self._alone = None
-            self._follow(flow)
-        if flow.end_fs > self._empty_fs:
-            self._empty_fs = flow.end_fs
+    def _load(self, index: int, carried: int, moved: float, alone_fs: int, peak: float) -> LinkLoad:
+        link = self._traffic.link(index)
+        busy_fs = alone_fs + link.busy_until(self._env.now_fs)
+        shares = ((moved, busy_fs), (link.moved, link.over_fs))
+        return LinkLoad(
+            self._plan.links.names[index],
+            link.bandwidth,
+            carried,
+            link.over_fs / FS_PER_S,
+            max(link.peak / UNIT, peak) / link.bandwidth,
+            max(_filled(sent, time_fs, link.bandwidth) for sent, time_fs in shares),
+        )
 
-    def _follow(self, flow: _Flow) -> None:
-        """Account for a flow on each of its links."""
-        for index in flow.links:
-            self._link(index).start(flow.start_fs, flow.end_fs, flow.rate)
+    def _expect(self, flow: Flow) -> None:
+        """Let a flow land, now that the end of its sending is known."""
+        lands_fs = flow.lands_fs()
+        assert lands_fs is not None
+        self._env.at(lands_fs, TRANSFER + flow.number, self._land, flow)
 
-    def _link(self, index: int) -> _Link:
-        link = self._links.get(index)
-        if link is None:
-            link = self._links[index] = _Link(float(self._plan.links.bandwidth[index]))
-        return link
-
-    def _land(self, flight: tuple[TransferRow, Callable[[], None]]) -> None:
-        row, on_landed = flight
-        self._rows.append(row)
+    def _land(self, flow: Flow) -> None:
+        now_fs = self._env.now_fs
+        on_landed = flow.on_landed
+        if on_landed is None or flow.lands_fs() != now_fs:
+            return  # it was slowed since: another event lets it land
+        flow.on_landed = None
+        self._landed_bytes += flow.size_bytes
+        slowed_fs = 0
+        if flow.slowed:
+            slowed_fs = now_fs - flow.latency_fs - flow.start_fs - flow.alone_fs
+            off = abs(flow.sent_bytes(now_fs) - flow.size_bytes)
+            self._short += off > _SHORT * flow.size_bytes + _INSTANTS * flow.cap / FS_PER_S
+        self._rows.append(
+            TransferRow(
+                flow.kind,
+                flow.src,
+                flow.dst,
+                flow.size_bytes,
+                flow.start_fs / FS_PER_S,
+                now_fs / FS_PER_S,
+                slowed_fs / FS_PER_S,
+            )
+        )
         if len(self._rows) >= _ROWS:
             self.flush()
         on_landed()
+
+
+def _filled(sent_bytes: float, time_fs: int, bandwidth: float) -> float:
+    """Bytes over what fits into a time; one byte is left to rounding."""
+    over = max(0.0, sent_bytes - 1.0)
+    fits = bandwidth * time_fs / FS_PER_S
+    return over / fits if fits else (inf if over else 0.0)

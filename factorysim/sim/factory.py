@@ -483,7 +483,7 @@ class FactoryWorld:
             flying,
             self._replicas,
             stations,
-            self._fabric.loads(),
+            self._fabric.books(),
             self._meter.audit(),
             self._horizon_s,
             self._metered(),
@@ -521,10 +521,11 @@ class FactoryWorld:
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):
             owner = getattr(callback, "__self__", None)
-            if isinstance(value, Call) or owner is self._fabric:
+            if isinstance(value, Call):
                 found += 1
             elif isinstance(owner, Branch):
                 awake.add(owner.live.number)
+        found += len(self._fabric.found())
         return InFlight(
             calls_sent=self._calls_sent,
             calls=len(self._flying),

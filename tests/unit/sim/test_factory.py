@@ -402,3 +402,78 @@ def test_the_audit_catches_a_stay_that_the_replica_tells_otherwise(monkeypatch):
 
     monkeypatch.setattr(Replica, "_leave", early)
     assert "Little's law: d" in busy_run()
+
+
+def crowded():
+    """Four prompts of 80,000 bytes at once over the plan's one link; names of broken laws."""
+    sessions = calls([0] * 4, prompt=20_000)
+    spec = scenario(serving={"token_budget": 100_000})
+    return run(spec, plan(UnitLaw(token_fs=1), blocks=9000), [Listed("s", sessions)]).closing.audit
+
+
+def broken_of(lines):
+    return [line.name for line in lines if not line.ok]
+
+
+def test_a_crowded_link_breaks_no_law_and_tells_for_how_long_it_was_full():
+    lines = {line.name: line for line in crowded()}
+    assert not broken_of(lines.values())
+    told = lines["link seconds saturated"]
+    assert told.got == pytest.approx(4 * 80e-6)
+    assert told.detail.startswith("warning: 1 links slowed their flows, which asked for up to 4.00")
+    assert lines["flow on a link <= capacity"].got == pytest.approx(1.0, abs=1e-5)
+
+
+def test_crowded_links_give_both_clocks_the_same_instants():
+    """Rates are floats, but what starts and ends flows comes in one order."""
+    both = []
+    for clock in ("run_length", "stepwise"):
+        sessions = [Session(f"s{k}", k * 3 * 10**4, [LlmNode(20_000 + k, 3)]) for k in range(30)]
+        spec = scenario(serving={"token_budget": 100_000}, run={"clock": clock})
+        both.append(run(spec, plan(UnitLaw(token_fs=1), blocks=90_000), [Listed("s", sessions)]))
+    assert both[0].calls == both[1].calls
+    assert both[0].sessions == both[1].sessions
+    told = {line.name: line.got for line in both[0].closing.audit}
+    assert told["link seconds saturated"] > 1e-3
+
+
+def test_the_audit_catches_a_link_over_its_capacity(monkeypatch):
+    from factorysim.sim import traffic
+
+    monkeypatch.setattr(traffic, "max_min", lambda classes, _: [0.9 * one.cap for one in classes])
+    assert "flow on a link <= capacity" in broken_of(crowded())
+
+
+def test_the_audit_catches_a_flow_that_loses_bytes(monkeypatch):
+    from factorysim.sim.traffic import Traffic
+
+    slow = Traffic._slow
+
+    def lossy(self, one, now_fs):
+        slow(self, one, now_fs)
+        one.targets[:] = [(0.999 * target, *rest) for target, *rest in one.targets]
+
+    monkeypatch.setattr(Traffic, "_slow", lossy)
+    assert "slowed flows whose rates over time are not their bytes" in broken_of(crowded())
+
+
+def test_the_audit_catches_a_slowed_flow_that_nothing_wakes(monkeypatch):
+    from factorysim.sim.traffic import Traffic
+
+    monkeypatch.setattr(Traffic, "_wake", lambda self, region: None)
+    broken = broken_of(crowded())
+    assert "bytes sent = landed + in flight" in broken
+    assert "calls: in flight = found" in broken
+
+
+def test_the_audit_catches_bytes_that_land_twice(monkeypatch):
+    from factorysim.sim.fabric import Fabric
+
+    land = Fabric._land
+
+    def twice(self, flow):
+        land(self, flow)
+        self._landed_bytes += flow.size_bytes
+
+    monkeypatch.setattr(Fabric, "_land", twice)
+    assert "bytes sent = landed + in flight" in broken_of(crowded())
