@@ -148,7 +148,7 @@ class Replica:
             elif (
                 self._n > 1
                 and not self._cut_short
-                and queue[0][2] is call
+                and self._head() is call
                 and len(self.running) < limits.max_sequences
             ):
                 self._cut()
@@ -159,19 +159,24 @@ class Replica:
             return
         if call.state == WAITING:
             self.waiting -= 1
+            led = self._head() is call
             self._leave(call, "cancelled")
-            queue = self._queue
-            if queue[0][2] is call:  # the next of the queue may fit where this one did not
-                while queue and queue[0][2].state != WAITING:
-                    heappop(queue)
-                if queue and self._n and len(self.running) < self.limits.max_sequences:
-                    self._cut()
+            # The next of the queue may fit where this one did not.
+            if led and self._n and len(self.running) < self.limits.max_sequences and self._head():
+                self._cut()
         else:
             self._cancelled.append(call)
             if self._n:
                 self._cut()
             else:
                 self._drop_cancelled()
+
+    def _head(self) -> Call | None:
+        """First of the queue, past those that were cancelled in it."""
+        queue = self._queue
+        while queue and queue[0][2].state != WAITING:
+            heappop(queue)
+        return queue[0][2] if queue else None
 
     def change_law(self, law: StepLaw) -> None:
         """Step by another law from the next step on: a power cap, another clock."""

@@ -142,6 +142,19 @@ def test_a_failure_loses_the_step_in_progress_and_everything_cached():
     assert (lost.steps, lost.step_fs, lost.emitted_tokens) == (1, MS // 2, 0)
 
 
+@pytest.mark.parametrize("scheduler", ["vllm", "prefill_first"])
+def test_a_newcomer_behind_a_cancelled_call_cuts_the_run(scheduler):
+    bench = Bench(LIMITS._replace(max_sequences=2, scheduler=scheduler))
+    bench.call(0, prompt=1, output=50)
+    bench.call(0, prompt=1, output=1)
+    bench.call(0, prompt=1, output=1)
+    gone = bench.call(0, prompt=1, output=1)
+    bench.at(0.5, bench.replica.cancel, gone)
+    late = bench.call(20, prompt=1, output=1)
+    bench.run()
+    assert ms(late.scheduled_fs) <= 21  # not at the end of the first call's run
+
+
 def test_a_cancel_that_was_pending_at_the_failure_counts_as_failed():
     bench = Bench()
     call = bench.call(0, prompt=4, output=100)
