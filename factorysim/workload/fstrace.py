@@ -21,12 +21,14 @@ from factorysim.workload.fsrecords import CARRIED, Meta, Record, read_meta, read
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
 from factorysim.workload.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
+from factorysim.workload.runs import blocks_in, common_blocks, runs_of
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from factorysim.workload.runs import Runs
     from factorysim.workload.session import Initiator, Node
 
 
@@ -325,17 +327,17 @@ class _NodeBuilder:
             if prompt > MAX_TOKENS:
                 problem = Problem("in", f"a prompt of {prompt:,}", f"at most {MAX_TOKENS:,}")
                 raise _BadSession(record.line, problem)
-            hashes = last.hashes + hashes
+            hashes = runs_of(last.hashes + hashes)
         elif last is not None and last.hashes and hashes and last.block_tokens == size:
-            cached = min(_common(last.hashes, hashes) * (size or 0), prompt)
+            cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
         node = LlmNode(prompt, output, cached, after, delay_ns, at_ns, initiator, hashes, size)
         self.last = node
         self.retained = row.flag("retain_out", default=True)
         return node
 
-    def _hashes(self, record: Record, prompt: int) -> tuple[tuple[int, ...], int | None]:
-        """Expand runs ``[first, count]``, never to more blocks than the prompt has."""
+    def _hashes(self, record: Record, prompt: int) -> tuple[Runs, int | None]:
+        """Read ids and runs ``[first, count]``, of no more blocks than the prompt has."""
         listed = as_list(record.row.data.get("hashes", []))
         size = cast("int | None", record.row.data.get("bs", self.meta.block_size))
         if listed == []:
@@ -352,11 +354,11 @@ class _NodeBuilder:
         if blocks > -(-prompt // size):
             expected = f"at most one for each {size} tokens of in, {prompt}"
             raise _BadSession(record.line, Problem("hashes", f"{blocks} blocks", expected))
-        self.blocks += blocks + (0 if self.last is None else len(self.last.hashes))
+        self.blocks += blocks + (0 if self.last is None else blocks_in(self.last.hashes))
         if self.blocks > SESSION_BLOCKS:
             problem = Problem("hashes", f"over {SESSION_BLOCKS:,} blocks", "fewer in a session")
             raise _BadSession(record.line, problem)
-        return tuple(i for first, count in whole for i in range(first, first + count)), size
+        return runs_of(whole), size
 
 
 def _run(item: object) -> tuple[int, int] | None:
@@ -366,16 +368,6 @@ def _run(item: object) -> tuple[int, int] | None:
             return None if isinstance(first, bool) or isinstance(count, bool) else (first, count)
         case _:
             return None
-
-
-def _common(a: tuple[int, ...], b: tuple[int, ...]) -> int:
-    """Count leading blocks in common."""
-    shared = 0
-    for x, y in zip(a, b, strict=False):
-        if x != y:
-            break
-        shared += 1
-    return shared
 
 
 def _tool(row: Row, after: tuple[int, ...], delay_ns: int, at_ns: int | None) -> ToolNode:
@@ -394,20 +386,3 @@ def _tool(row: Row, after: tuple[int, ...], delay_ns: int, at_ns: int | None) ->
         delay_ns=delay_ns,
         at_ns=at_ns,
     )
-
-
-def hash_runs(hashes: Iterable[int]) -> list[int | list[int]]:
-    """Write block ids with consecutive ones as ``[first, count]``.
-
-    Examples
-    --------
-    >>> hash_runs([4, 5, 6, 9])
-    [[4, 3], 9]
-    """
-    runs: list[list[int]] = []
-    for block in hashes:
-        if runs and block == runs[-1][0] + runs[-1][1]:
-            runs[-1][1] += 1
-        else:
-            runs.append([block, 1])
-    return [run if run[1] > 1 else run[0] for run in runs]

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.fsrecords import SCHEMA, Meta
-from factorysim.workload.fstrace import default_ids, hash_runs
+from factorysim.workload.fstrace import default_ids
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 from factorysim.workload.write import write_lines
 
@@ -114,7 +114,8 @@ def _llm_fields(node: LlmNode) -> Row:
     if node.prefix_tokens:
         row["cached"] = node.prefix_tokens
     if node.hashes:
-        row |= {"hashes": hash_runs(node.hashes), "bs": node.block_tokens}
+        row["hashes"] = [list(run) if run[1] > 1 else run[0] for run in node.hashes]
+        row["bs"] = node.block_tokens
     return row
 
 

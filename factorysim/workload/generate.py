@@ -20,6 +20,7 @@ from factorysim.spec.scenario import LengthSpec
 from factorysim.workload.arrivals import unit_times
 from factorysim.workload.draws import KeyedUniforms, lengths
 from factorysim.workload.mooncake import BLOCK_TOKENS
+from factorysim.workload.runs import runs_of_ids
 from factorysim.workload.session import LlmNode, Session
 
 if TYPE_CHECKING:
@@ -83,14 +84,17 @@ def generate_chats(recipe: ChatRecipe) -> Iterator[Session]:
     >>> calls = list(generate_chats(ChatRecipe(duration_s=60.0)))
     >>> [call.at_ns for call in calls] == sorted(call.at_ns for call in calls)
     True
-    >>> calls[0].nodes[0].hashes[:2]
-    (0, 1)
+    >>> calls[0].nodes[0].hashes[0][0]
+    0
     """
     blocks = _Blocks(recipe.system_tokens // BLOCK_TOKENS)
     for ordinal, turn in enumerate(_in_order(recipe)):
-        ids = blocks.of(turn.chat, turn.prompt_tokens)
+        hashes = runs_of_ids(blocks.of(turn.chat, turn.prompt_tokens))
         call = LlmNode(
-            turn.prompt_tokens, turn.output_tokens, hashes=ids, block_tokens=BLOCK_TOKENS
+            turn.prompt_tokens,
+            turn.output_tokens,
+            hashes=hashes,
+            block_tokens=BLOCK_TOKENS,
         )
         yield Session(f"r{ordinal}", turn.at_ms * MS, [call])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
+from factorysim.workload.runs import ids_of
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 
 if TYPE_CHECKING:
@@ -81,12 +82,12 @@ class _Tally:
             return
         self.hashed = True
         known = 0
-        for block in call.hashes:
+        for block in ids_of(call.hashes):
             if block not in self.seen:
                 break
             known += 1
         self.hit += min(known * (call.block_tokens or 0), call.prompt_tokens)
-        self.seen.update(call.hashes)
+        self.seen.update(ids_of(call.hashes))
 
 
 def summarize(sessions: Iterable[Session]) -> TraceSummary:

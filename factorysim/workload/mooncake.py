@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import BadRow, Problem, read_sessions
 from factorysim.workload.rows import Row, as_list, parse_object
+from factorysim.workload.runs import ids_of, runs_of_ids
 from factorysim.workload.session import LlmNode, Session
 from factorysim.workload.write import write_lines
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from factorysim.workload.lines import FaultLog
+    from factorysim.workload.runs import Runs
 
 BLOCK_TOKENS = 512
 FIELDS = ("timestamp", "input_length", "output_length", "hash_ids")
@@ -83,7 +85,7 @@ def _session(row: Row, ordinal: int) -> Session:
     return Session(f"r{ordinal}", at_ns, [call], src=src)
 
 
-def _hashes(row: Row, prompt: int) -> tuple[int, ...]:
+def _hashes(row: Row, prompt: int) -> Runs:
     """Take the block ids: at most one a block of the prompt."""
     given = as_list(row.data.get("hash_ids", []))
     ids = [item for item in given or () if type(item) is int and item >= 0]
@@ -94,7 +96,7 @@ def _hashes(row: Row, prompt: int) -> tuple[int, ...]:
         expected = f"one for each {BLOCK_TOKENS} tokens of input_length {prompt}, at most"
         cure = "blocks of another size, or rows with new tokens only, go through fstrace/1"
         row.bad("hash_ids", f"{len(ids)} ids", expected, cure)
-    return tuple(ids)
+    return runs_of_ids(ids)
 
 
 def mooncake_line(session: Session) -> str:
@@ -107,7 +109,7 @@ def mooncake_line(session: Session) -> str:
 
     Examples
     --------
-    >>> call = LlmNode(600, 5, hashes=(0, 1), block_tokens=512)
+    >>> call = LlmNode(600, 5, hashes=((0, 2),), block_tokens=512)
     >>> mooncake_line(Session("r0", 3_000_000, [call]))
     '{"timestamp": 3, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}'
     """
@@ -123,7 +125,7 @@ def mooncake_line(session: Session) -> str:
         "timestamp": int(at_ms) if session.at_ns % 1_000_000 == 0 else at_ms,
         "input_length": node.prompt_tokens,
         "output_length": node.output_tokens,
-        "hash_ids": list(node.hashes),
+        "hash_ids": list(ids_of(node.hashes)),
     }
     extra = {key: value for key, value in session.src.items() if key != "fstrace"}
     return json.dumps(row | extra)

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from factorysim.workload.runs import Runs
+
 Initiator = Literal["user", "tool", "agent", "system"]
 
 
@@ -35,8 +37,8 @@ class LlmNode:
     at_ns: int | None = None
     """Recorded start, after the session's; for open-loop replay."""
     initiator: Initiator = "user"
-    hashes: tuple[int, ...] = ()
-    """Ids of the prompt's blocks, as the trace gives them."""
+    hashes: Runs = ()
+    """Ids of the prompt's blocks as the trace gives them, in runs."""
     block_tokens: int | None = None
 
 

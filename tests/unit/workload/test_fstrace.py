@@ -63,10 +63,10 @@ def test_a_session_is_read_with_all_its_parts(tmp_path):
     assert session.priority == 2
     assert session.src["x"] == 1
     assert session.nodes == [
-        LlmNode(100, 5, hashes=(5, 6), block_tokens=64),
+        LlmNode(100, 5, hashes=((5, 2),), block_tokens=64),
         ToolNode("shell", 1.5, 1.5, 14e6, 2_000_000_000, 9, 3, 4, (0,)),
         GapNode(11, "approval", (1,)),
-        LlmNode(200, 5, 128, (0, 2), 4, 92, "user", (5, 6, 9, 10), 64),
+        LlmNode(200, 5, 128, (0, 2), 4, 92, "user", ((5, 2), (9, 2)), 64),
     ]
 
 
@@ -139,7 +139,7 @@ def test_prompts_of_a_delta_trace_are_written_out(tmp_path):
     [session] = read(tmp_path, lines_of(*rows), meta)
     assert [n.prompt_tokens for n in session.nodes] == [100, 155, 162, 30]
     assert [n.prefix_tokens for n in session.nodes] == [0, 105, 155, 0]
-    assert session.nodes[1].hashes == (1, 2, 3)
+    assert session.nodes[1].hashes == ((1, 3),)
 
 
 def test_recorded_cache_hits_count_where_hashes_say_nothing(tmp_path):
@@ -150,7 +150,7 @@ def test_recorded_cache_hits_count_where_hashes_say_nothing(tmp_path):
 
 def test_huge_hashes_stay_exact(tmp_path):
     [session] = read(tmp_path, lines_of(llm("a", hashes=[2**64 + 1, [2**70, 1]])))
-    assert session.nodes[0].hashes == (2**64 + 1, 2**70)
+    assert session.nodes[0].hashes == ((2**64 + 1, 1), (2**70, 1))
 
 
 BAD = [

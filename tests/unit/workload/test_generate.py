@@ -11,6 +11,7 @@ from factorysim.spec.scenario import LengthSpec
 from factorysim.workload.generate import ChatRecipe, generate_chats
 from factorysim.workload.inspect import summarize
 from factorysim.workload.mooncake import mooncake_line, read_mooncake, write_mooncake
+from factorysim.workload.runs import head_of, ids_of
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +34,17 @@ def test_rows_are_in_order_and_blocks_count_up_from_zero(calls):
     highest = -1
     for call in calls:
         node = call.nodes[0]
-        assert len(node.hashes) == -(-node.prompt_tokens // 512)
-        fresh = [block for block in node.hashes if block > highest]
+        ids = list(ids_of(node.hashes))
+        assert len(ids) == -(-node.prompt_tokens // 512)
+        fresh = [block for block in ids if block > highest]
         assert fresh == list(range(highest + 1, highest + 1 + len(fresh)))
-        highest = max(highest, *node.hashes)
+        highest = max(highest, *ids)
 
 
 def test_a_block_always_follows_the_same_prefix(calls):
     before: dict[int, int] = {}
     for call in calls:
-        for a, b in pairwise(call.nodes[0].hashes):
+        for a, b in pairwise(ids_of(call.nodes[0].hashes)):
             assert before.setdefault(b, a) == a
 
 
@@ -56,7 +58,7 @@ def test_chats_share_the_system_prompt_and_grow_by_answer_and_message():
         output_tokens=LengthSpec(mean=50),
     )
     nodes = [call.nodes[0] for call in generate_chats(recipe)]
-    assert {node.hashes[:2] for node in nodes} == {(0, 1)}
+    assert {head_of(node.hashes, 2) for node in nodes} == {((0, 2),)}
     assert {(node.prompt_tokens - 2024) % 150 for node in nodes} == {0}
     starts = sum(node.prompt_tokens == 2024 for node in nodes)
     assert len(nodes) / starts == pytest.approx(5.0, rel=0.15)

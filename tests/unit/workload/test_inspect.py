@@ -38,9 +38,9 @@ def test_batches_are_dispersed():
 
 
 def test_hits_count_leading_blocks_seen_before():
-    first = LlmNode(1024, 1, hashes=(0, 1), block_tokens=512)
-    second = LlmNode(1200, 1, hashes=(0, 1, 2), block_tokens=512)
-    other = LlmNode(1024, 1, hashes=(7, 1), block_tokens=512)
+    first = LlmNode(1024, 1, hashes=((0, 2),), block_tokens=512)
+    second = LlmNode(1200, 1, hashes=((0, 3),), block_tokens=512)
+    other = LlmNode(1024, 1, hashes=((7, 1), (1, 1)), block_tokens=512)
     summary = summarize([at(0, first), at(1, second), at(2, other)])
     assert summary.block_hit_share == pytest.approx(1024 / (1024 + 1200 + 1024))
 

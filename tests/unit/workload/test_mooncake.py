@@ -35,7 +35,7 @@ def faults(tmp_path, content: str | bytes):
 def test_a_row_is_a_session_of_one_call_with_its_hashes(tmp_path):
     [session] = read(tmp_path, GOOD)
     assert session.at_ns == 5_000_000
-    assert session.nodes == [LlmNode(600, 8, hashes=(3, 4), block_tokens=512)]
+    assert session.nodes == [LlmNode(600, 8, hashes=((3, 2),), block_tokens=512)]
 
 
 def test_gzip_is_known_by_content_not_by_name(tmp_path):
@@ -182,7 +182,7 @@ def test_missing_files_folders_and_pipes_are_refused(tmp_path):
 def test_sessions_that_mooncake_cannot_say_are_not_written(tmp_path):
     out = tmp_path / "out.jsonl"
     two = Session("s", 0, [LlmNode(1, 1), ToolNode("shell", after=(0,))])
-    other = Session("s", 0, [LlmNode(1, 1, hashes=(1,), block_tokens=16)])
+    other = Session("s", 0, [LlmNode(1, 1, hashes=((1, 1),), block_tokens=16)])
     for session in (two, other):
         with pytest.raises(TraceError):
             write_mooncake(out, [Session("r", 0, [LlmNode(1, 1)]), session])

@@ -1,0 +1,102 @@
+"""Lists of block ids as runs of consecutive ones: what a thousand blocks hold in two numbers.
+
+Ids of a prompt's blocks mostly count up, since a trace numbers blocks as it meets
+them. An id means the same tokens after the same blocks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+Runs: TypeAlias = tuple[tuple[int, int], ...]
+"""Block ids in order: of each run the first, and how many (at least one). No run goes on
+where the one before it ends: there is one way to write a list."""
+
+
+def runs_of(pieces: Iterable[tuple[int, int]]) -> Runs:
+    """Join runs, or ids given as runs of one, where one goes on where the last ends.
+
+    Examples
+    --------
+    >>> runs_of([(4, 1), (5, 2), (9, 1)])
+    ((4, 3), (9, 1))
+    """
+    runs: list[tuple[int, int]] = []
+    for first, count in pieces:
+        if runs and first == sum(runs[-1]):
+            runs[-1] = (runs[-1][0], runs[-1][1] + count)
+        else:
+            runs.append((first, count))
+    return tuple(runs)
+
+
+def runs_of_ids(ids: Iterable[int]) -> Runs:
+    """Write ids as runs.
+
+    Examples
+    --------
+    >>> runs_of_ids([4, 5, 6, 9])
+    ((4, 3), (9, 1))
+    """
+    return runs_of((block, 1) for block in ids)
+
+
+def ids_of(runs: Runs) -> Iterator[int]:
+    """Go through the ids of runs, in order.
+
+    Examples
+    --------
+    >>> list(ids_of(((4, 3), (9, 1))))
+    [4, 5, 6, 9]
+    """
+    for first, count in runs:
+        yield from range(first, first + count)
+
+
+def blocks_in(runs: Runs) -> int:
+    """Count the blocks of runs.
+
+    Examples
+    --------
+    >>> blocks_in(((4, 3), (9, 1)))
+    4
+    """
+    return sum(count for _, count in runs)
+
+
+def head_of(runs: Runs, blocks: int) -> Runs:
+    """Cut runs after so many of their blocks.
+
+    Examples
+    --------
+    >>> head_of(((4, 3), (9, 2)), 4)
+    ((4, 3), (9, 1))
+    """
+    head = []
+    for first, count in runs:
+        if blocks <= 0:
+            break
+        head.append((first, min(count, blocks)))
+        blocks -= count
+    return tuple(head)
+
+
+def common_blocks(a: Runs, b: Runs) -> int:
+    """Count the leading blocks that two lists of ids have in common.
+
+    Examples
+    --------
+    >>> common_blocks(((4, 3), (9, 2)), ((4, 3), (9, 1), (12, 1)))
+    4
+    """
+    common = 0
+    for (first, count), (other, others) in zip(a, b, strict=False):
+        if first != other:
+            break
+        common += min(count, others)
+        if count != others:  # runs go on as far as they can: what follows differs
+            break
+    return common
