@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
+    from factorysim.workload.content import Contents
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import Node, Session
 
@@ -89,6 +90,7 @@ class Live:
         "awaited",
         "calls",
         "calls_left",
+        "contents",
         "dependents",
         "failed",
         "nodes",
@@ -124,6 +126,8 @@ class Live:
         """Since when its present turn runs; None in a gap."""
         self.turn_max_fs = 0
         self.failed = False
+        self.contents: Contents | None = None
+        """What its calls hold; None where nothing can be found again."""
 
     def _link(self) -> None:
         """Turn what each node waits for into what waits for each node."""
