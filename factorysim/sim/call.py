@@ -37,11 +37,11 @@ class Call:
 
     __slots__ = (
         "asked_fs",
-        "before",
         "computed_tokens",
         "content",
         "context",
         "emitted_fs",
+        "end",
         "first_stall_fs",
         "first_token_fs",
         "held_fs",
@@ -150,9 +150,9 @@ class Call:
         self.shared = 0
         """Blocks on that path: those of its context that belong to the cache."""
         self.run = 0
-        """Run of `content` at which the path ends."""
-        self.before = 0
-        """Blocks of the runs before that."""
+        """Runs of `content` that the path has entered, the last of them perhaps in part."""
+        self.end = 0
+        """Blocks of those runs."""
 
 
 def by_number(call: Call) -> int:

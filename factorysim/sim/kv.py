@@ -42,12 +42,6 @@ class Ledger(PrefixTree):
             free = 0
         self.free = free
 
-    def share(self, call: Call, tokens: int) -> None:
-        """Register the full blocks of a call's first tokens; copies of cached ones are free."""
-        blocks = tokens // self.block_tokens
-        if blocks > call.shared:
-            self.free += self.register(call, blocks)
-
     def release(self, call: Call, tokens: int) -> None:
         """Free the private blocks of a call that has so many tokens, and unlock its path."""
         self.free += -(-tokens // self.block_tokens) - call.shared

@@ -14,13 +14,17 @@ first, block by block from its tail.
 from __future__ import annotations
 
 from heapq import heappop, heappush, heapreplace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from factorysim.sim.call import Call
     from factorysim.workload.content import Runs
+
+
+NO_CHILDREN: dict[int, Extent] = {}
+"""Shared by all that have none, and never written to."""
 
 
 class Extent:
@@ -36,14 +40,19 @@ class Extent:
         self.count = count
         """Blocks: of what is cached, at least one."""
         self.parent = parent
-        self.children: dict[int, Extent] | None = None
-        """What follows its last block, by first id; None until there is any."""
+        self.children = NO_CHILDREN
+        """What follows its last block, by first id."""
         self.refs = refs
         """Running calls whose path goes through it."""
         self.stamp = 0
         """The unlocking since which nobody has it locked."""
         self.awaited = False
         """Whether it stands in the queue of those to be evicted."""
+
+
+Hit: TypeAlias = tuple[int, int, Extent, int, int, int]
+"""What was found for a call: how many blocks, how many of them nobody has locked, the extent
+in which they end, after how many of its blocks; `run` and `end` of a call with such a path."""
 
 
 def path(leaf: Extent | None) -> Iterator[Extent]:
@@ -71,38 +80,47 @@ class PrefixTree:
         """
         self._unlockings = 0
 
-    def match(self, content: Runs, most: int) -> tuple[int, int]:
+    def match(self, content: Runs, most: int) -> Hit:
         """Find the leading blocks of `content` that are cached, at most `most`.
 
-        Returns how many there are, and how many of those nobody has locked. The
-        tree stays as it is.
+        The tree stays as it is.
         """
         extent = self.root
-        matched = unlocked = at = 0  # at: blocks of the extent that are matched
-        for first, count in content:
-            while count:
+        matched = unlocked = at = run = end = 0
+        for ordinal, (first, count) in enumerate(content, 1):
+            while count and matched < most:
                 if at == extent.count:
-                    child = extent.children.get(first) if extent.children else None
+                    child = extent.children.get(first)
                     if child is None:
-                        return matched, unlocked
+                        return (matched, unlocked, extent, at, run, end)
                     extent, at = child, 0
                 elif first != extent.first + at:
-                    return matched, unlocked
-                blocks = min(extent.count - at, count, most - matched)
-                if not blocks:
-                    return matched, unlocked
+                    return (matched, unlocked, extent, at, run, end)
+                blocks = extent.count - at
+                if blocks > count:
+                    blocks = count
+                if blocks > most - matched:
+                    blocks = most - matched
+                run, end = ordinal, matched + count
                 matched += blocks
                 if not extent.refs:
                     unlocked += blocks
                 at += blocks
                 first += blocks
                 count -= blocks
-        return matched, unlocked
+        return (matched, unlocked, extent, at, run, end)
 
-    def lock(self, call: Call, blocks: int) -> None:
-        """Lock the first blocks of a call that has none; `match` has found them."""
-        found = self.register(call, blocks)
-        assert found == blocks, "locked what is not cached"
+    def lock(self, call: Call, hit: Hit) -> None:
+        """Lock what `match` has just found for a call that has no path yet."""
+        call.shared, _, extent, at, call.run, call.end = hit
+        if at < extent.count:
+            extent = _split(extent, at)
+        call.leaf = extent
+        while (parent := extent.parent) is not None:
+            if not extent.refs:
+                self.evictable -= extent.count
+            extent.refs += 1
+            extent = parent
 
     def register(self, call: Call, upto: int) -> int:
         """Lengthen a call's path to `upto` blocks, or to all that its content names.
@@ -110,47 +128,52 @@ class PrefixTree:
         What is cached already is locked; the rest becomes cached and locked at
         once. Returns how many were cached: the call's own copies of them are free.
         """
-        content, extent = call.content, call.leaf or self.root
-        shared, run, before = call.shared, call.run, call.before
+        shared, leaf = call.shared, call.leaf
+        if leaf is not None and shared < upto <= call.end and leaf.refs == 1 and not leaf.children:
+            leaf.count += upto - shared  # inside a run, and nobody else is here
+            call.shared = upto
+            return 0
+        content, run, end = call.content, call.run, call.end
+        extent = self.root if leaf is None else leaf
         found = 0
-        while shared < upto and run < len(content):
-            first, count = content[run]
-            offset = shared - before
-            if offset == count:
+        while shared < upto:
+            if shared == end:
+                if run == len(content):
+                    break
+                end += content[run][1]
                 run += 1
-                before += count
                 continue
-            first += offset
-            count = min(count - offset, upto - shared)
-            child = extent.children.get(first) if extent.children else None
+            first, count = content[run - 1]
+            first += count - (end - shared)
+            count = min(end, upto) - shared
+            child = extent.children.get(first)
             if child is None:
                 extent = _append(extent, first, count)
             else:
-                if count < child.count:
-                    child = _split(child, count)
-                else:
-                    count = child.count
-                if not child.refs:
+                extent = _split(child, count) if count < child.count else child
+                count = extent.count
+                if not extent.refs:
                     self.evictable -= count
-                child.refs += 1
+                extent.refs += 1
                 found += count
-                extent = child
             shared += count
         if shared != call.shared:
             call.leaf = extent
-            call.shared, call.run, call.before = shared, run, before
+            call.shared, call.run, call.end = shared, run, end
         return found
 
     def follows(self, call: Call) -> bool:
         """Tell whether the block after a call's path is cached."""
         children = (call.leaf or self.root).children
-        if not children:
+        if not children:  # as a rule nobody has been there before
             return False
-        offset = call.shared - call.before
+        left = call.end - call.shared
+        if left:
+            first, count = call.content[call.run - 1]
+            return first + count - left in children
         for first, count in call.content[call.run :]:
-            if offset < count:
-                return first + offset in children
-            offset -= count
+            if count:
+                return first in children
         return False
 
     def unlock(self, call: Call) -> None:
@@ -163,13 +186,13 @@ class PrefixTree:
             extent.awaited = True
             heappush(self._queue, (stamp, extent))
         while (parent := extent.parent) is not None:
-            extent.refs -= 1
-            if not extent.refs:
+            extent.refs = refs = extent.refs - 1
+            if not refs:
                 extent.stamp = stamp
                 self.evictable += extent.count
             extent = parent
         call.leaf = None
-        call.shared = call.run = call.before = 0
+        call.shared = call.run = call.end = 0
 
     def evict(self, blocks: int) -> None:
         """Forget so many blocks: of the leaf unlocked longest ago, from its tail, and so on."""
@@ -194,7 +217,7 @@ class PrefixTree:
 
     def clear(self) -> None:
         """Forget everything."""
-        self.root.children = None
+        self.root.children = NO_CHILDREN
         self._queue.clear()
         self.evictable = 0
 
@@ -202,16 +225,14 @@ class PrefixTree:
         """Walk over all that is cached."""
         waiting = [self.root]
         while waiting:
-            children = waiting.pop().children
-            if children:
-                waiting += children.values()
-                yield from children.values()
+            children = waiting.pop().children.values()
+            waiting += children
+            yield from children
 
     def _remove(self, extent: Extent) -> None:
         """Take out a leaf; what it hung on may be a leaf now, and older than others."""
         parent = extent.parent
         assert parent is not None
-        assert parent.children is not None
         del parent.children[extent.first]
         extent.count = 0
         if parent.children or parent.refs or parent.awaited or parent is self.root:
@@ -227,14 +248,14 @@ def _append(extent: Extent, first: int, count: int) -> Extent:
     one extent over all its calls.
     """
     children = extent.children
-    if extent.refs == 1 and not children and first == extent.first + extent.count:
+    if extent.refs == 1 and not children and extent.first + extent.count == first:
         extent.count += count
         return extent
     child = Extent(first, count, extent, 1)
-    if children is None:
-        extent.children = {first: child}
-    else:
+    if children:
         children[first] = child
+    else:
+        extent.children = {first: child}
     return child
 
 
@@ -246,7 +267,6 @@ def _split(extent: Extent, count: int) -> Extent:
     """
     parent = extent.parent
     assert parent is not None
-    assert parent.children is not None
     head = Extent(extent.first, count, parent, extent.refs)
     head.stamp = extent.stamp
     parent.children[extent.first] = head

@@ -309,7 +309,9 @@ class Replica:
             else:
                 call.computed_tokens += tokens
             if call.content:
-                self.ledger.share(call, reached)
+                ledger = self.ledger
+                copies = ledger.register(call, reached // ledger.block_tokens)
+                ledger.free += copies
             if reached == call.known:
                 emitted += 1
                 self._emit(call, now)
@@ -346,7 +348,8 @@ class Replica:
         ledger = self.ledger
         tokens = call.prompt_tokens + call.output_tokens - 1
         if call.content:
-            ledger.share(call, tokens)
+            copies = ledger.register(call, tokens // ledger.block_tokens)
+            ledger.free += copies
         ledger.release(call, tokens)
         self._leave(call, "completed")
 
@@ -518,8 +521,10 @@ class Replica:
             if chunking and budget <= 0:
                 break
             hit = hit_blocks = unlocked = 0
+            found = None
             if call.content:
-                hit_blocks, unlocked = ledger.match(call.content, (call.known - 1) // size)
+                found = ledger.match(call.content, (call.known - 1) // size)
+                hit_blocks, unlocked = found[0], found[1]
                 hit = hit_blocks * size
             tokens = call.known - hit
             if chunking:
@@ -532,9 +537,12 @@ class Replica:
                 break
             heappop(queue)
             self.waiting -= 1
-            if hit:
-                ledger.lock(call, hit_blocks)
-                _find(call, hit)
+            if found is not None and hit:
+                ledger.lock(call, found)
+                if call.preemptions:
+                    _find_again(call, hit)
+                else:
+                    call.hit_tokens = call.peak = hit
             ledger.take(blocks)
             call.context = hit
             if call.scheduled_fs is None:
@@ -666,8 +674,8 @@ class Replica:
         return blocks
 
 
-def _find(call: Call, tokens: int) -> None:
-    """Credit what a call found in the cache and never had there before."""
+def _find_again(call: Call, tokens: int) -> None:
+    """Credit what a call that was preempted found beyond all that it ever had cached."""
     if tokens > call.peak:
         prompt = call.prompt_tokens
         call.hit_tokens += min(tokens, prompt) - min(call.peak, prompt)

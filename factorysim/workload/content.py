@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 Runs: TypeAlias = tuple[tuple[int, int], ...]
-"""Block ids in order, as runs of consecutive ones: the first, and how many."""
+"""Block ids in order, as runs of consecutive ones: the first, and how many (at least one)."""
 
 SESSION_BITS = 32
 """Ids of one session: more blocks than any session fills."""
@@ -19,7 +19,7 @@ SESSION_BITS = 32
 class Contents:
     """Block ids of one session, call by call."""
 
-    __slots__ = ("_fresh", "_last", "block_tokens")
+    __slots__ = ("_fresh", "_last", "_named", "block_tokens")
 
     def __init__(self, session: int, block_tokens: int) -> None:
         self.block_tokens = block_tokens
@@ -27,6 +27,8 @@ class Contents:
         """The next id that nothing has."""
         self._last: Runs = ()
         """Of the previous call."""
+        self._named = 0
+        """Blocks of it."""
 
     def next_call(self, prompt_tokens: int, output_tokens: int, prefix_tokens: int) -> Runs:
         """Name the blocks of the session's next call.
@@ -48,27 +50,34 @@ class Contents:
         ((0, 2), (7, 5))
         """
         size = self.block_tokens
-        runs, blocks = _head(self._last, min(prefix_tokens, prompt_tokens) // size)
-        new = (prompt_tokens + output_tokens) // size - blocks
-        if new:
-            first = self._fresh
-            self._fresh += new
-            if runs and sum(runs[-1]) == first:
-                first, count = runs.pop()
-                new += count
-            runs.append((first, new))
-        self._last = content = tuple(runs)
+        content, repeated = self._last, self._named
+        most = min(prefix_tokens, prompt_tokens) // size
+        if most < repeated:
+            content, repeated = _head(content, most), most
+        self._named = named = (prompt_tokens + output_tokens) // size
+        if named > repeated:
+            content = _lengthened(content, self._fresh, named - repeated)
+            self._fresh += named - repeated
+        self._last = content
         return content
 
 
-def _head(runs: Runs, most: int) -> tuple[list[tuple[int, int]], int]:
-    """Return the runs of the first blocks, at most `most`, and how many those are."""
+def _lengthened(runs: Runs, first: int, count: int) -> Runs:
+    """Add blocks to runs: to the last one if they go on where it ends."""
+    if runs:
+        begin, before = runs[-1]
+        if begin + before == first:
+            return (*runs[:-1], (begin, before + count))
+    return (*runs, (first, count))
+
+
+def _head(runs: Runs, blocks: int) -> Runs:
+    """Cut runs after so many of their blocks."""
     head = []
-    left = most
     for first, count in runs:
-        if not left:
+        if not blocks:
             break
-        count = min(count, left)
+        count = min(count, blocks)
         head.append((first, count))
-        left -= count
-    return head, most - left
+        blocks -= count
+    return tuple(head)

@@ -70,7 +70,7 @@ def blocks_of(tree: PrefixTree) -> dict[Ids, int]:
         for n in range(1, extent.count + 1):
             found[before + tuple(range(extent.first, extent.first + n))] = extent.refs
         here = before + tuple(range(extent.first, extent.first + extent.count))
-        for first, child in (extent.children or {}).items():
+        for first, child in extent.children.items():
             assert child.first == first
             assert child.parent is extent
             assert child.count > 0
@@ -95,9 +95,10 @@ class Pair:
         ids = named(call.content)
         if action == "lock" and call.leaf is None:
             found = tree.match(call.content, blocks)
-            assert found == model.match(ids, blocks)
+            assert found[:2] == model.match(ids, blocks)
             model.register(number, ids, 0, found[0])
-            tree.lock(call, found[0])
+            if found[0]:
+                tree.lock(call, found)
         elif action == "register":
             begin, upto = call.shared, call.shared + blocks
             follows = model.match(ids, begin + 1)[0] > begin

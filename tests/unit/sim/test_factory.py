@@ -245,14 +245,15 @@ def test_the_audit_catches_a_lock_that_is_never_released(monkeypatch):
 
 
 def test_the_audit_catches_a_path_that_is_cut_short(monkeypatch):
-    share = Ledger.share
+    register = Ledger.register
 
-    def short(self: Ledger, call: Call, tokens: int) -> None:
-        share(self, call, tokens)
+    def short(self: Ledger, call: Call, upto: int) -> int:
+        copies = register(self, call, upto)
         if call.leaf is not None and call.leaf.parent is not None:
             call.leaf = call.leaf.parent
+        return copies
 
-    monkeypatch.setattr(Ledger, "share", short)
+    monkeypatch.setattr(Ledger, "register", short)
     sessions = [Session("x", 0, [LlmNode(64, 10**9), LlmNode(64, 1, after=(0,))])]
     spec = scenario(serving={"max_sequences": 1})
     broken = run(spec, plan(blocks=10**8), [Listed("s", sessions)], horizon_s=1.0).broken()

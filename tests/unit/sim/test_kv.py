@@ -9,10 +9,10 @@ from factorysim.sim.kv import Ledger
 
 
 def begin(ledger: Ledger, tokens: int, first: int) -> Call:
-    """Take blocks for a call's context and share them."""
+    """Take blocks for a call's context, and register those that are full."""
     call = Call(0, 0, tokens, 1, content=((first, tokens // ledger.block_tokens),))
     ledger.take(-(-tokens // ledger.block_tokens))
-    ledger.share(call, tokens)
+    ledger.free += ledger.register(call, tokens // ledger.block_tokens)
     return call
 
 
