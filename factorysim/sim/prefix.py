@@ -267,8 +267,7 @@ def _split(extent: Extent, count: int) -> Extent:
     """
     parent = extent.parent
     assert parent is not None
-    head = Extent(extent.first, count, parent, extent.refs)
-    head.stamp = extent.stamp
+    head = Extent(extent.first, count, parent, extent.refs)  # about to be locked: no stamp
     parent.children[extent.first] = head
     extent.first += count
     extent.count -= count

@@ -129,12 +129,17 @@ class Pair:
             self.check()
 
 
-RUNS = st.tuples(st.integers(0, 5), st.integers(1, 4))
+TRUNKS: list[Runs] = [((0, 8),), ((0, 4), (4, 3)), ((0, 2), (20, 5)), ((1, 2),)]
+TAILS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=2).map(tuple)
 CONTENTS = st.lists(
-    st.lists(RUNS, min_size=1, max_size=5).map(tuple), min_size=CALLS, max_size=CALLS
+    st.tuples(st.sampled_from(TRUNKS), TAILS).map(lambda parts: parts[0] + parts[1]),
+    min_size=CALLS,
+    max_size=CALLS,
 )
-ACTIONS = st.sampled_from(["lock", "register", "register", "unlock", "evict"])
-STORIES = st.lists(st.tuples(ACTIONS, st.integers(0, CALLS - 1), st.integers(0, 9)), max_size=40)
+ACTIONS = st.sampled_from(["lock", "lock", "register", "register", "unlock", "evict"])
+STORIES = st.lists(
+    st.tuples(ACTIONS, st.integers(0, CALLS - 1), st.integers(0, 9)), min_size=10, max_size=40
+)
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=600)

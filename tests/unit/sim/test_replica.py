@@ -249,6 +249,24 @@ def test_what_another_computed_meanwhile_is_a_hit_after_a_preemption():
     assert (late.hit_tokens, late.computed_tokens, late.recomputed_tokens) == (3, 37, 0)
 
 
+def test_a_chunk_that_meets_cached_blocks_frees_its_copies_step_by_step():
+    benches = []
+    for stepwise in (False, True):
+        bench = Bench(LIMITS._replace(token_budget=5, blocks=15, stepwise=stepwise))
+        bench.call(0, prompt=4, output=33, content=((0, 9),))
+        bench.call(32, prompt=60, output=1, content=((0, 15),))
+        bench.run()
+        benches.append(bench)
+    # the first registers its answer as it ends, at 52 ms; the second has computed half of it
+    # by then and meets the rest: were its copies not free at once, blocks would be evicted
+    rows, steps = (bench.rows() for bench in benches)
+    assert [row.steps for row in rows] == [1, 28, 4, 1, 1, 1, 1, 3, 1]
+    held = {row.started_s: row.kv_blocks for row in steps}
+    assert [row.kv_blocks for row in rows] == [held[row.started_s] for row in rows]
+    assert [bench.replica.ledger.evicted for bench in benches] == [0, 0]
+    assert benches[0].replica.ledger.evictable == 15
+
+
 def test_runs_not_steps_are_walked():
     bench = Bench(LIMITS._replace(blocks=3000))
     bench.call(0, prompt=4, output=10_000)
