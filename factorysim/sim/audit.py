@@ -207,7 +207,10 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
         locks += sum(refs.values())
         found += paths.total()
         if short or refs != paths:
-            off.append(f"replica {replica.index}: {short} paths are not as long as their calls say")
+            off.append(
+                f"replica {replica.index}: {sum(refs.values())} locks, {paths.total()} on paths of "
+                f"running calls; {short} paths are not as long as their calls say"
+            )
     return AuditLine("KV locks = paths of running calls", not off, locks, found, "; ".join(off[:3]))
 
 

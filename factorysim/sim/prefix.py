@@ -234,7 +234,6 @@ class PrefixTree:
         parent = extent.parent
         assert parent is not None
         del parent.children[extent.first]
-        extent.count = 0
         if parent.children or parent.refs or parent.awaited or parent is self.root:
             return
         parent.awaited = True
