@@ -11,6 +11,7 @@ from operator import add, ne
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.records import AuditLine, CallRow, SessionRow
+from factorysim.sim.prefix import path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,6 +127,7 @@ def audit(
             ledgers.made_tokens,
         ),
         _blocks(replicas),
+        _locks(replicas),
         *(_little(station) for station in stations),
         *(_within(station, end_s) for station in stations),
         _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
@@ -164,18 +166,52 @@ def _close(name: str, expected: float, got: float) -> AuditLine:
 
 
 def _blocks(replicas: Sequence[Replica]) -> AuditLine:
-    """Every block is free, kept, or held by a sequence that runs."""
+    """Every block is free, cached, or a running sequence's own."""
     off = []
     total = found = 0
     for replica in replicas:
         ledger = replica.ledger
-        kept = sum(size for _, size in ledger.kept.values())
-        held = sum(replica.blocks_of(call) for call in replica.running.values())
+        cached = unlocked = 0
+        for extent in ledger.extents():
+            cached += extent.count
+            if not extent.refs:
+                unlocked += extent.count
+        private = sum(replica.blocks_of(call) for call in replica.running.values())
+        here = ledger.free + cached + private
         total += ledger.blocks
-        found += ledger.free + kept + held
-        if ledger.free + kept + held != ledger.blocks or kept != ledger.evictable:
-            off.append(f"replica {replica.index}: {ledger.free} free, {kept} kept, {held} held")
-    return AuditLine("KV blocks: free + kept + held", not off, total, found, "; ".join(off[:3]))
+        found += here
+        if here != ledger.blocks or unlocked != ledger.evictable:
+            off.append(
+                f"replica {replica.index}: {ledger.free} free, {cached} cached of which "
+                f"{unlocked} unlocked ({ledger.evictable} by the ledger), {private} private"
+            )
+    name = "KV blocks: free + cached + private"
+    return AuditLine(name, not off, total, found, "; ".join(off[:3]))
+
+
+def _locks(replicas: Sequence[Replica]) -> AuditLine:
+    """Every cached block is locked by the running calls whose paths go through it, once each."""
+    off = []
+    locks = found = 0
+    for replica in replicas:
+        paths: Counter[int] = Counter()
+        short = 0
+        for call in replica.running.values():
+            blocks = call.shared
+            for extent in path(call.leaf):
+                paths[id(extent)] += 1
+                blocks -= extent.count
+            short += blocks != 0
+        extents = list(replica.ledger.extents())
+        refs = {id(extent): extent.refs for extent in extents if extent.refs}
+        locks += sum(refs.values())
+        found += paths.total()
+        if short or refs != paths:
+            off.append(
+                f"replica {replica.index}: {sum(refs.values())} locks, {paths.total()} on paths of "
+                f"running calls; {short} paths are not as long as their calls say"
+            )
+    return AuditLine("KV locks = paths of running calls", not off, locks, found, "; ".join(off[:3]))
 
 
 def _little(station: StationLine) -> AuditLine:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
+    from factorysim.workload.content import Runs
 
 WAITING, PARTIAL, DECODING, GONE = range(4)
 """States of a call: in the queue, its prompt under way, making tokens, done with."""
@@ -21,6 +23,7 @@ class Limits(NamedTuple):
     scheduler: Literal["vllm", "prefill_first"] = "vllm"
     order: Literal["fcfs", "priority"] = "fcfs"
     retain: Literal["session", "none"] = "session"
+    """Whether prefixes are cached; with `none` what calls hold is ignored."""
     stepwise: bool = False
     """Walk every step instead of runs of them: the same, slower."""
 
@@ -35,8 +38,10 @@ class Call:
     __slots__ = (
         "asked_fs",
         "computed_tokens",
+        "content",
         "context",
         "emitted_fs",
+        "end",
         "first_stall_fs",
         "first_token_fs",
         "held_fs",
@@ -45,6 +50,7 @@ class Call:
         "known",
         "last",
         "last_token_fs",
+        "leaf",
         "number",
         "open",
         "outcome",
@@ -58,9 +64,11 @@ class Call:
         "prompt_tokens",
         "queued_fs",
         "recomputed_tokens",
+        "run",
         "scheduled_fs",
         "server",
         "session",
+        "shared",
         "stall_fs",
         "state",
         "tag",
@@ -78,6 +86,7 @@ class Call:
         last: bool = False,
         u: float = 0.5,
         tag: Any = None,  # noqa: ANN401
+        content: Runs = (),
     ) -> None:
         self.number = number
         """Ascending in the order of submission; breaks every tie."""
@@ -85,13 +94,16 @@ class Call:
         self.prompt_tokens = prompt_tokens
         self.output_tokens = output_tokens
         self.prefix_tokens = prefix_tokens
+        """What repeats the session's last context, as routers are told."""
         self.priority = priority
         self.last = last
-        """No call of the session follows, so there is nothing to keep its KV for."""
+        """No call of the session follows, so routers may forget it."""
         self.u = u
         """Uniform for laws that draw."""
         self.tag = tag
         """Whatever the caller needs when the call comes back."""
+        self.content = content
+        """Ids of the full blocks of its prompt and output, as far as they are named."""
         self.asked_fs = 0
         """When its session asked."""
         self.server: Replica | None = None
@@ -132,6 +144,15 @@ class Call:
         """Whether its sliding window still grows."""
         self.emitted_fs = 0
         """Instant of the token with which it joined; of its preemption, if none was made."""
+
+        self.leaf: Extent | None = None
+        """Where its path through the prefix cache ends; None while it has none."""
+        self.shared = 0
+        """Blocks on that path: those of its context that belong to the cache."""
+        self.run = 0
+        """Runs of `content` that the path has entered, the last of them perhaps in part."""
+        self.end = 0
+        """Blocks of those runs."""
 
 
 def by_number(call: Call) -> int:

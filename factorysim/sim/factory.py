@@ -31,6 +31,7 @@ from factorysim.sim.series import Series
 from factorysim.sim.session import GAP, SHARES, Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.ways import FabricWay
+from factorysim.workload.content import Contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -239,6 +240,8 @@ class FactoryWorld:
         number = self._sessions_arrived
         self._sessions_arrived += 1
         live = Live(number, stream, plan, self.clock.now_fs)
+        if live.calls_left > 1:  # of a session's only call nothing is repeated
+            live.contents = Contents(number, self._scenario.serving.kv.block_tokens)
         self._live[number] = live
         start_session(self, live)
 
@@ -260,6 +263,10 @@ class FactoryWorld:
             not live.calls_left,
             tag=branch,
         )
+        if live.contents is not None:
+            call.content = live.contents.next_call(
+                node.prompt_tokens, node.output_tokens, node.prefix_tokens
+            )
         if stream.draws:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs

@@ -134,6 +134,8 @@ class Replica:
         """Queue a call, at this instant."""
         limits = self.limits
         call.queued_fs = self.clock.now_fs
+        if limits.retain == "none":
+            call.content = ()
         most = call.prompt_tokens + call.output_tokens - 1
         if self.down:
             self._leave(call, "failed")
@@ -223,11 +225,11 @@ class Replica:
         return call.output_made
 
     def blocks_of(self, call: Call) -> int:
-        """Blocks that a running call holds, between runs."""
+        """Blocks that a running call holds and the cache does not, between runs."""
         context = call.context
         if call.state == DECODING:
             context += self._decodes.tick - call.joined
-        return -(-context // self.limits.block_tokens)
+        return -(-context // self.limits.block_tokens) - call.shared
 
     # Ends of runs.
 
@@ -311,6 +313,10 @@ class Replica:
                 recomputed += _compute_again(call, tokens)
             else:
                 call.computed_tokens += tokens
+            if call.content:
+                ledger = self.ledger
+                copies = ledger.register(call, reached // ledger.block_tokens)
+                ledger.free += copies
             if reached == call.known:
                 emitted += 1
                 self._emit(call, now)
@@ -342,15 +348,14 @@ class Replica:
             self._partial = None
 
     def _finish(self, call: Call) -> None:
-        """Let a call go that has all its tokens; its cache stays for its session."""
+        """Let a call go that has all its tokens; the blocks that it names stay cached."""
         del self.running[call.number]
-        limits = self.limits
+        ledger = self.ledger
         tokens = call.prompt_tokens + call.output_tokens - 1
-        blocks = -(-tokens // limits.block_tokens)
-        if call.last or limits.retain == "none":
-            self.ledger.free += blocks
-        else:
-            self.ledger.keep(call.session, tokens, blocks)
+        if call.content:
+            copies = ledger.register(call, tokens // ledger.block_tokens)
+            ledger.free += copies
+        ledger.release(call, tokens)
         self._leave(call, "completed")
 
     def _leave(self, call: Call, outcome: str) -> None:
@@ -395,7 +400,7 @@ class Replica:
         self.ledger.clear()
 
     def _release(self, call: Call) -> None:
-        """Take a running call out of the batch and free its blocks."""
+        """Take a running call out of the batch; what it has registered stays cached."""
         del self.running[call.number]
         context = call.context
         if call.state == DECODING:
@@ -404,7 +409,7 @@ class Replica:
             self._partial = None
         if context > call.peak:
             call.peak = context
-        self.ledger.free += -(-context // self.limits.block_tokens)
+        self.ledger.release(call, context)
 
     def _preempt(self) -> Call:
         """Send the last of the running back to the queue, its cache lost."""
@@ -518,30 +523,33 @@ class Replica:
             if call.state != WAITING:
                 heappop(queue)
                 continue
-            hit = 0
-            kept = None if call.preemptions else ledger.kept.get(call.session)
-            if kept is not None:
-                hit = min(call.prefix_tokens, kept[0], call.prompt_tokens - 1) // size * size
+            if chunking and budget <= 0:
+                break
+            hit = hit_blocks = unlocked = 0
+            found = None
+            if call.content:
+                found = ledger.match(call.content, (call.known - 1) // size)
+                hit_blocks, unlocked = found[0], found[1]
+                hit = hit_blocks * size
             tokens = call.known - hit
             if chunking:
-                if budget <= 0:
-                    break
                 if tokens > budget:
                     tokens = budget
             elif chunks and tokens > budget:
                 break
-            hit_blocks = hit // size
             blocks = -(-(hit + tokens) // size) - hit_blocks
-            if blocks > ledger.free + ledger.evictable - hit_blocks:
+            if blocks > ledger.free + ledger.evictable - unlocked:
                 break
             heappop(queue)
             self.waiting -= 1
-            if kept is not None:
-                ledger.adopt(call.session, hit_blocks)
+            if found is not None and hit:
+                ledger.lock(call, found)
+                if call.preemptions:
+                    _find_again(call, hit)
+                else:
+                    call.hit_tokens = call.peak = hit
             ledger.take(blocks)
             call.context = hit
-            if hit:
-                call.hit_tokens = call.peak = hit
             if call.scheduled_fs is None:
                 call.scheduled_fs = self.clock.now_fs
             call.state = PARTIAL
@@ -574,6 +582,8 @@ class Replica:
             if len(chunks) == 1 and growth is not None and prior + size < call.known:
                 steps = (call.known - prior - 1) // size
                 slope = growth * size
+                if steps > 1 and call.content and ledger.follows(call):
+                    steps = 1  # its copy of a cached block is free as the step ends
         if preempted or self.limits.stepwise:
             steps = 1
         prompts = len(chunks)
@@ -667,6 +677,14 @@ class Replica:
             before = prior + done * tokens
             blocks += -(-(before + tokens) // size) - -(-before // size)
         return blocks
+
+
+def _find_again(call: Call, tokens: int) -> None:
+    """Credit what a call that was preempted found beyond all that it ever had cached."""
+    if tokens > call.peak:
+        prompt = call.prompt_tokens
+        call.hit_tokens += min(tokens, prompt) - min(call.peak, prompt)
+        call.peak = tokens
 
 
 def _compute_again(call: Call, tokens: int) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
     from factorysim.sim.tools import ToolJob
+    from factorysim.workload.content import Contents
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import Node, Session, ToolNode
 
@@ -109,6 +110,7 @@ class Live:
         "arrived_fs",
         "calls",
         "calls_left",
+        "contents",
         "failed",
         "nodes",
         "number",
@@ -149,6 +151,8 @@ class Live:
         """Since when its present turn runs; None in a gap."""
         self.turn_max_fs = 0
         self.failed = False
+        self.contents: Contents | None = None
+        """What its calls hold; None where nothing can be found again."""
 
     def begin(self) -> Sequence[int]:
         """Take up the next stage: which of its nodes wait for nothing. None if all is done."""

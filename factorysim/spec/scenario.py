@@ -255,7 +255,7 @@ class KvSpec(Spec):
     workspace: Bytes = 3e9
     """Per device, for activations and the collectives' buffers."""
     retain: Literal["session", "none"] = "session"
-    """Keep a session's KV between its calls until evicted (LRU), or drop it."""
+    """Cache prefixes until evicted (LRU), or drop what a call has computed as it ends."""
 
 
 RoutingPolicy = Literal["round_robin", "least_outstanding", "least_kv", "sticky", "shared_queue"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from factorysim.records import StepChunk
+from factorysim.sim.call import Call
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
 from factorysim.sim.replica import Replica
@@ -221,15 +222,54 @@ def test_nothing_is_broken_where_nothing_is_planted():
 
 
 def test_the_audit_catches_a_lost_block(monkeypatch):
-    keep = Ledger.keep
+    release = Ledger.release
 
-    def forgetful(self: Ledger, session: int, tokens: int, blocks: int) -> None:
-        keep(self, session, tokens, blocks)
-        if session == 7:
+    def forgetful(self: Ledger, call: Call, tokens: int) -> None:
+        release(self, call, tokens)
+        if call.number == 7:
             self.free -= 1
 
-    monkeypatch.setattr(Ledger, "keep", forgetful)
-    assert "KV blocks: free + kept + held" in busy_run()
+    monkeypatch.setattr(Ledger, "release", forgetful)
+    assert "KV blocks: free + cached + private" in busy_run()
+
+
+def test_the_audit_catches_an_extent_that_loses_a_block(monkeypatch):
+    unlock = Ledger.unlock
+
+    def careless(self: Ledger, call: Call) -> None:
+        leaf = call.leaf
+        unlock(self, call)
+        if call.number == 87 and leaf is not None:
+            leaf.count -= 1
+
+    monkeypatch.setattr(Ledger, "unlock", careless)
+    assert "KV blocks: free + cached + private" in busy_run()
+
+
+def test_the_audit_catches_a_lock_that_is_never_released(monkeypatch):
+    def possessive(self: Ledger, call: Call) -> None:
+        """Keep the path locked."""
+
+    monkeypatch.setattr(Ledger, "unlock", possessive)
+    sessions = [Session("x", 0, list(CHAIN))]
+    broken = run(scenario(), plan(hosts=1), [Listed("s", sessions)]).broken()
+    assert broken == ["KV locks = paths of running calls"]
+
+
+def test_the_audit_catches_a_path_that_is_cut_short(monkeypatch):
+    register = Ledger.register
+
+    def short(self: Ledger, call: Call, upto: int) -> int:
+        copies = register(self, call, upto)
+        if call.leaf is not None and call.leaf.parent is not None:
+            call.leaf = call.leaf.parent
+        return copies
+
+    monkeypatch.setattr(Ledger, "register", short)
+    sessions = [Session("x", 0, [LlmNode(64, 10**9), LlmNode(64, 1, after=(0,))])]
+    spec = scenario(serving={"max_sequences": 1})
+    broken = run(spec, plan(blocks=10**8), [Listed("s", sessions)], horizon_s=1.0).broken()
+    assert "KV locks = paths of running calls" in broken
 
 
 def test_the_audit_catches_a_token_counted_twice(monkeypatch):

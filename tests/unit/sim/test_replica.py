@@ -173,14 +173,111 @@ def test_another_law_holds_from_the_next_step_on():
 
 
 @pytest.mark.parametrize("stepwise", [False, True])
-def test_the_kept_cache_serves_the_sessions_next_call(stepwise):
+def test_what_a_call_leaves_in_the_cache_serves_whoever_repeats_it(stepwise):
     bench = Bench(LIMITS._replace(stepwise=stepwise))
-    bench.call(0, prompt=10, output=3, session=7)
-    again = bench.call(50, prompt=20, output=1, session=7, prefix_tokens=13)
+    bench.call(0, prompt=11, output=4, content=((0, 3),))
+    again = bench.call(50, prompt=20, output=1, content=((0, 5),))
     bench.run()
-    # 12 tokens were kept (the last one made was never computed): three whole blocks
+    # 14 tokens were computed (the last one made never is): three full blocks
     assert again.hit_tokens == 12
     assert ms(again.first_token_fs) == 50 + 8
+
+
+def test_something_is_always_computed():
+    bench = Bench()
+    bench.call(0, prompt=12, output=1, content=((0, 3),))
+    again = bench.call(50, prompt=12, output=1, content=((0, 3),))
+    bench.run()
+    assert (again.hit_tokens, again.computed_tokens) == (8, 4)
+    assert bench.replica.ledger.evictable == 3
+
+
+def test_without_retention_or_content_nothing_is_found():
+    for limits, content in ((LIMITS._replace(retain="none"), ((0, 5),)), (LIMITS, ())):
+        bench = Bench(limits)
+        bench.call(0, prompt=12, output=1, content=content)
+        again = bench.call(50, prompt=20, output=1, content=content)
+        bench.run()
+        assert again.hit_tokens == 0
+        assert bench.replica.ledger.free == 100
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_a_prompt_is_found_chunk_by_chunk_while_it_is_computed(stepwise):
+    bench = Bench(LIMITS._replace(stepwise=stepwise))
+    long = bench.call(0, prompt=40, output=1, content=((0, 10),), priority=0)
+    bench.at(20, bench.replica.cancel, long)
+    again = bench.call(20, prompt=40, output=1, content=((0, 10),))
+    bench.run()
+    # the second chunk was in progress at 20 ms, and counts
+    assert long.outcome == "cancelled"
+    assert again.hit_tokens == 32
+    assert ms(again.first_token_fs) == 32 + 8
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_two_that_compute_the_same_keep_one_copy(stepwise):
+    bench = Bench(LIMITS._replace(token_budget=24, stepwise=stepwise))
+    calls = [bench.call(0, prompt=12, output=9, content=((0, 3),)) for _ in range(2)]
+    bench.run(25)
+    # neither found anything; since the end of the step both have the same three blocks locked
+    assert [call.hit_tokens for call in calls] == [0, 0]
+    assert bench.replica.ledger.held == 3 + 1 + 1
+    assert [bench.replica.blocks_of(call) for call in calls] == [0, 0]
+    bench.run()
+    assert (bench.replica.ledger.free, bench.replica.ledger.evictable) == (97, 3)
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+def test_the_second_to_compute_what_a_call_before_it_computes_frees_each_copy(stepwise):
+    bench = Bench(LIMITS._replace(blocks=18, stepwise=stepwise))
+    first = bench.call(0, prompt=20, output=30, content=((0, 5),))
+    second = bench.call(0, prompt=60, output=1, content=((0, 15),))
+    bench.run()
+    # 16 tokens, then 4 + 12 that the first had registered by then; the rest is the second's
+    assert (first.hit_tokens, second.hit_tokens) == (0, 16)
+    assert bench.replica.ledger.held == 0
+
+
+def test_what_a_preempted_call_finds_again_costs_nothing():
+    bench = Bench(LIMITS._replace(blocks=4))
+    bench.call(0, prompt=4, output=9, content=((0, 1),))
+    young = bench.call(0, prompt=4, output=9, content=((7, 1),))
+    bench.run()
+    # its prompt was registered and is found again; the 5 tokens made since are not
+    assert young.preemptions == 1
+    assert (young.hit_tokens, young.computed_tokens, young.recomputed_tokens) == (0, 4, 5)
+
+
+def test_what_another_computed_meanwhile_is_a_hit_after_a_preemption():
+    bench = Bench(LIMITS._replace(token_budget=5, order="priority", blocks=10))
+    bench.call(0, prompt=4, output=9, priority=0)
+    late = bench.call(0, prompt=40, output=1, priority=2, content=((0, 10),))
+    soon = bench.call(20, prompt=28, output=1, priority=1, content=((0, 7),))
+    bench.run()
+    # late is out as the tenth block goes, 25 tokens computed and 6 blocks registered; soon
+    # finds those and registers a seventh: 3 tokens that late need never compute
+    assert (late.preemptions, soon.preemptions) == (1, 0)
+    assert (soon.hit_tokens, soon.computed_tokens) == (24, 4)
+    assert (late.hit_tokens, late.computed_tokens, late.recomputed_tokens) == (3, 37, 0)
+
+
+def test_a_chunk_that_meets_cached_blocks_frees_its_copies_step_by_step():
+    benches = []
+    for stepwise in (False, True):
+        bench = Bench(LIMITS._replace(token_budget=5, blocks=15, stepwise=stepwise))
+        bench.call(0, prompt=4, output=33, content=((0, 9),))
+        bench.call(32, prompt=60, output=1, content=((0, 15),))
+        bench.run()
+        benches.append(bench)
+    # the first registers its answer as it ends, at 52 ms; the second has computed half of it
+    # by then and meets the rest: were its copies not free at once, blocks would be evicted
+    rows, steps = (bench.rows() for bench in benches)
+    assert [row.steps for row in rows] == [1, 28, 4, 1, 1, 1, 1, 3, 1]
+    held = {row.started_s: row.kv_blocks for row in steps}
+    assert [row.kv_blocks for row in rows] == [held[row.started_s] for row in rows]
+    assert [bench.replica.ledger.evicted for bench in benches] == [0, 0]
+    assert benches[0].replica.ledger.evictable == 15
 
 
 def test_runs_not_steps_are_walked():
