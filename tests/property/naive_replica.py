@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from factorysim.physics.step import StepLaw
 
-Owner = tuple[Literal["call", "kept"], int]
-"""Who holds a block: a running call by number, or the kept cache of a session."""
+Path = tuple[int, ...]
+"""What a full block holds: the ids of all blocks from the start of the context to it."""
+
+Owner = tuple[Literal["call"], int] | tuple[Literal["cache"], Path]
+"""Who holds a block: a running call by number, for itself, or the cache."""
 
 
 class NaiveLimits(NamedTuple):
@@ -39,12 +42,12 @@ class Submission(NamedTuple):
     number: int
     """Unique, ascending by submission."""
     session: int
+    """For the simulator's call: nothing here depends on it."""
     prompt: int
-    prefix: int
     output: int
+    content: tuple[tuple[int, int], ...] = ()
+    """Ids of its full blocks from its first token on, in runs (first id, how many)."""
     priority: int = 0
-    last: bool = False
-    """Its session ends with it: nothing to keep."""
     u: float = 0.5
 
 
@@ -61,17 +64,34 @@ Event = Submission | Interrupt
 
 
 @dataclass(slots=True, eq=False)
+class CachedBlock:
+    """A full block that whoever has the same path can use."""
+
+    path: Path
+    block: int
+    lockers: set[int] = field(default_factory=set)
+    """Numbers of the running calls whose path goes through it."""
+    unlocked: int = 0
+    """Which unlocking its last was, counted by events; means nothing while it is locked."""
+
+
+@dataclass(slots=True, eq=False)
 class NaiveCall:
     """A call with all that became of it."""
 
     sub: Submission
+    ids: Path
+    """What its content names, one id a block."""
     made: int = 0
     """Output tokens emitted."""
     cached: int = 0
     """Tokens whose keys and values are in its blocks."""
     furthest: int = 0
     """Prompt tokens that were cached at any time, found or computed."""
-    blocks: list[int] = field(default_factory=list)
+    path: list[CachedBlock] = field(default_factory=list)
+    """Its leading blocks, which are the cache's and locked by it."""
+    private: list[int] = field(default_factory=list)
+    """The blocks after them, its own."""
     decoding: bool = False
     """It has emitted since it was last admitted."""
     asked_to_leave: bool = False
@@ -89,15 +109,6 @@ class NaiveCall:
     @property
     def known(self) -> int:
         return self.sub.prompt + self.made
-
-
-@dataclass(slots=True, eq=False)
-class Kept:
-    """The cache that a session left behind."""
-
-    session: int
-    tokens: int
-    blocks: list[int]
 
 
 @dataclass(slots=True, eq=False)
@@ -127,15 +138,25 @@ class NaiveResult(NamedTuple):
     departures: list[tuple[int, int]]
     """(instant, number), in order."""
     steps: list[NaiveStep]
-    kept_blocks: int
+    cached_blocks: int
+    """All of them locked by nobody."""
     free_blocks: int
+    paths: list[Path]
+    """What is cached, sorted."""
 
 
-def serve(limits: NaiveLimits, laws: Sequence[StepLaw], events: Iterable[Event]) -> NaiveResult:
+def serve(
+    limits: NaiveLimits,
+    laws: Sequence[StepLaw],
+    events: Iterable[Event],
+    *,
+    checked: bool = True,
+) -> NaiveResult:
     """Serve calls until all have left; `laws[0]` holds at first.
 
     Events of one instant happen in the order given, after the end of a step and
-    before the next is scheduled.
+    before the next is scheduled. What must hold at any time is checked unless told
+    otherwise: that takes as long as all the rest.
     """
     replica = NaiveReplica(limits, laws)
     pending = sorted(events, key=lambda event: event.at_fs)
@@ -148,15 +169,17 @@ def serve(limits: NaiveLimits, laws: Sequence[StepLaw], events: Iterable[Event])
         while pending and pending[0].at_fs == now:
             replica.happen(now, pending.pop(0))
         replica.decide(now)
-        replica.check()
+        if checked:
+            replica.check()
     assert not replica.running
     assert not replica.waiting
     return NaiveResult(
         calls=replica.calls,
         departures=replica.departures,
         steps=replica.steps,
-        kept_blocks=sum(len(kept.blocks) for kept in replica.kept),
+        cached_blocks=replica.evictable(),
         free_blocks=replica.owners.count(None),
+        paths=sorted(replica.cache),
     )
 
 
@@ -170,8 +193,8 @@ class NaiveReplica:
         self.law = laws[0]
         self.down = False
         self.owners: list[Owner | None] = [None] * limits.blocks
-        self.kept: list[Kept] = []
-        """Least recently kept first."""
+        self.cache: dict[Path, CachedBlock] = {}
+        self.unlockings = 0
         self.waiting: list[NaiveCall] = []
         self.running: list[NaiveCall] = []
         self.step: NaiveStep | None = None
@@ -194,7 +217,7 @@ class NaiveReplica:
             self.down = False
 
     def submit(self, now: int, sub: Submission) -> None:
-        call = NaiveCall(sub)
+        call = NaiveCall(sub, () if self.limits.retain == "none" else ids_of(sub.content))
         self.calls[sub.number] = call
         if self.down:
             self.leave(now, call, "failed")
@@ -222,10 +245,10 @@ class NaiveReplica:
             self.step.cut_fs = now
             self.step = None
         victims = sorted(self.running + self.waiting, key=number_of)
-        self.running, self.waiting, self.kept = [], [], []
+        self.running, self.waiting, self.cache = [], [], {}
         self.owners = [None] * self.limits.blocks
         for call in victims:
-            call.blocks = []
+            call.path, call.private = [], []
             self.leave(now, call, "failed")
         self.down = True
 
@@ -241,32 +264,22 @@ class NaiveReplica:
             emit(call, now)
         for call, tokens in step.chunks:
             credit(call, tokens)
+            self.register(call)
             if call.cached == call.known:
                 call.decoding = True
                 emit(call, now)
         done = [call for call in self.running if call.made == call.sub.output]
         for call in sorted(done, key=number_of):
             self.running.remove(call)
-            self.keep_or_release(call)
+            assert call.cached == call.sub.prompt + call.sub.output - 1
+            self.register(call)
+            self.release(call)
             self.leave(now, call, "completed")
         gone = [call for call in self.running if call.asked_to_leave]
         for call in sorted(gone, key=number_of):
             self.running.remove(call)
             self.release(call)
             self.leave(now, call, "cancelled")
-
-    def keep_or_release(self, call: NaiveCall) -> None:
-        sub = call.sub
-        if self.limits.retain == "none" or sub.last:
-            self.release(call)
-            return
-        older = self.kept_of(sub.session)
-        if older is not None:
-            self.drop(older)
-        assert call.cached == sub.prompt + sub.output - 1
-        self.give(call.blocks, ("kept", sub.session))
-        self.kept.append(Kept(sub.session, call.cached, call.blocks))
-        call.blocks = []
 
     def leave(self, now: int, call: NaiveCall, outcome: str) -> None:
         call.outcome = outcome
@@ -322,7 +335,7 @@ class NaiveReplica:
             head = min(self.waiting, key=self.key)
             hit = self.hit_of(head)
             tokens = min(head.known - hit, budget)
-            if self.growth(hit, tokens) > self.available_beside(hit):
+            if self.growth(hit, tokens) > self.available_beside(head, hit):
                 break
             self.admit(now, head, hit)
             self.grow(head, tokens)
@@ -342,7 +355,7 @@ class NaiveReplica:
             tokens = head.known - hit
             if chunks and total + tokens > self.limits.token_budget:
                 break
-            if self.growth(hit, tokens) > self.available_beside(hit):
+            if self.growth(hit, tokens) > self.available_beside(head, hit):
                 break
             self.admit(now, head, hit)
             self.grow(head, tokens)
@@ -372,31 +385,28 @@ class NaiveReplica:
         self.waiting.append(call)
 
     def admit(self, now: int, call: NaiveCall, hit: int) -> None:
-        """Take over the first `hit` tokens of the session's kept cache, drop the rest.
-
-        A call that comes back from a preemption leaves that cache alone.
-        """
-        kept = self.kept_of(call.sub.session)
-        if kept is not None and call.preemptions == 0:
-            call.blocks = kept.blocks[: hit // self.limits.block_tokens]
-            kept.blocks = kept.blocks[len(call.blocks) :]
-            self.give(call.blocks, ("call", call.sub.number))
-            self.drop(kept)
+        """Lock what it was found to share; a hit is what it never had to compute."""
+        for cached in self.found(call, hit):
+            self.lock(call, cached)
         if call.scheduled_fs is None:
             call.scheduled_fs = now
-            call.hit = hit
+        call.hit += max(0, min(hit, call.sub.prompt) - call.furthest)
+        call.furthest = max(call.furthest, min(hit, call.sub.prompt))
         call.cached = hit
-        call.furthest = max(call.furthest, hit)
         self.waiting.remove(call)
         self.running.append(call)
 
     def hit_of(self, call: NaiveCall) -> int:
-        kept = self.kept_of(call.sub.session)
-        if kept is None or call.preemptions > 0:
-            return 0
-        there = min(kept.tokens, len(kept.blocks) * self.limits.block_tokens)
-        found = min(call.sub.prefix, there, call.sub.prompt - 1)
-        return found // self.limits.block_tokens * self.limits.block_tokens
+        """Tokens of its longest leading run of cached blocks; one token is left to compute."""
+        most = min(len(call.ids), (call.known - 1) // self.limits.block_tokens)
+        blocks = 0
+        while blocks < most and call.ids[: blocks + 1] in self.cache:
+            blocks += 1
+        return blocks * self.limits.block_tokens
+
+    def found(self, call: NaiveCall, hit: int) -> list[CachedBlock]:
+        blocks = hit // self.limits.block_tokens
+        return [self.cache[call.ids[: index + 1]] for index in range(blocks)]
 
     def price(
         self, now: int, decodes: list[NaiveCall], chunks: list[tuple[NaiveCall, int]]
@@ -431,7 +441,7 @@ class NaiveReplica:
                 call.cached + query for call, tokens in chunks for query in range(1, tokens + 1)
             ),
             prior_tokens=sum(call.cached for call, _ in chunks),
-            held_blocks=sum(len(call.blocks) for call in self.running),
+            held_blocks=self.held(),
             waiting=len(self.waiting),
         )
 
@@ -449,74 +459,122 @@ class NaiveReplica:
     def decode_need(self) -> int:
         return sum(call.cached % self.limits.block_tokens == 0 for call in self.decodes())
 
+    def evictable(self) -> int:
+        return sum(not cached.lockers for cached in self.cache.values())
+
+    def held(self) -> int:
+        """Cached blocks that are locked, each once, and the private ones of running calls."""
+        locked = sum(bool(cached.lockers) for cached in self.cache.values())
+        return locked + sum(len(call.private) for call in self.running)
+
     def available(self) -> int:
-        return sum(owner is None or owner[0] == "kept" for owner in self.owners)
+        return self.owners.count(None) + self.evictable()
 
-    def available_beside(self, hit: int) -> int:
-        """Were the `hit` tokens of a kept cache taken over by a call."""
-        return self.available() - hit // self.limits.block_tokens
-
-    def kept_of(self, session: int) -> Kept | None:
-        for kept in self.kept:
-            if kept.session == session:
-                return kept
-        return None
+    def available_beside(self, call: NaiveCall, hit: int) -> int:
+        """Were the first `hit` tokens of a call locked by it."""
+        return self.available() - sum(not cached.lockers for cached in self.found(call, hit))
 
     def key(self, call: NaiveCall) -> tuple[int, int]:
         priority = call.sub.priority if self.limits.order == "priority" else 0
         return priority, call.sub.number
 
-    def give(self, blocks: list[int], owner: Owner | None) -> None:
-        for block in blocks:
-            self.owners[block] = owner
+    def lock(self, call: NaiveCall, cached: CachedBlock) -> None:
+        cached.lockers.add(call.sub.number)
+        call.path.append(cached)
+
+    def register(self, call: NaiveCall) -> None:
+        """Give the cache each full block that it has not; take the cache's where it has."""
+        full = min(call.cached // self.limits.block_tokens, len(call.ids))
+        while len(call.path) < full:
+            path = call.ids[: len(call.path) + 1]
+            block = call.private.pop(0)
+            if path in self.cache:
+                self.owners[block] = None
+            else:
+                self.owners[block] = ("cache", path)
+                self.cache[path] = CachedBlock(path, block)
+            self.lock(call, self.cache[path])
 
     def release(self, call: NaiveCall) -> None:
-        self.give(call.blocks, None)
-        call.blocks = []
-
-    def drop(self, kept: Kept) -> None:
-        self.give(kept.blocks, None)
-        self.kept.remove(kept)
+        self.unlockings += 1
+        for cached in call.path:
+            cached.lockers.remove(call.sub.number)
+            if not cached.lockers:
+                cached.unlocked = self.unlockings
+        for block in call.private:
+            self.owners[block] = None
+        call.path, call.private = [], []
 
     def grow(self, call: NaiveCall, tokens: int) -> None:
-        """Free blocks first; then the tail of the cache that was kept longest ago."""
-        while len(call.blocks) < self.blocks_for(call.cached + tokens):
-            if None in self.owners:
-                block = self.owners.index(None)
-            else:
-                oldest = self.kept[0]
-                block = oldest.blocks.pop()
-                if not oldest.blocks:
-                    self.kept.remove(oldest)
+        while len(call.path) + len(call.private) < self.blocks_for(call.cached + tokens):
+            block = self.owners.index(None) if None in self.owners else self.evict()
             self.owners[block] = ("call", call.sub.number)
-            call.blocks.append(block)
+            call.private.append(block)
+
+    def evict(self) -> int:
+        """Of what is locked by nobody and has nothing cached after it, what was unlocked first."""
+        parents = {path[:-1] for path in self.cache}
+        leaves = [cached for path, cached in self.cache.items() if path not in parents]
+        oldest = min((leaf for leaf in leaves if not leaf.lockers), key=unlocked_of)
+        del self.cache[oldest.path]
+        return oldest.block
+
+    # What must hold at any time
 
     def check(self) -> None:
         """Every block has the owner that lists it; each sequence holds what it fills."""
         owners: list[Owner | None] = [None] * self.limits.blocks
         for call in self.running:
-            for block in call.blocks:
+            for block in call.private:
                 assert owners[block] is None
                 owners[block] = ("call", call.sub.number)
-        for kept in self.kept:
-            assert kept.blocks
-            for block in kept.blocks:
-                assert owners[block] is None
-                owners[block] = ("kept", kept.session)
+        for path, cached in self.cache.items():
+            assert owners[cached.block] is None
+            assert path == cached.path
+            owners[cached.block] = ("cache", path)
         assert owners == self.owners
+        assert owners.count(None) + self.evictable() + self.held() == self.limits.blocks
+        self.check_cache()
         in_step: dict[int, int] = {}
         if self.step is not None:
             in_step = {call.sub.number: 1 for call in self.step.decodes}
             in_step |= {call.sub.number: tokens for call, tokens in self.step.chunks}
         for call in self.running:
             tokens = call.cached + in_step.get(call.sub.number, 0)
-            assert len(call.blocks) == self.blocks_for(tokens)
-        assert all(not call.blocks for call in self.waiting)
+            assert len(call.path) + len(call.private) == self.blocks_for(tokens)
+            assert len(call.path) * self.limits.block_tokens <= call.cached
+        assert all(not call.path and not call.private for call in self.waiting)
         assert len(self.running) <= self.limits.max_sequences
+
+    def check_cache(self) -> None:
+        """What is before a cached block is cached, has its lockers, is not unlocked before it."""
+        lockers: dict[Path, set[int]] = {path: set() for path in self.cache}
+        for call in self.running:
+            for index, cached in enumerate(call.path):
+                assert cached is self.cache[call.ids[: index + 1]]
+                lockers[cached.path].add(call.sub.number)
+        for path, cached in self.cache.items():
+            assert cached.lockers == lockers[path]
+            if len(path) > 1:
+                before = self.cache[path[:-1]]
+                assert cached.lockers <= before.lockers
+                assert before.lockers or cached.unlocked <= before.unlocked
+        parents = {path[:-1] for path in self.cache}
+        leaves = [cached for path, cached in self.cache.items() if path not in parents]
+        counts = [leaf.unlocked for leaf in leaves if not leaf.lockers]
+        assert len(set(counts)) == len(counts)
+
+
+def ids_of(content: tuple[tuple[int, int], ...]) -> Path:
+    return tuple(first + index for first, count in content for index in range(count))
 
 
 def number_of(call: NaiveCall) -> int:
     return call.sub.number
+
+
+def unlocked_of(cached: CachedBlock) -> int:
+    return cached.unlocked
 
 
 def emit(call: NaiveCall, now: int) -> None:

@@ -3,13 +3,14 @@
 Bit for bit: instants, tokens, preemptions, hits and the order in which calls
 leave; every row of steps, expanded, is the list of steps that the naive loop
 walked. Workloads are generated with ties on purpose: many events at one
-instant, and at the instants (or one femtosecond beside) at which steps end.
+instant, and at the instants (or one femtosecond beside) at which steps end; and
+with contents that collide (`exactness_contents`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
 from factorysim.sim.replica import Replica
+from tests.property.exactness_contents import contents, first_blocks, texts
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_replica import (
     Event,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from factorysim.physics.step import StepLaw
     from factorysim.records import StepRow
+    from tests.property.exactness_contents import Runs
 
 
 class Case(NamedTuple):
@@ -78,9 +81,8 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
                 session=event.session,
                 prompt_tokens=event.prompt,
                 output_tokens=event.output,
-                prefix_tokens=event.prefix,
+                content=event.content,
                 priority=event.priority,
-                last=event.last,
                 u=event.u,
             )
             replica.submit(calls[event.number])
@@ -217,7 +219,8 @@ def check_conservation(case: Case, outcome: Outcome, naive: NaiveResult) -> None
     )
     assert not replica.running
     assert replica.waiting == 0
-    assert (ledger.free, ledger.evictable, ledger.held) == (naive.free_blocks, naive.kept_blocks, 0)
+    left = (naive.free_blocks, naive.cached_blocks, 0)
+    assert (ledger.free, ledger.evictable, ledger.held) == left
     assert ledger.free + ledger.evictable == case.limits.blocks
     calls = outcome.calls.values()
     assert len(outcome.departures) == len(calls)
@@ -287,18 +290,16 @@ def laws_of(window: int | None) -> st.SearchStrategy[StepLaw]:
 
 @st.composite
 def submissions(draw: DrawFn) -> Submission:
-    """A call; its instant and number are set later."""
-    prompt = draw(st.one_of(st.integers(1, 6), st.integers(1, 70)))
+    """A call; its instant, number and content are set later."""
+    prompt = draw(st.one_of(st.integers(1, 6), st.integers(1, 70), st.integers(20, 70)))
     output = draw(st.one_of(st.integers(1, 4), st.integers(1, 60)))
     return Submission(
         at_fs=0,
         number=0,
         session=draw(st.integers(0, 3)),
         prompt=prompt,
-        prefix=draw(st.one_of(st.just(0), st.integers(0, prompt), st.just(prompt))),
         output=output,
         priority=draw(st.integers(-1, 1)),
-        last=draw(st.booleans()),
         u=draw(st.sampled_from([0.1, 0.5, 0.9])),
     )
 
@@ -306,12 +307,13 @@ def submissions(draw: DrawFn) -> Submission:
 @st.composite
 def limits_for(draw: DrawFn, calls: Sequence[Submission]) -> NaiveLimits:
     """From ample KV to hardly any, and budgets down to one token a sequence."""
-    block_tokens = draw(st.one_of(st.integers(1, 4), st.integers(1, 32)))
+    block_tokens = draw(st.one_of(st.integers(1, 4), st.integers(1, 8), st.integers(1, 32)))
     sizes = [-(-(call.prompt + call.output - 1) // block_tokens) for call in calls]
     largest, total = max(sizes, default=1), sum(sizes)
     blocks = draw(
         st.one_of(
             st.integers(largest, largest + 2),
+            st.integers(largest, largest + 8),
             st.integers(max(1, largest - 1), largest + total // 3 + 1),
             st.just(total + 2),
         )
@@ -325,7 +327,7 @@ def limits_for(draw: DrawFn, calls: Sequence[Submission]) -> NaiveLimits:
         max_sequences=max_sequences,
         scheduler=draw(st.sampled_from(["vllm", "prefill_first"])),
         order=draw(st.sampled_from(["fcfs", "priority"])),
-        retain=draw(st.sampled_from(["session", "session", "none"])),
+        retain=draw(st.sampled_from(["session"] * 8 + ["none"])),
     )
 
 
@@ -346,8 +348,14 @@ def cases(draw: DrawFn) -> Case:
     law_count = draw(st.sampled_from([1, 1, 2, 3]))
     window = draw(st.none() | st.integers(1, 40))
     laws = [draw(laws_of(window)) for _ in range(law_count)]
-    calls = draw(st.lists(submissions(), min_size=1, max_size=12))
+    fewest = draw(st.sampled_from([1, 3, 6]))
+    calls = draw(st.lists(submissions(), min_size=fewest, max_size=12))
     limits = draw(limits_for(calls))
+    told = draw(texts())
+    calls = [
+        call._replace(content=draw(contents(told, call.prompt, call.output, limits.block_tokens)))
+        for call in calls
+    ]
     others = draw(
         st.one_of(
             st.just([]),
@@ -367,12 +375,25 @@ def cases(draw: DrawFn) -> Case:
             moved = moved._replace(number=number)
             number += 1
         placed.append(moved)
+    placed += questions(draw(st.permutations(told)), limits, now + 10**8, number)
     return Case(limits, laws, placed)
+
+
+def questions(
+    told: Sequence[Runs], limits: NaiveLimits, at_fs: int, number: int
+) -> list[Submission]:
+    """A call for each text when all others have left: its hit tells what is still cached."""
+    size = limits.block_tokens
+    blocks = min(limits.blocks, 60)
+    return [
+        Submission(at_fs, number + index, 0, blocks * size, 1, first_blocks(runs, blocks))
+        for index, runs in enumerate(told)
+    ]
 
 
 def end_of_a_step(draw: DrawFn, so_far: Case, now: int) -> int:
     """An instant, not before `now`, at which a step ends given what has happened so far."""
-    steps = serve(*so_far).steps
+    steps = serve(*so_far, checked=False).steps
     ends = [step.started_fs + step.duration_fs for step in steps if step.cut_fs is None]
     later = [end for end in ends if end > now]
     if not later:
@@ -387,6 +408,21 @@ STRICT = settings(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@pytest.mark.parametrize("scheduler", ["vllm", "prefill_first"])
+def test_an_arrival_cuts_a_run_though_a_call_was_cancelled_in_line(
+    scheduler: Literal["vllm", "prefill_first"],
+) -> None:
+    """Two at a time. 3 is cancelled behind 2; 4 comes in 0's long run and need not wait."""
+    limits = NaiveLimits(16, 1000, token_budget=64, max_sequences=2, scheduler=scheduler)
+    events = [
+        Submission(0, 0, 0, prompt=1, output=50),
+        *[Submission(0, number, number, prompt=1, output=1) for number in (1, 2, 3)],
+        Interrupt(50, "cancel", 3),
+        Submission(30000, 4, 4, prompt=1, output=1),
+    ]
+    check(Case(limits, [LinearLaw()], events))
 
 
 @settings(STRICT, max_examples=400)
