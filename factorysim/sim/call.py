@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
-    from factorysim.workload.content import Runs
+    from factorysim.workload.runs import Runs
 
 WAITING, PARTIAL, DECODING, GONE = range(4)
 """States of a call: in the queue, its prompt under way, making tokens, done with."""
@@ -22,7 +22,7 @@ class Limits(NamedTuple):
     max_sequences: int
     scheduler: Literal["vllm", "prefill_first"] = "vllm"
     order: Literal["fcfs", "priority"] = "fcfs"
-    retain: Literal["session", "none"] = "session"
+    retain: Literal["shared", "session", "none"] = "shared"
     """Whether prefixes are cached; with `none` what calls hold is ignored."""
     stepwise: bool = False
     """Walk every step instead of runs of them: the same, slower."""

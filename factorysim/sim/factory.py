@@ -129,6 +129,8 @@ class FactoryWorld:
         self._using: dict[int, tuple[Branch, ToolNode, int]] = {}
         """Tools at work on hosts by number, and when the cores were asked for."""
         self._live: dict[int, Live] = {}
+        self._agents: dict[str, int] = {}
+        """Whose sessions share a system prompt: numbered as they come up."""
         self._ledgers = Ledgers()
         self._handed: Counter[str] = Counter()
         """Rows given to the sink, by table."""
@@ -211,7 +213,9 @@ class FactoryWorld:
     def open_stream(self, number: int, demand: Demand) -> None:
         """Let a stream's sessions arrive: by their times, or as others end."""
         spec = self._scenario.streams[demand.name]
-        stream = Stream(number, demand, self._routers[spec.llm])
+        serving = self._scenario.serving
+        shares = serving.kv.retain == "shared" and spec.calls is None
+        stream = Stream(number, demand, self._routers[spec.llm], shares=shares)
         if demand.concurrency is None:
             self._await_next(stream)
         else:
@@ -240,10 +244,19 @@ class FactoryWorld:
         number = self._sessions_arrived
         self._sessions_arrived += 1
         live = Live(number, stream, plan, self.clock.now_fs)
-        if live.calls_left > 1:  # of a session's only call nothing is repeated
-            live.contents = Contents(number, self._scenario.serving.kv.block_tokens)
+        if stream.shares or live.calls_left > 1:  # else nothing is repeated
+            live.contents = self._contents(live)
         self._live[number] = live
         start_session(self, live)
+
+    def _contents(self, live: Live) -> Contents:
+        """Name what a session's calls hold, as far as others may hold the same."""
+        size, stream, plan = self._scenario.serving.kv.block_tokens, live.stream, live.plan
+        if not stream.shares:
+            return Contents(live.number, size)
+        agent = self._agents.setdefault(plan.agent, len(self._agents)) if plan.agent else None
+        trace = stream.number if plan.hash_scope == "global" else None
+        return Contents(live.number, size, agent, trace)
 
     # What sessions ask (`session.World`).
 
@@ -264,9 +277,7 @@ class FactoryWorld:
             tag=branch,
         )
         if live.contents is not None:
-            call.content = live.contents.next_call(
-                node.prompt_tokens, node.output_tokens, node.prefix_tokens
-            )
+            call.content = live.contents.next_call(node)
         if stream.draws:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs

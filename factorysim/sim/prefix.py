@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from factorysim.sim.call import Call
-    from factorysim.workload.content import Runs
+    from factorysim.workload.runs import Runs
 
 
 NO_CHILDREN: dict[int, Extent] = {}

@@ -51,15 +51,17 @@ NO_TIME = [0] * len(SHARES)
 class Stream:
     """Sessions of one stream, as they arrive."""
 
-    __slots__ = ("demand", "draws", "name", "number", "plans", "router")
+    __slots__ = ("demand", "draws", "name", "number", "plans", "router", "shares")
 
-    def __init__(self, number: int, demand: Demand, router: Router) -> None:
+    def __init__(self, number: int, demand: Demand, router: Router, *, shares: bool) -> None:
         self.number = number
         self.demand = demand
         self.name = demand.name
         self.router = router
         self.draws = any(replica.law.draws for replica in router.replicas)
         """Whether a law draws time per call, so that each needs a uniform."""
+        self.shares = shares
+        """Whether prompts of different sessions may begin alike."""
         self.plans: Iterator[Session] = demand.sessions()
 
 

@@ -254,8 +254,9 @@ class KvSpec(Spec):
     """Of device memory that weights, workspace and KV may take."""
     workspace: Bytes = 3e9
     """Per device, for activations and the collectives' buffers."""
-    retain: Literal["session", "none"] = "session"
-    """Cache prefixes until evicted (LRU), or drop what a call has computed as it ends."""
+    retain: Literal["shared", "session", "none"] = "shared"
+    """Cached until evicted (LRU): what any call has computed, for all that begin alike;
+    for later calls of the same session only; nothing."""
 
 
 RoutingPolicy = Literal["round_robin", "least_outstanding", "least_kv", "sticky", "shared_queue"]

@@ -274,11 +274,12 @@ class AgentModel:
         outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates = steps
         costs, limit, kept_share = self._costs, self._limit, self._kept_share
         first, tool, prompt, prefix = at
+        shared = 0 if initiator == "agent" else self._base
         for step in range(first, first + calls):
             if prompt > limit:
                 prompt, prefix = self._compacted(prompt, prefix)
             output = outputs[step]
-            yield [LlmNode(prompt, output, prefix, (), 0, None, initiator)]
+            yield [LlmNode(prompt, output, prefix, (), 0, None, initiator, shared_tokens=shared)]
             initiator = "tool"
             if kept_share == 1.0:
                 prompt = prefix = prompt + output

@@ -1,83 +1,125 @@
 """What the blocks of calls hold, told by ids: equal ids after equal ids are equal tokens.
 
 A call names the full blocks of its prompt and of its output, from its first token
-on. A session's calls repeat what `prefix_tokens` says of the one before, and else
-hold what no other call does.
+on. What it begins with may be shared by all sessions of its agent (system prompt
+and tool schemas); then come blocks of its session, of which `prefix_tokens` says
+how many repeat the call before. Where a trace gives ids of its own they are taken,
+cut to the engine's blocks.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 
-Runs: TypeAlias = tuple[tuple[int, int], ...]
-"""Block ids in order, as runs of consecutive ones: the first, and how many (at least one)."""
+from factorysim.workload.runs import head_of, ids_of, lengthened, runs_of
+
+if TYPE_CHECKING:
+    from factorysim.workload.runs import Runs
+    from factorysim.workload.session import LlmNode
 
 SESSION_BITS = 32
-"""Ids of one session: more blocks than any session fills."""
+"""Ids of one session, or of what an agent's sessions share: more blocks than any fills."""
+TRACE_BITS = 128
+"""Ids of one trace, or of one session of a trace whose ids mean something in it only."""
+_TRACES = 1 << TRACE_BITS
+_OWN = 1 << 2 * TRACE_BITS
 
 
 class Contents:
-    """Block ids of one session, call by call."""
+    """Block ids of one session, call by call.
 
-    __slots__ = ("_fresh", "_last", "_named", "block_tokens")
+    Parameters
+    ----------
+    session
+        Its number in the run.
+    shared
+        Number of the agent whose sessions begin alike; None: nothing is shared.
+    trace
+        Number of the trace whose ids all its sessions share; None: they hold in
+        this session only.
+    """
 
-    def __init__(self, session: int, block_tokens: int) -> None:
+    __slots__ = ("_fresh", "_last", "_named", "_shared", "_trace", "block_tokens")
+
+    def __init__(
+        self, session: int, block_tokens: int, shared: int | None = None, trace: int | None = None
+    ) -> None:
         self.block_tokens = block_tokens
         self._fresh = session << SESSION_BITS
         """The next id that nothing has."""
+        self._shared = None if shared is None else -(shared + 1) << SESSION_BITS
+        self._trace = (
+            _OWN + (session << TRACE_BITS) if trace is None else _TRACES + (trace << TRACE_BITS)
+        )
         self._last: Runs = ()
         """Of the previous call."""
         self._named = 0
         """Blocks of it."""
 
-    def next_call(self, prompt_tokens: int, output_tokens: int, prefix_tokens: int) -> Runs:
+    def next_call(self, node: LlmNode) -> Runs:
         """Name the blocks of the session's next call.
 
-        Parameters
-        ----------
-        prefix_tokens
-            Leading prompt tokens that repeat the previous call's prompt and output.
-            A block that they fill in part is another block.
+        A block that repeated tokens fill in part is another block.
 
         Examples
         --------
+        >>> from factorysim.workload.session import LlmNode
         >>> session = Contents(0, block_tokens=10)
-        >>> session.next_call(35, 10, 0)
+        >>> session.next_call(LlmNode(35, 10))
         ((0, 4),)
-        >>> session.next_call(60, 10, 45)
+        >>> session.next_call(LlmNode(60, 10, prefix_tokens=45))
         ((0, 7),)
-        >>> session.next_call(60, 10, 29)
+        >>> session.next_call(LlmNode(60, 10, prefix_tokens=29))
         ((0, 2), (7, 5))
         """
-        size = self.block_tokens
+        size, prompt = self.block_tokens, node.prompt_tokens
+        if node.hashes:
+            return blocks_of_hashes(
+                node.hashes, node.block_tokens or size, size, prompt, self._trace
+            )
         content, repeated = self._last, self._named
-        most = min(prefix_tokens, prompt_tokens) // size
+        most = min(node.prefix_tokens, prompt) // size
         if most < repeated:
-            content, repeated = _head(content, most), most
-        self._named = named = (prompt_tokens + output_tokens) // size
+            content, repeated = head_of(content, most), most
+        if node.shared_tokens and self._shared is not None:
+            shared = min(node.shared_tokens, prompt) // size
+            if repeated < shared:
+                content, repeated = ((self._shared, shared),), shared
+        self._named = named = (prompt + node.output_tokens) // size
         if named > repeated:
-            content = _lengthened(content, self._fresh, named - repeated)
+            content = lengthened(content, self._fresh, named - repeated)
             self._fresh += named - repeated
         self._last = content
         return content
 
 
-def _lengthened(runs: Runs, first: int, count: int) -> Runs:
-    """Add blocks to runs: to the last one if they go on where it ends."""
-    if runs:
-        begin, before = runs[-1]
-        if begin + before == first:
-            return (*runs[:-1], (begin, before + count))
-    return (*runs, (first, count))
+def blocks_of_hashes(
+    hashes: Runs, hash_tokens: int, block_tokens: int, prompt_tokens: int, offset: int
+) -> Runs:
+    """Cut a prompt's hashes into the engine's blocks.
 
+    A block is known by the hash of its last token, since a hash stands for all that
+    comes before it as well. Only full blocks of the prompt are named.
 
-def _head(runs: Runs, blocks: int) -> Runs:
-    """Cut runs after so many of their blocks."""
-    head = []
-    for first, count in runs:
-        if not blocks:
-            break
-        count = min(count, blocks)
-        head.append((first, count))
-        blocks -= count
-    return tuple(head)
+    Examples
+    --------
+    >>> blocks_of_hashes(((7, 2),), 512, 16, 1000, 0)
+    ((224, 62),)
+    >>> blocks_of_hashes(((7, 4),), 16, 32, 64, 0)
+    ((8, 1), (10, 1))
+    """
+    most = prompt_tokens // block_tokens
+    if hash_tokens % block_tokens == 0:
+        times = hash_tokens // block_tokens
+        return head_of(
+            tuple((offset + first * times, count * times) for first, count in hashes), most
+        )
+    times = -(-hash_tokens // block_tokens)
+    pieces = []
+    before = 0
+    for ended, block in enumerate(ids_of(hashes), 1):
+        blocks = ended * hash_tokens // block_tokens
+        if blocks > before:
+            pieces.append((offset + block * times, blocks - before))
+            before = blocks
+    return head_of(runs_of(pieces), most)

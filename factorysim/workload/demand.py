@@ -192,8 +192,13 @@ def _resampled(
     count = len(sessions)
     drawing = stream(seed, replication, name, "bootstrap").integers(count, size=count)
     chosen: list[int] = drawing.tolist()
+    seen: set[int] = set()
     for ordinal, (slot, index) in enumerate(zip(sessions, chosen, strict=True)):
         drawn = sessions[index]
+        # Drawn again, a session is another one that is like it: to find all of its
+        # prompts in the cache would be an artefact.
+        scope = "session" if index in seen else drawn.hash_scope
+        seen.add(index)
         yield Session(
             f"{drawn.sid}~{ordinal}",
             slot.at_ns,
@@ -202,6 +207,7 @@ def _resampled(
             drawn.client,
             drawn.priority,
             drawn.src,
+            scope,
         )
 
 

@@ -19,7 +19,7 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     "session": ("k", "sid", "t", "agent", "client", "priority", "src"),
     "llm": (
         *("k", "sid", "id", "t", "after", "delay", "initiator", "in", "out", "cached"),
-        *("hashes", "bs", "retain_out", "reset"),
+        *("hashes", "bs", "shared", "retain_out", "reset"),
     ),
     "tool": (
         *("k", "sid", "id", "call", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),

@@ -184,6 +184,7 @@ def _assemble(records: list[Record], meta: Meta) -> Session:
         client=cast("str", data.get("client", "")) if head else "",
         priority=cast("int", data.get("priority", 0)) if head else 0,
         src=src,
+        hash_scope=meta.hash_scope,
     )
 
 
@@ -331,7 +332,10 @@ class _NodeBuilder:
         elif last is not None and last.hashes and hashes and last.block_tokens == size:
             cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
-        node = LlmNode(prompt, output, cached, after, delay_ns, at_ns, initiator, hashes, size)
+        shared = row.whole("shared", 0, prompt, default=0)
+        node = LlmNode(
+            prompt, output, cached, after, delay_ns, at_ns, initiator, hashes, size, shared
+        )
         self.last = node
         self.retained = row.flag("retain_out", default=True)
         return node

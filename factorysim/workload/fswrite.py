@@ -116,6 +116,8 @@ def _llm_fields(node: LlmNode) -> Row:
     if node.hashes:
         row["hashes"] = [list(run) if run[1] > 1 else run[0] for run in node.hashes]
         row["bs"] = node.block_tokens
+    if node.shared_tokens:
+        row["shared"] = node.shared_tokens
     return row
 
 

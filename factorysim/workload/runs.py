@@ -44,6 +44,21 @@ def runs_of_ids(ids: Iterable[int]) -> Runs:
     return runs_of((block, 1) for block in ids)
 
 
+def lengthened(runs: Runs, first: int, count: int) -> Runs:
+    """Add a run to others: to the last of them if it goes on where that ends.
+
+    Examples
+    --------
+    >>> lengthened(((4, 3),), 7, 2), lengthened(((4, 3),), 8, 2)
+    (((4, 5),), ((4, 3), (8, 2)))
+    """
+    if runs:
+        begin, before = runs[-1]
+        if begin + before == first:
+            return (*runs[:-1], (begin, before + count))
+    return (*runs, (first, count))
+
+
 def ids_of(runs: Runs) -> Iterator[int]:
     """Go through the ids of runs, in order.
 

@@ -40,6 +40,9 @@ class LlmNode:
     hashes: Runs = ()
     """Ids of the prompt's blocks as the trace gives them, in runs."""
     block_tokens: int | None = None
+    """Tokens of a block of `hashes`."""
+    shared_tokens: int = 0
+    """Leading prompt tokens that all sessions of the agent begin with."""
 
 
 @dataclass(slots=True)
@@ -153,3 +156,5 @@ class Session:
     priority: int = 0
     src: dict[str, object] = field(default_factory=dict[str, object])
     """Fields of the source that the mapping does not reproduce."""
+    hash_scope: Literal["global", "session"] = "global"
+    """Where an id of `LlmNode.hashes` means the same tokens."""
