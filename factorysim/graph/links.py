@@ -34,13 +34,10 @@ def replica_links(
     size = len(replicas[0])
     if size == 1:
         return Links(math.inf, 0.0, 1)
-    domains = factory.scale_up_domains
-    straddles = any(
-        len(set(domains[list(nodes)].tolist())) > 1 or domains[nodes[0]] < 0 for nodes in replicas
-    )
     names = [factory.names[node] for nodes in replicas for node in nodes]
-    if not straddles:
+    if not any(straddles(factory, nodes) for nodes in replicas):
         inside = [_scale_up(graph, name) for name in names]
+        domains = factory.scale_up_domains
         devices = int((domains == domains[replicas[0][0]]).sum())
         return Links(min(b for b, _ in inside), max(s for _, s in inside), devices)
     ways = [factory.routes(nodes[0], other) for nodes in replicas for other in nodes[1:]]
@@ -48,6 +45,12 @@ def replica_links(
     if bandwidth == 0.0:  # neither NIC nor DPU of its own: through its neighbours
         bandwidth = min(way.bandwidth for way in ways)
     return Links(bandwidth, max(way.latency_fs for way in ways) / FS_PER_S, size)
+
+
+def straddles(factory: Factory, nodes: Sequence[int]) -> bool:
+    """Whether the collectives of these devices cross the network."""
+    domains = factory.scale_up_domains[list(nodes)].tolist()
+    return len(nodes) > 1 and (len(set(domains)) > 1 or domains[0] < 0)
 
 
 def _scale_up(graph: nx.Graph[str], device: str) -> tuple[float, float]:

@@ -37,6 +37,8 @@ class ReplicaPlan(NamedTuple):
     """From the clients to the replica, one way, propagation alone."""
     bandwidth: float
     """B/s that the path carries."""
+    straddles: bool = False
+    """Whether its collectives cross the network."""
 
 
 class ServePlan(NamedTuple):
@@ -321,8 +323,11 @@ class _Draft:
             raise SpecError(fault) from error
 
     def _replica(self, nodes: tuple[int, ...]) -> ReplicaPlan:
+        from factorysim.graph.links import straddles
+
         way = self._factory.routes(self._clients, nodes[0])
-        return ReplicaPlan(nodes, self._rack_of[nodes[0]], way.latency_fs, way.bandwidth)
+        apart = straddles(self._factory, nodes)
+        return ReplicaPlan(nodes, self._rack_of[nodes[0]], way.latency_fs, way.bandwidth, apart)
 
     def _tool(
         self, name: str, spec: DeploymentSpec, hosts: tuple[tuple[int, ...], ...]

@@ -27,6 +27,8 @@ class ConstantLaw(NamedTuple):
     window: int | None = None
     window_fs: int = 0
     draws: bool = False
+    link_token_bytes: float = 0.0
+    """A given time has its collectives in it."""
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Time of a step with decodes; 1 fs for one without, since no step is free."""

@@ -116,6 +116,11 @@ class RooflineLaw:
     window_fs: int
     draws: bool = False
 
+    @property
+    def link_token_bytes(self) -> float:
+        """Bytes of all collectives for a token."""
+        return self.links.token_bytes
+
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Femtoseconds of everything but attention; see `StepLaw.base`."""
         tokens = decodes + prompt_tokens

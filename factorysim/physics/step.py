@@ -92,6 +92,11 @@ class StepLaw(Protocol):
         """Whether `prompt` gives time that is drawn per call."""
         ...
 
+    @property
+    def link_token_bytes(self) -> float:
+        """Bytes that collectives send for each token of a step, all devices together."""
+        ...
+
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Femtoseconds that follow from token counts alone; at least 1.
 

@@ -125,6 +125,8 @@ class ProfileLaw:
     window: int | None = None
     window_fs: int = 0
     draws: bool = False
+    link_token_bytes: float = 0.0
+    """A given time has its collectives in it."""
 
     def __init__(self, rows: Sequence[TableRow]) -> None:
         self._decode = Profile("decode", [row for row in rows if row.phase == "decode"])

@@ -240,7 +240,9 @@ class Fabric:
             Shares of one pair; a flow has 1.
         """
         links = [link for src, dst in pairs for link in self._plan.routes(src, dst).links]
-        handle = Standing(self._env, self._traffic, tuple(links), weight, self._refresh, on_change)
+        handle = Standing(
+            self._env, self._traffic, tuple(links), len(pairs), weight, self._refresh, on_change
+        )
         self._standing.append(handle)
         return handle
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from factorysim.records import RunNote
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
+    from factorysim.sim.standing import Standing
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
 """Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
@@ -70,6 +71,7 @@ class Replica:
         "owner",
         "rows",
         "running",
+        "standing",
         "steps",
         "waiting",
     )
@@ -102,6 +104,8 @@ class Replica:
         """Inside steps, so far (a run in progress not counted)."""
         self.steps = 0
         self.down = False
+        self.standing: Standing | None = None
+        """Its collectives on the network, where its devices straddle servers."""
 
         self.waiting = 0
         self.running: dict[int, Call] = {}
@@ -186,6 +190,11 @@ class Replica:
         if self._n:
             self._cut()
 
+    def feel_network(self) -> None:
+        """Sample the share of the network anew, from the next step on: it has changed."""
+        if self._n:
+            self._cut()
+
     def fail(self) -> None:
         """Lose the device: the step in progress, every call, the whole cache."""
         if self.down:
@@ -200,6 +209,8 @@ class Replica:
                 self._decodes.drop(call)
             calls.append(call)
         self._forget()
+        if self.standing is not None:
+            self.standing.set_demand(0.0)
         for call in sorted(calls, key=by_number):
             self._leave(call, "failed")
 
@@ -445,6 +456,8 @@ class Replica:
             self._decide_prefill_first()
         else:
             self._decide_mixed()
+        if self.standing is not None and not self._n:
+            self.standing.set_demand(0.0)
 
     def _adopt_law(self, law: StepLaw) -> None:
         assert law.window == self.law.window, "another window is another LLM"
@@ -609,6 +622,8 @@ class Replica:
                 windows_grow = batch.open
                 first += law.window_fs * in_windows
                 slope += law.window_fs * windows_grow
+        if self.standing is not None:
+            first, slope = self._slowed(self.standing, first, slope, decodes + tokens)
         survivors = decodes
         stall = apart = 0
         if self._prefill_first:
@@ -629,6 +644,17 @@ class Replica:
         )  # fmt: skip
         self._generation = generation = self._generation + 1
         clock.at(end, COMPLETION + self.index, self._wake, generation)
+
+    def _slowed(self, standing: Standing, first: int, slope: int, tokens: int) -> tuple[int, int]:
+        """Stretch a run's steps by the share that its collectives get of the network.
+
+        They ask for what a step sends, over its time. So with a share of a half, which
+        is sampled here and holds for the run, what a step sends takes two of its times.
+        """
+        sent_bytes = tokens * self.law.link_token_bytes / standing.ways
+        standing.set_demand(sent_bytes / (first * S_PER_FS))
+        share = standing.sample()
+        return (first, slope) if share == 1.0 else (round(first / share), round(slope / share))
 
     # Blocks of a run.
 

@@ -59,12 +59,15 @@ class Standing:
         env: Clock,
         traffic: Traffic,
         links: tuple[int, ...],
+        ways: int,
         weight: int,
         refresh: float,
         on_change: Callable[[], None],
     ) -> None:
         self.links = links
         """Those of all its ways; one that several cross as often."""
+        self.ways = ways
+        """Pairs of nodes that send, each at the demand."""
         self._env = env
         self._traffic = traffic
         self._refresh = refresh

@@ -36,6 +36,7 @@ class UnitLaw(NamedTuple):
     exponential: bool = False
     window: int | None = None
     window_fs: int = 0
+    link_token_bytes: float = 0.0
 
     @property
     def draws(self) -> bool:
@@ -142,8 +143,9 @@ def plan(
     cores: int = 4,
     discipline: str = "ps",
     door_fs: int = 0,
+    devices: int = 1,
 ) -> FactoryPlan:
-    """Replicas of one device each, all in one rack, and tool hosts in another."""
+    """Replicas of a device (more straddle servers), all in one rack, and tool hosts in another."""
     path = Path((0,), latency_fs, 1e9)
     serve = ServePlan(
         name="d",
@@ -153,8 +155,17 @@ def plan(
         law=UnitLaw() if law is None else law,
         power=PowerModel(100.0, 500.0),
         kv_blocks=blocks,
-        replicas=tuple(ReplicaPlan((i + 1,), 0, latency_fs, 1e9) for i in range(replicas)),
-        devices_per_replica=1,
+        replicas=tuple(
+            ReplicaPlan(
+                tuple(range(i * devices + 1, (i + 1) * devices + 1)),
+                0,
+                latency_fs,
+                1e9,
+                devices > 1,
+            )
+            for i in range(replicas)
+        ),
+        devices_per_replica=devices,
         door_fs=door_fs,
     )
     host = HostPlan(0, 1, cores, cores, 1.0, 1e9, 0, 1e9, 50.0, 150.0)

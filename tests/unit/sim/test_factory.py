@@ -363,6 +363,22 @@ def test_law_that_draws_gives_each_call_its_own_time_whatever_the_order():
     assert len(set(times[0])) == 3
 
 
+def test_a_prompt_on_its_way_slows_the_steps_of_a_replica_that_straddles_servers():
+    """Two ways of 0.4 GB/s on a link of 1 GB/s; a prompt that could fill it takes a third.
+
+    Three equal claims, of which the collectives' are below their fair share of 0.33
+    GB/s no more: each gets a third, 0.33 / 0.4 of what a step sends.
+    """
+    law = UnitLaw(link_token_bytes=0.8e9 * 1e-3)
+    big = Session("big", 500 * 10**6, [LlmNode(10**8, 1)])
+    small = calls([0], prompt=1, output=2000)
+    spec = scenario(serving={"token_budget": 16})
+    ran = run(spec, plan(law, blocks=1000, devices=2), [Listed("s", [*small, big])], horizon_s=3.0)
+    assert not ran.broken()
+    lengths = sorted({row.step_fs / MS for row in ran.steps if row.steps > 1})
+    assert lengths == pytest.approx([1.0, 1.2])
+
+
 def test_the_audit_catches_steps_that_the_meter_never_hears_of(monkeypatch):
     from factorysim.sim.power import PowerMeter
 

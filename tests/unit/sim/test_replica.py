@@ -280,6 +280,56 @@ def test_a_chunk_that_meets_cached_blocks_frees_its_copies_step_by_step():
     assert benches[0].replica.ledger.evictable == 15
 
 
+class Network:
+    """Collectives over so many ways that get a share of what they ask for."""
+
+    ways = 4
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.asked: list[float] = []
+
+    def set_demand(self, rate: float) -> None:
+        self.asked.append(rate)
+
+    def sample(self) -> float:
+        return self.share
+
+
+def test_a_step_whose_collectives_get_half_of_the_network_takes_twice_as_long():
+    bench = Bench(law=UnitLaw(link_token_bytes=1000.0))
+    bench.replica.standing = network = Network(0.5)
+    call = bench.call(0, prompt=8, output=3)
+    bench.run()
+    assert ms(call.first_token_fs) == 16
+    assert ms(call.last_token_fs) == 16 + 2 * 2
+    # 8 tokens in 8 ms, then one in a millisecond, over four ways: what they ask for alone
+    assert network.asked == pytest.approx([250e3, 250e3, 0.0])
+
+
+def test_another_share_holds_from_the_next_step_on():
+    bench = Bench(law=UnitLaw(link_token_bytes=1000.0))
+    bench.replica.standing = network = Network(1.0)
+    call = bench.call(0, prompt=4, output=11)
+
+    def crowd() -> None:
+        network.share = 0.25
+        bench.replica.feel_network()
+
+    bench.at(8.5, crowd)
+    bench.run()
+    assert ms(call.last_token_fs) == 9 + 5 * 4
+
+
+def test_a_device_that_fails_asks_the_network_for_nothing():
+    bench = Bench(law=UnitLaw(link_token_bytes=1000.0))
+    bench.replica.standing = network = Network(1.0)
+    bench.call(0, prompt=4, output=100)
+    bench.at(20.5, bench.replica.fail)
+    bench.run()
+    assert network.asked[-1] == 0.0
+
+
 def test_runs_not_steps_are_walked():
     bench = Bench(LIMITS._replace(blocks=3000))
     bench.call(0, prompt=4, output=10_000)
