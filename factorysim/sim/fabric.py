@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from math import ceil, inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from factorysim.records import TransferRow
-from factorysim.sim.clock import FS_PER_S, TRANSFER
+from factorysim.sim.clock import FS_PER_S, S_PER_FS, TRANSFER
 from factorysim.sim.flows import UNIT, Flow, Region
 from factorysim.sim.standing import REFRESH, Standing
 from factorysim.sim.traffic import Traffic
@@ -27,6 +26,7 @@ from factorysim.sim.traffic import Traffic
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from factorysim.graph.factory import Path
     from factorysim.graph.plan import FactoryPlan
     from factorysim.records import RecordSink
     from factorysim.sim.clock import Clock
@@ -109,7 +109,7 @@ def sending_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
 class _Way:
     """What went from one node to another so far."""
 
-    links: tuple[int, ...]
+    path: Path
     carried: int = 0
     """Bytes."""
     timed: int = 0
@@ -157,6 +157,7 @@ class Fabric:
         self._ways: dict[tuple[int, int], _Way] = {}
         self._standing: list[Standing] = []
         self._rows: list[tuple[object, ...]] = []
+        """Of `records.TransferRow`."""
         self._started = 0
         self._sent_bytes = self._landed_bytes = 0
         self._short = 0
@@ -187,13 +188,13 @@ class Fabric:
         """
         assert size_bytes >= 0
         assert cap is None or cap > 0.0
-        path = self._plan.routes(src, dst)
+        way = self._ways.get((src, dst))
+        if way is None:
+            way = self._ways[src, dst] = _Way(self._plan.routes(src, dst))
+        path = way.path
         now_fs = self._env.now_fs
         alone_fs = sending_fs(path, size_bytes, cap)
         rate = path.bandwidth if cap is None else min(cap, path.bandwidth)
-        way = self._ways.get((src, dst))
-        if way is None:
-            way = self._ways[src, dst] = _Way(path.links)
         way.carried += size_bytes
         self._sent_bytes += size_bytes
         self._started += 1
@@ -271,7 +272,7 @@ class Fabric:
         busy_fs: Counter[int] = Counter()
         peaks: dict[int, float] = {}
         for way in self._ways.values():
-            for index in way.links:
+            for index in way.path.links:
                 carried[index] += way.carried
                 moved[index] += way.timed
                 busy_fs[index] += way.alone_fs
@@ -329,14 +330,14 @@ class Fabric:
             off = abs(flow.sent_bytes(now_fs) - flow.size_bytes)
             self._short += off > _SHORT * flow.size_bytes + _INSTANTS * flow.cap / FS_PER_S
         self._rows.append(
-            TransferRow(
+            (
                 flow.kind,
                 flow.src,
                 flow.dst,
                 flow.size_bytes,
-                flow.start_fs / FS_PER_S,
-                now_fs / FS_PER_S,
-                slowed_fs / FS_PER_S,
+                flow.start_fs * S_PER_FS,
+                now_fs * S_PER_FS,
+                slowed_fs * S_PER_FS,
             )
         )
         if len(self._rows) >= _ROWS:

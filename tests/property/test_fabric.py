@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.physics.maxmin import Class
+from factorysim.records import TransferRow
 from factorysim.sim.clock import ARRIVAL, DECISION, Clock
 from factorysim.sim.fabric import Fabric, sending_fs
 from tests.property.exact_maxmin import exact_rates
@@ -46,7 +47,7 @@ class World:
 
         names = tuple(f"l{k}" for k in range(len(bandwidth)))
         table = LinkTable(names, np.array(bandwidth), np.full(len(names), 1e-3))
-        sink = SimpleNamespace(rows=lambda table, new: self.rows.extend(new))
+        sink = SimpleNamespace(rows=lambda _, new: self.rows.extend(TransferRow(*r) for r in new))
         self.fabric = Fabric(self.env, SimpleNamespace(links=table, routes=route), sink)
         self.landed: dict = {}
 

@@ -9,6 +9,7 @@ import pytest
 
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.physics.maxmin import max_min
+from factorysim.records import TransferRow
 from factorysim.sim import traffic
 from factorysim.sim.clock import Clock
 from factorysim.sim.fabric import LATENCY_ONLY_BYTES, Fabric, sending_fs
@@ -29,7 +30,7 @@ class Bench:
             links=LinkTable(names, np.full(4, bandwidth), np.full(4, 1e-6)),
             routes=lambda a, b: Path((a, 0) if a else (0,), 2 * US, bandwidth),
         )
-        sink = SimpleNamespace(rows=lambda table, rows: self.rows.extend(rows))
+        sink = SimpleNamespace(rows=lambda _, new: self.rows.extend(TransferRow(*r) for r in new))
         self.fabric = Fabric(self.env, plan, sink)
 
     def send(self, at_s, src, size, cap=None):
