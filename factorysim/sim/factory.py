@@ -7,28 +7,28 @@ so memory follows what is in flight; what it counted comes back as a `Closing`.
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from factorysim.policies.routing import routing
-from factorysim.records import Closing, StepChunk
+from factorysim.records import Closing
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
+from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
-from factorysim.sim.deployment import CHUNK_ROWS, Deployment
+from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
-from factorysim.sim.session import GAP, SHARES, Branch, Live, Stream, start_session
+from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.ways import FabricWay
 from factorysim.workload.content import Contents
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[float, int], None]
 
-NO_SHARES = [0.0] * len(SHARES)
 CALLS_A_WORD = 256
 """Calls between two words of progress."""
 
@@ -117,12 +116,7 @@ class FactoryWorld:
         self._seed_parts = (scenario.run.seed, "service", replication)
         self._horizon_s = horizon_s
         self._arrivals_end_fs = round(arrivals_end_s * FS_PER_S)
-        self._sink = sink
         self._progress = progress
-        self._calls: list[tuple[Any, ...]] = []
-        self._tools: list[tuple[Any, ...]] = []
-        self._sessions: list[tuple[Any, ...]] = []
-        self._gaps: list[tuple[Any, ...]] = []
         self._calls_sent = self._tools_used = self._sessions_arrived = 0
         self._flying: dict[int, Call] = {}
         """Calls in flight by number; the tag of each is its branch."""
@@ -132,8 +126,7 @@ class FactoryWorld:
         self._agents: dict[str, int] = {}
         """Whose sessions share a system prompt: numbered as they come up."""
         self._ledgers = Ledgers()
-        self._handed: Counter[str] = Counter()
-        """Rows given to the sink, by table."""
+        self._book = Book(sink, self._ledgers, plan.tools[0].name if plan.tools else "")
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, sink)
         self._routers: dict[str, Router] = {}
@@ -160,7 +153,7 @@ class FactoryWorld:
                 max_sequences=serving.max_sequences,
             )
         deployment = Deployment(
-            len(self._deployments), serve, router, self.clock, self._flush_steps
+            len(self._deployments), serve, router, self.clock, self._write_steps
         )
         self._deployments.append(deployment)
         limits = Limits(
@@ -183,7 +176,7 @@ class FactoryWorld:
                 limits,
                 deployment.give,
                 deployment.rows,
-                self._gaps,
+                self._book.gaps,
                 owner=deployment,
                 costs=costs,
             )
@@ -292,7 +285,10 @@ class FactoryWorld:
     def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
         del self._flying[call.number]
-        self._write_call(branch, call, call.outcome, self.clock.now_fs)
+        now = self.clock.now_fs
+        self._book.write_call(branch, call, call.outcome, now, now)
+        if self._progress is not None and not call.number % CALLS_A_WORD:
+            self._progress(now * S_PER_FS, self._sessions_arrived)
 
     def ask_tool(self, branch: Branch, node: ToolNode) -> ToolJob | None:
         """Start a tool's CPU work; the branch is resumed at its end."""
@@ -320,7 +316,7 @@ class FactoryWorld:
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
         """Write down a tool call that has ended."""
         outcome = "completed" if job is None else job.outcome
-        self._write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
+        self._book.write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
 
     def session_over(self, live: Live, shares: list[int] | None, outcome: str) -> None:
         """Write down a session that has ended."""
@@ -328,7 +324,7 @@ class FactoryWorld:
         del self._live[live.number]
         if shares is not None:
             self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
-        self._write_session(live, shares, outcome, now)
+        self._book.write_session(live, shares, outcome, now)
         stream = live.stream
         if outcome != "completed":
             stream.router.forget(live.number)
@@ -337,144 +333,8 @@ class FactoryWorld:
             think = demand.think_ns * FS_PER_NS
             self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)
 
-    # Rows.
-
-    def _write_call(
-        self, branch: Branch, call: Call, outcome: str, finished_fs: int | None
-    ) -> None:
-        live = branch.live
-        stream = live.stream
-        server = call.server
-        made = call.output_made if server is None else server.made(call)
-        held_fs = call.held_fs  # below zero: since then, and still
-        if held_fs < 0:
-            held_fs += self.clock.now_fs
-        # One that no replica has taken in yet belongs to the first that may.
-        owner = (server or stream.router.replicas[0]).owner
-        queued, scheduled = call.queued_fs, call.scheduled_fs
-        first, last = call.first_token_fs, call.last_token_fs
-        rows = self._calls
-        rows.append(
-            (
-                call.number,
-                live.number,
-                stream.name,
-                owner.plan.name,
-                -1 if server is None else server.index,
-                outcome,
-                call.asked_fs * S_PER_FS,
-                None if queued is None else queued * S_PER_FS,
-                None if scheduled is None else scheduled * S_PER_FS,
-                None if first is None else first * S_PER_FS,
-                None if finished_fs is None else finished_fs * S_PER_FS,
-                None if last is None else last * S_PER_FS,
-                call.prompt_tokens,
-                call.hit_tokens,
-                call.computed_tokens,
-                call.recomputed_tokens,
-                made,
-                call.output_tokens,
-                call.preemptions,
-                held_fs * S_PER_FS,
-            )
-        )
-        if len(rows) >= CHUNK_ROWS:
-            self._flush_calls()
-        if self._progress is not None and not call.number % CALLS_A_WORD:
-            self._progress(self.clock.now_fs * S_PER_FS, self._sessions_arrived)
-
-    def _write_tool(
-        self,
-        branch: Branch,
-        node: ToolNode,
-        job: ToolJob | None,
-        asked_fs: int,
-        outcome: str,
-        finished_fs: int | None,
-    ) -> None:
-        remote_fs = node.remote_ns * FS_PER_NS
-        if job is not None:
-            self._ledgers.tools[outcome] += 1
-        written = self._ledgers.rows
-        number = written["tools"]
-        written["tools"] = number + 1
-        rows = self._tools
-        rows.append(
-            (
-                number,
-                branch.live.number,
-                branch.live.stream.name,
-                node.cls,
-                "remote" if job is None else self._plan.tools[0].name,
-                -1 if job is None else job.host,
-                outcome,
-                asked_fs * S_PER_FS,
-                (asked_fs + remote_fs) * S_PER_FS if job is None else _seconds(job.admitted_fs),
-                _seconds(finished_fs),
-                remote_fs * S_PER_FS,
-                node.cpu_s,
-                node.cores,
-                node.memory_bytes,
-            )
-        )
-        if len(rows) >= CHUNK_ROWS:
-            self._tools = []
-            self._hand("tools", rows)
-
-    def _write_session(
-        self, live: Live, shares: list[int] | None, outcome: str, now_fs: int
-    ) -> None:
-        active = None
-        if shares is not None:
-            active = (now_fs - live.arrived_fs - shares[GAP]) * S_PER_FS
-        rows = self._sessions
-        rows.append(
-            (
-                live.number,
-                live.stream.name,
-                live.plan.sid,
-                live.plan.agent,
-                outcome,
-                live.arrived_fs * S_PER_FS,
-                None if outcome == "censored" else now_fs * S_PER_FS,
-                live.calls,
-                live.tools,
-                live.prompt_tokens,
-                live.output_tokens,
-                live.turns,
-                live.turn_max_fs * S_PER_FS,
-                active,
-                *(map(S_PER_FS.__mul__, shares) if shares else NO_SHARES),
-            )
-        )
-        if len(rows) >= CHUNK_ROWS:
-            self._flush_sessions()
-
-    def _flush_calls(self) -> None:
-        rows, self._calls = self._calls, []
-        self._ledgers.add_calls(rows)
-        self._hand("calls", rows)
-
-    def _flush_sessions(self) -> None:
-        rows, self._sessions = self._sessions, []
-        self._ledgers.add_sessions(rows)
-        self._hand("sessions", rows)
-
-    def _flush_steps(self, deployment: Deployment) -> None:
-        rows = StepChunk.of(deployment.rows)
-        deployment.rows.clear()
-        self._ledgers.add_steps(rows)
-        self._meter.add_steps(deployment.number, rows)
-        self._hand("steps", rows)
-        if self._gaps:
-            gaps = self._gaps.copy()
-            self._gaps.clear()
-            self._hand("gaps", gaps)
-
-    def _hand(self, table: str, rows: list[Any] | StepChunk) -> None:
-        """Hand rows to the sink, and count them."""
-        self._handed[table] += len(rows)
-        self._sink.rows(table, rows)
+    def _write_steps(self, deployment: Deployment) -> None:
+        self._meter.add_steps(deployment.number, self._book.write_steps(deployment.rows))
 
     # The end.
 
@@ -485,20 +345,18 @@ class FactoryWorld:
             replica.settle()
         flying = self._in_flight()
         for call in self._flying.values():
-            self._write_call(call.tag, call, "censored", None)
+            self._book.write_call(call.tag, call, "censored", None, now)
         for job in self._station_jobs():
             branch, node, asked = self._using[job.number]
-            self._write_tool(branch, node, job, asked, "censored", None)
+            self._book.write_tool(branch, node, job, asked, "censored", None)
         for live in self._live.values():
             live.end_turn(now)
-            self._write_session(live, None, "censored", now)
+            self._book.write_session(live, None, "censored", now)
         for deployment in self._deployments:
-            self._flush_steps(deployment)
+            self._write_steps(deployment)
         self._fabric.flush()
-        self._flush_calls()
-        self._flush_sessions()
-        self._hand("tools", self._tools)
-        self._hand("timeseries", self._samples())
+        self._book.hand("timeseries", self._samples())
+        self._book.close()
         stations = self._stations()
         lines = audit(
             self._ledgers,
@@ -509,7 +367,7 @@ class FactoryWorld:
             self._meter.audit(),
             self._horizon_s,
             self._metered(),
-            self._handed,
+            self._book.handed,
         )
         return Closing(
             end_s=self._horizon_s,
@@ -518,7 +376,7 @@ class FactoryWorld:
             stations=stations,
             energy=self._meter.energy(),
             steps=sum(replica.steps for replica in self._replicas),
-            rows=tuple(self._handed.items()),
+            rows=tuple(self._book.handed.items()),
         )
 
     def _samples(self) -> list[tuple[Any, ...]]:
@@ -579,7 +437,3 @@ class FactoryWorld:
         if self._tool_station is not None:
             lines.append(self._tool_station.line())
         return tuple(lines)
-
-
-def _seconds(instant_fs: int | None) -> float | None:
-    return None if instant_fs is None else instant_fs * S_PER_FS

@@ -432,17 +432,17 @@ def test_the_audit_catches_a_pause_without_an_end(monkeypatch):
 @pytest.mark.parametrize("table", ["calls", "sessions", "tools", "steps"])
 @pytest.mark.parametrize("times", [0, 2])
 def test_the_audit_catches_rows_lost_or_written_twice(monkeypatch, table, times):
-    from factorysim.sim.factory import FactoryWorld
+    from factorysim.sim.book import Book
 
-    hand = FactoryWorld._hand
+    hand = Book.hand
 
     def careless(self, name, rows):
         rows = list(rows)
         hand(self, name, rows + rows[:1] * (times - 1) if times else rows[1:])
 
     monkeypatch.setattr(
-        FactoryWorld,
-        "_hand",
+        Book,
+        "hand",
         lambda self, name, rows: (careless if name == table else hand)(self, name, rows),
     )
     assert f"rows of {table} handed on = counted" in busy_run()
