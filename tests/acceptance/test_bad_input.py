@@ -327,7 +327,7 @@ ROWS = "".join(row(1000 * i, 600, 5) + "\n" for i in range(50))
 LEAK = """
 from factorysim.sim.audit import Ledgers
 
-once = Ledgers.add_call
+once = Ledgers.add_calls
 
 
 def twice(self, *told):
@@ -335,7 +335,7 @@ def twice(self, *told):
     once(self, *told)
 
 
-Ledgers.add_call = twice
+Ledgers.add_calls = twice
 """
 """Read by every interpreter at its start, where it stands on the path."""
 
