@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from factorysim.sim.replica import Replica
     from factorysim.workload.runs import Runs
 
+UNNAMED = -1
+"""`Call.run` of a call without content that only itself may find again, once preempted."""
 WAITING, PARTIAL, DECODING, GONE = range(4)
 """States of a call: in the queue, its prompt under way, making tokens, done with."""
 

@@ -18,7 +18,7 @@ from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
-from factorysim.sim.call import Call, Limits
+from factorysim.sim.call import UNNAMED, Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
@@ -241,7 +241,7 @@ class FactoryWorld:
         number = self._sessions_arrived
         self._sessions_arrived += 1
         live = Live(number, stream, plan, self.clock.now_fs)
-        if stream.shares or live.calls_left > 1:  # else nothing is repeated
+        if stream.shares or live.calls_left > 1:  # else nobody but itself repeats its call
             live.contents = self._contents(live)
         self._live[number] = live
         start_session(self, live)
@@ -275,6 +275,8 @@ class FactoryWorld:
         )
         if live.contents is not None:
             call.content = live.contents.next_call(node)
+        else:
+            call.run = UNNAMED
         if stream.draws:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs

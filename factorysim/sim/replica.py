@@ -19,11 +19,12 @@ from heapq import heappop, heappush
 from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from factorysim.sim.call import DECODING, GONE, PARTIAL, WAITING, by_number, by_priority
+from factorysim.sim.call import DECODING, GONE, PARTIAL, UNNAMED, WAITING, by_number, by_priority
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
+from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Chunk: TypeAlias = "tuple[Call, int, int]"
 """Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
 NO_CHUNKS: Sequence[Chunk] = ()
+_ALONE = 1 << 512
+"""Ids of calls that are named when they are preempted: far from all that others give."""
 
 
 class Replica:
@@ -429,6 +432,8 @@ class Replica:
             call = max(running.values(), key=by_priority)
         else:  # admitted in order of number, and preempted from the end
             call = running[next(reversed(running))]
+        if call.run == UNNAMED and self.limits.retain != "none":
+            self._name(call)
         self._release(call)
         if call.first_token_fs is None and not call.preemptions:
             call.emitted_fs = self.clock.now_fs
@@ -440,6 +445,18 @@ class Replica:
         heappush(self._queue, (key, call.number, call))
         self.waiting += 1
         return call
+
+    def _name(self, call: Call) -> None:
+        """Name the blocks of a call that shares them with nobody, and register its prompt's.
+
+        It is about to lose them, and is the only one that may find them again. Named
+        and registered from the first, as those of others, they would be in the same
+        place now; most calls are never preempted, and pay nothing.
+        """
+        size = self.limits.block_tokens
+        blocks = (call.prompt_tokens + call.output_tokens) // size
+        call.content, call.run = ((_ALONE + (call.number << SESSION_BITS), blocks),), 0
+        self.ledger.register(call, call.context // size)
 
     # Scheduling.
 

@@ -363,6 +363,21 @@ def test_law_that_draws_gives_each_call_its_own_time_whatever_the_order():
     assert len(set(times[0])) == 3
 
 
+def test_what_becomes_of_a_call_does_not_depend_on_whether_another_follows():
+    """Three calls in a cache too small for them: preempted, each finds its own prompt again."""
+    spec = scenario(serving={"token_budget": 64})
+    law = UnitLaw(token_fs=MS, decode_fs=5 * MS)
+    ends = []
+    for more in ([], [LlmNode(1, 1, after=(0,), delay_ns=90 * 10**9)]):
+        sessions = [Session(f"s{i}", i * 10**6, [LlmNode(160, 200), *more]) for i in range(3)]
+        ran = run(spec, plan(law, blocks=40), [Listed("s", sessions)])
+        first = [call for call in ran.calls if call.requested_tokens == 200]
+        assert sum(call.preemptions for call in first) > 2
+        assert not ran.broken()
+        ends.append([(c.last_token_s, c.preemptions, c.recomputed_tokens) for c in first])
+    assert ends[0] == ends[1]
+
+
 def test_a_prompt_on_its_way_slows_the_steps_of_a_replica_that_straddles_servers():
     """Two ways of 0.4 GB/s on a link of 1 GB/s; a prompt that could fill it takes a third.
 
