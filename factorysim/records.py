@@ -317,8 +317,6 @@ class StationLine(NamedTuple):
     """Sum of the times present."""
     busy_s: float
     """Device-seconds inside a step, or core-seconds."""
-    queue_area_s: float
-    queue_max: int
 
 
 class EnergyLine(NamedTuple):

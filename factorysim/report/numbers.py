@@ -59,13 +59,16 @@ def percent(value: float) -> str:
 
     Examples
     --------
-    >>> percent(0.1234), percent(1.0), percent(0.00042)
-    ('12.3 %', '100 %', '0.042 %')
+    >>> percent(0.1234), percent(1.0), percent(0.00042), percent(-0.5), percent(3e-9)
+    ('12.3 %', '100 %', '0.042 %', '-50.0 %', '<0.001 %')
     """
     hundred = value * 100
-    if hundred >= 99.95:
+    size = abs(hundred)
+    if size >= 99.95:
         return f"{hundred:.0f} %"
-    return f"{hundred:.1f} %" if hundred >= 0.1 or hundred == 0 else f"{digits(hundred)[:5]} %"
+    if size >= 0.1 or size == 0:
+        return f"{hundred:.1f} %"
+    return f"{hundred:.3f} %" if size >= 0.001 else f"{'>-' if value < 0 else '<'}0.001 %"
 
 
 def common_unit(largest: float, unit: str) -> tuple[float, str]:

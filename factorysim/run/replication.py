@@ -19,7 +19,7 @@ from factorysim.metrics.inputs import (
     Window,
 )
 from factorysim.metrics.replication import Replication, replication_metrics
-from factorysim.store import Columns, ParquetSink, read_columns, read_groups
+from factorysim.store import Columns, ParquetSink, count_rows, read_columns, read_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +108,7 @@ class Bench:
             presence = sink.presence(job.horizon_s)
             return Outcome(job.replication, closing, None, presence, sink.sessions)
         tables = read_tables(Path(job.folder or ""), closing)
+        check_audit(stored_rows(Path(job.folder or ""), closing), job.replication)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
         check_audit(metrics.audit, job.replication)
@@ -170,6 +171,18 @@ def read_tables(folder: Path, closing: Closing) -> Tables:
         columns("timeseries", SERIES_COLUMNS),
         closing,
     )
+
+
+def stored_rows(folder: Path, closing: Closing) -> list[AuditLine]:
+    """Compare the rows of every file with those that the simulation handed on."""
+    from factorysim.records import TABLES, AuditLine
+
+    handed = dict(closing.rows)
+    lines = []
+    for table in TABLES:
+        expected, got = handed.get(table, 0), count_rows(folder / f"{table}.parquet")
+        lines.append(AuditLine(f"rows of {table} stored", got == expected, expected, got, ""))
+    return lines
 
 
 def _groups(path: Path) -> Iterator[Columns]:

@@ -7,6 +7,7 @@ counted twice, a joule that went missing or a session that nobody will wake show
 from __future__ import annotations
 
 from collections import Counter
+from itertools import compress
 from operator import add, ne
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +35,10 @@ class Ledgers:
         self.tools: Counter[str] = Counter()
         self.computed_tokens = self.recomputed_tokens = self.made_tokens = 0
         """By calls."""
+        self.answered_tokens = self.received_tokens = 0
+        """Prompts and outputs of completed calls, by calls and by their sessions."""
+        self.call_numbers = self.session_numbers = 0
+        """Sums of them: a row lost and another written twice would show."""
         self.stepped_tokens = self.emitted_tokens = 0
         """By steps: of prompts, and of outputs."""
         self.steps = 0
@@ -51,16 +56,21 @@ class Ledgers:
         self.computed_tokens += sum(columns["computed_tokens"])
         self.recomputed_tokens += sum(columns["recomputed_tokens"])
         self.made_tokens += sum(columns["output_tokens"])
+        self.call_numbers += sum(columns["call"])
+        completed = [outcome == "completed" for outcome in columns["outcome"]]
+        for name in ("prompt_tokens", "output_tokens"):
+            self.answered_tokens += sum(compress(columns[name], completed))
         known = map(add, columns["hit_tokens"], columns["computed_tokens"])
         asked = zip(columns["prompt_tokens"], columns["requested_tokens"], strict=True)
         got = zip(known, columns["output_tokens"], strict=True)
-        for outcome, differs in zip(columns["outcome"], map(ne, asked, got), strict=True):
-            if differs and outcome == "completed":
-                self.incomplete += 1
+        self.incomplete += sum(compress(map(ne, asked, got), completed))
 
     def add_sessions(self, rows: Sequence[SessionRow | tuple[Any, ...]]) -> None:
         """Add sessions whose rows are being written."""
-        self.sessions.update(_columns(SessionRow, rows)["outcome"])
+        columns = _columns(SessionRow, rows)
+        self.sessions.update(columns["outcome"])
+        self.session_numbers += sum(columns["session"])
+        self.received_tokens += sum(columns["prompt_tokens"]) + sum(columns["output_tokens"])
 
     def add_steps(self, rows: StepChunk) -> None:
         """Add runs of steps whose rows are being written."""
@@ -78,6 +88,8 @@ class Metered(NamedTuple):
     core_s: float
     metered_core_s: float
     steps: int
+    hosts_astray: int
+    """Tool hosts that account for other cores or memory than their jobs hold."""
 
 
 class InFlight(NamedTuple):
@@ -115,7 +127,11 @@ def audit(
         ),
         _equal("sessions: in flight and asleep for ever", 0, flying.asleep),
         _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
+        _equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
+        _equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
         _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
+        _received(ledgers),
+        _equal("tool hosts: cores and memory not held by jobs", 0, metered.hosts_astray),
         _equal(
             "prompt tokens of steps = computed + recomputed",
             ledgers.stepped_tokens,
@@ -146,6 +162,18 @@ def audit(
         *_transfers(fabric),
     ]
     return tuple(lines)
+
+
+def _numbers(count: int) -> int:
+    """Sum of the numbers from 0 on of so many."""
+    return count * (count - 1) // 2
+
+
+def _received(ledgers: Ledgers) -> AuditLine:
+    """Sessions count the tokens of their answers; one that failed has stopped counting."""
+    expected, got = ledgers.answered_tokens, ledgers.received_tokens
+    ok = got == expected or (got < expected and ledgers.sessions["failed"] > 0)
+    return AuditLine("tokens of calls = tokens of sessions", ok, expected, got, "completed calls")
 
 
 def _columns(

@@ -126,7 +126,7 @@ class Book:
         )
         if len(rows) >= CHUNK_ROWS:
             self._tools = []
-            self.hand("tools", rows)
+            self.rows("tools", rows)
 
     def write_session(
         self, live: Live, shares: list[int] | None, outcome: str, now_fs: int
@@ -161,26 +161,26 @@ class Book:
     def _flush_calls(self) -> None:
         rows, self._calls = self._calls, []
         self._ledgers.add_calls(rows)
-        self.hand("calls", rows)
+        self.rows("calls", rows)
 
     def _flush_sessions(self) -> None:
         rows, self._sessions = self._sessions, []
         self._ledgers.add_sessions(rows)
-        self.hand("sessions", rows)
+        self.rows("sessions", rows)
 
     def write_steps(self, notes: list[RunNote]) -> StepChunk:
         """Write down runs of steps, and forget the notes; returns what the meter needs."""
         rows = StepChunk.of(notes)
         notes.clear()
         self._ledgers.add_steps(rows)
-        self.hand("steps", rows)
+        self.rows("steps", rows)
         if self.gaps:
             gaps = self.gaps.copy()
             self.gaps.clear()
-            self.hand("gaps", gaps)
+            self.rows("gaps", gaps)
         return rows
 
-    def hand(self, table: str, rows: list[Any] | StepChunk) -> None:
+    def rows(self, table: str, rows: list[Any] | StepChunk) -> None:
         """Hand rows to the sink, and count them."""
         self.handed[table] += len(rows)
         self._sink.rows(table, rows)
@@ -189,7 +189,7 @@ class Book:
         """Hand on what is left."""
         self._flush_calls()
         self._flush_sessions()
-        self.hand("tools", self._tools)
+        self.rows("tools", self._tools)
         self._tools = []
 
 

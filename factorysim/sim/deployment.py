@@ -44,7 +44,7 @@ class Deployment:
         self.arrivals = self.departures = 0
         self._came_fs = self._left_fs = 0
         """Sums of the instants at which calls came and left."""
-        self._sojourn_fs = self._queue_area_fs = self._queue_max = 0
+        self._sojourn_fs = 0
 
     def take(self, call: Call) -> None:
         """Hand a call that has landed to its replica."""
@@ -52,8 +52,6 @@ class Deployment:
         assert server is not None
         self.arrivals += 1
         self._came_fs += self._clock.now_fs
-        if server.waiting >= self._queue_max:
-            self._queue_max = server.waiting + 1
         server.submit(call)
 
     def give(self, call: Call) -> None:
@@ -61,13 +59,12 @@ class Deployment:
         now_fs = self._clock.now_fs
         self.departures += 1
         self._left_fs += now_fs
-        queued, scheduled = call.queued_fs, call.scheduled_fs
+        queued = call.queued_fs
         assert queued is not None
         # By what the replica wrote into the call, where `now_fs` is what the clock says.
         last = call.last_token_fs if call.outcome == "completed" else now_fs
         assert last is not None
         self._sojourn_fs += last - queued
-        self._queue_area_fs += (now_fs if scheduled is None else scheduled) - queued
         if len(self.rows) >= CHUNK_ROWS:
             self._flush(self)
         self._router.back(call, call.tag.resume)
@@ -76,11 +73,10 @@ class Deployment:
         """Draw the balance, with the stays so far of the calls that are present."""
         # The integral of the number present: each call adds from when it came.
         area = self._left_fs - self._came_fs + (self.arrivals - self.departures) * now_fs
-        sojourn, queue = self._sojourn_fs, self._queue_area_fs
+        sojourn = self._sojourn_fs
         for call in present:
             assert call.queued_fs is not None
             sojourn += now_fs - call.queued_fs
-            queue += (now_fs if call.scheduled_fs is None else call.scheduled_fs) - call.queued_fs
         devices = self.plan.devices_per_replica
         return StationLine(
             station=self.plan.name,
@@ -90,6 +86,4 @@ class Deployment:
             area_s=area / FS_PER_S,
             sojourn_s=sojourn / FS_PER_S,
             busy_s=devices * sum(replica.busy_fs for replica in self.replicas) / FS_PER_S,
-            queue_area_s=queue / FS_PER_S,
-            queue_max=self._queue_max,
         )

@@ -160,6 +160,8 @@ class Fabric:
         """Of `records.TransferRow`."""
         self._started = 0
         self._sent_bytes = self._landed_bytes = 0
+        self.landed = 0
+        """Transfers that have landed."""
         self._short = 0
 
     def transfer(
@@ -324,6 +326,7 @@ class Fabric:
             return  # it was slowed since: another event lets it land
         flow.on_landed = None
         self._landed_bytes += flow.size_bytes
+        self.landed += 1
         slowed_fs = 0
         if flow.slowed:
             slowed_fs = now_fs - flow.latency_fs - flow.start_fs - flow.alone_fs

@@ -128,7 +128,7 @@ class FactoryWorld:
         self._ledgers = Ledgers()
         self._book = Book(sink, self._ledgers, plan.tools[0].name if plan.tools else "")
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
-        self._fabric = Fabric(self.clock, plan, sink)
+        self._fabric = Fabric(self.clock, plan, self._book)
         self._routers: dict[str, Router] = {}
         self._deployments: list[Deployment] = []
         self._replicas: list[Replica] = []
@@ -357,7 +357,8 @@ class FactoryWorld:
         for deployment in self._deployments:
             self._write_steps(deployment)
         self._fabric.flush()
-        self._book.hand("timeseries", self._samples())
+        self._ledgers.rows["transfers"] = self._fabric.landed
+        self._book.rows("timeseries", self._samples())
         self._book.close()
         stations = self._stations()
         lines = audit(
@@ -426,6 +427,7 @@ class FactoryWorld:
             core_s=core_s,
             metered_core_s=self._meter.core_s(),
             steps=sum(replica.steps for replica in self._replicas),
+            hosts_astray=0 if self._tool_station is None else len(self._tool_station.astray()),
         )
 
     def _stations(self) -> tuple[StationLine, ...]:

@@ -186,17 +186,12 @@ class ToolStation:
         self._busy = array("d")
         """Busy intervals, one after the other."""
         self.present = 0
-        self.queued = 0
-        """Present and not yet admitted."""
         self.leaving = 0
         """Jobs that have ended at this instant and are still to be told of."""
         self._arrivals = 0
         self._departures = 0
         self._area_fs = 0
         """Under `present`, less `present` times now: each change adds its instant."""
-        self._queue_area_fs = 0
-        """Under `queued`, likewise."""
-        self._queue_max = 0
         self._sojourn_fs = 0
 
     def submit(self, job: ToolJob) -> None:
@@ -224,13 +219,20 @@ class ToolStation:
         self._area_fs -= now_fs
         if host.waiting or not self._fits(host, job):
             host.waiting.append(job)
-            self.queued += 1
-            self._queue_area_fs -= now_fs
-            self._queue_max = max(self._queue_max, self.queued)
             return
         host.advance(now_fs)
         self._start(host, job, now_fs)
         self._arm(host)
+
+    def astray(self) -> list[int]:
+        """Hosts whose cores and memory are not what their jobs hold: there should be none."""
+        return [
+            host.index
+            for host, memory in zip(self._hosts, self._memory.tolist(), strict=True)
+            if host.demand != sum(job.held for _, _, job in host.running)
+            or host.asked != host.demand + sum(job.held for job in host.waiting)
+            or host.free_memory != memory - sum(job.memory for _, _, job in host.running)
+        ]
 
     def in_flight(self) -> Iterator[ToolJob]:
         """Jobs that have not left, host by host: those that run, then those that wait."""
@@ -259,8 +261,6 @@ class ToolStation:
             area_s=(self._area_fs + self.present * now_fs) / FS_PER_S,
             sojourn_s=sojourn_fs / FS_PER_S,
             busy_s=busy / (CORE * FS_PER_S),
-            queue_area_s=(self._queue_area_fs + self.queued * now_fs) / FS_PER_S,
-            queue_max=self._queue_max,
         )
 
     def flush(self) -> None:
@@ -315,8 +315,6 @@ class ToolStation:
         host.advance(now_fs)
         done = self._finished(host)
         while host.waiting and self._fits(host, host.waiting[0]):
-            self.queued -= 1
-            self._queue_area_fs += now_fs
             self._start(host, host.waiting.popleft(), now_fs)
         self.leaving = len(done)
         self.present -= self.leaving

@@ -20,6 +20,7 @@ from factorysim.store.sink import ParquetSink as ParquetSink
 from factorysim.store.tables import Columns as Columns
 from factorysim.store.tables import Labels as Labels
 from factorysim.store.tables import as_columns as as_columns
+from factorysim.store.tables import count_rows as count_rows
 from factorysim.store.tables import merge_tables as merge_tables
 from factorysim.store.tables import read_columns as read_columns
 from factorysim.store.tables import read_groups as read_groups

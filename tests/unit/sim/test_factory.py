@@ -449,7 +449,7 @@ def test_the_audit_catches_a_pause_without_an_end(monkeypatch):
 def test_the_audit_catches_rows_lost_or_written_twice(monkeypatch, table, times):
     from factorysim.sim.book import Book
 
-    hand = Book.hand
+    hand = Book.rows
 
     def careless(self, name, rows):
         rows = list(rows)
@@ -457,10 +457,70 @@ def test_the_audit_catches_rows_lost_or_written_twice(monkeypatch, table, times)
 
     monkeypatch.setattr(
         Book,
-        "hand",
+        "rows",
         lambda self, name, rows: (careless if name == table else hand)(self, name, rows),
     )
     assert f"rows of {table} handed on = counted" in busy_run()
+
+
+def test_the_audit_catches_a_transfer_that_is_not_written_down(monkeypatch):
+    from factorysim.sim.book import Book
+
+    def broken() -> list[str]:
+        big = [Session("x", 0, [LlmNode(20_000, 1)])]
+        return run(scenario(), plan(blocks=2000), [Listed("s", big)]).broken()
+
+    assert broken() == []
+    hand = Book.rows
+    monkeypatch.setattr(
+        Book, "rows", lambda self, name, rows: name == "transfers" or hand(self, name, rows)
+    )
+    assert broken() == ["rows of transfers handed on = counted"]
+
+
+@pytest.mark.parametrize("table", ["calls", "sessions"])
+def test_the_audit_catches_a_row_lost_and_another_written_twice(monkeypatch, table):
+    from factorysim.sim.audit import Ledgers
+
+    add = getattr(Ledgers, f"add_{table}")
+    monkeypatch.setattr(
+        Ledgers, f"add_{table}", lambda self, rows: add(self, [*rows[1:], rows[-1]])
+    )
+    assert f"{table}: each once" in busy_run()
+
+
+def test_the_audit_catches_a_session_that_forgets_an_answer(monkeypatch):
+    take = Branch._take_answer
+
+    def forgetful(self, call):
+        take(self, call)
+        if call.number == 5:
+            self.live.output_tokens -= 1
+
+    monkeypatch.setattr(Branch, "_take_answer", forgetful)
+    assert "tokens of calls = tokens of sessions" in busy_run()
+
+
+@pytest.mark.parametrize("what", ["demand", "asked", "free_memory"])
+def test_the_audit_catches_what_a_tool_host_never_gets_back(monkeypatch, what):
+    from factorysim.sim.tools import ToolStation
+
+    finished = ToolStation._finished
+
+    def greedy(self, host):
+        before = getattr(host, what)
+        done = finished(self, host)
+        if any(job.number == 3 for job in done):
+            setattr(host, what, before)
+        return done
+
+    monkeypatch.setattr(ToolStation, "_finished", greedy)
+    sessions = [
+        Session(f"x{i}", i * 10**6, [ToolNode("shell", cpu_s=0.5, memory_bytes=7.0)])
+        for i in range(9)
+    ]
+    ran = run(scenario(), plan(hosts=1, cores=2), [Listed("s", sessions)], horizon_s=60.0)
+    assert "tool hosts: cores and memory not held by jobs" in ran.broken()
 
 
 def test_the_audit_catches_a_stay_that_the_replica_tells_otherwise(monkeypatch):

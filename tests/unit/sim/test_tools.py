@@ -102,9 +102,6 @@ def test_memory_admits_in_order_of_arrival():
     third = bench.add(0.2, 3, 1.0, memory_bytes=1.0)  # would fit beside the first
     assert bench.run() == {1: 2.0, 2: 3.0, 3: 3.0}
     assert [job.admitted_fs for job in (first, second, third)] == [0, 2 * FS, 2 * FS]
-    line = bench.station.line()
-    assert line.queue_max == 2
-    assert line.queue_area_s == pytest.approx(1.9 + 1.8)
 
 
 def test_a_job_larger_than_any_memory_is_rejected():
