@@ -20,7 +20,7 @@ MU, LIMIT_S, TOLERANCE = 1.0, 4.0, 0.02
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("attain", [0.8, 0.9])
+@pytest.mark.parametrize("attain", [0.5, 0.8])
 def test_the_capacity_of_one_server_is_that_of_the_formula(attain):
     exact = MU + log(1 - attain) / LIMIT_S
     assert theory.mm1_sojourn_quantile(exact, 1 / MU, attain) == pytest.approx(LIMIT_S)
@@ -29,7 +29,7 @@ def test_the_capacity_of_one_server_is_that_of_the_formula(attain):
     found = capacity(base.model_copy(update={"streams": {"calls": stream}}), tolerance=TOLERANCE)
     rates = [one.rate for one in found.critical]
     error = 3 * np.std(rates, ddof=1) / len(rates) ** 0.5 + TOLERANCE / 2 * exact
-    assert error < 0.09 * exact  # else the test could not fail
+    assert error < 0.07 * exact  # else the test could not fail
     assert found.rate == pytest.approx(exact, abs=error)
     assert found.binds.threshold == "ttft"
     # Load of a single server: the saturation just below the capacity.
