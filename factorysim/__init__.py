@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from factorysim.run import simulate as simulate
     from factorysim.spec.scenario import ScenarioSpec as Scenario
     from factorysim.spec.topology import TopologySpec as Topology
+    from factorysim.study.capacity import capacity as capacity
     from factorysim.study.predict import predict as predict
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ __all__ = [
     "TraceError",
     "UserError",
     "__version__",
+    "capacity",
     "load",
     "load_catalog",
     "predict",
@@ -64,6 +66,7 @@ _HOME = {
     "Topology": ("factorysim.spec.topology", "TopologySpec"),
     "TraceError": ("factorysim.errors", "TraceError"),
     "UserError": ("factorysim.errors", "UserError"),
+    "capacity": ("factorysim.study.capacity", "capacity"),
     "load": ("factorysim.load", "load"),
     "load_catalog": ("factorysim.catalog", "load_catalog"),
     "predict": ("factorysim.study.predict", "predict"),

@@ -47,9 +47,10 @@ def root(
 
 
 def _mount() -> None:
-    from factorysim.cli import catalog, files, predict, runs, trace
+    from factorysim.cli import capacity, catalog, files, predict, runs, trace
 
     runs.register(app)
+    capacity.register(app)
     predict.register(app)
     files.register(app)
     app.add_typer(catalog.app, name="catalog")

@@ -50,7 +50,7 @@ def run(
     from factorysim.report.terminal import run_report, verdict
     from factorysim.run import Interrupted, simulate
 
-    loaded = _load(scenario, overrides, seed, reps)
+    loaded = load(scenario, overrides, seed, reps)
     name = Path(scenario).stem
     place = out if out is not None else Path("runs") / name
     try:
@@ -92,7 +92,7 @@ def compare(
     from factorysim.run import Interrupted
     from factorysim.study import compare as study
 
-    loaded = [_load(scenario, overrides, seed, reps) for scenario in scenarios]
+    loaded = [load(scenario, overrides, seed, reps) for scenario in scenarios]
     specs, names = [one.scenario for one in loaded], study.labels(scenarios)
     try:
         with live_bar(quiet) as tell, _locating(loaded):
@@ -107,7 +107,7 @@ def compare(
         print_parts([one.verdict] if quiet else comparison_report(one))
 
 
-def _load(scenario: str, overrides: list[str] | None, seed: int | None, reps: int | None) -> Loaded:
+def load(scenario: str, overrides: list[str] | None, seed: int | None, reps: int | None) -> Loaded:
     """Load a scenario with what the command line says instead."""
     from factorysim.load import load_scenario
 

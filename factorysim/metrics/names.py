@@ -1,6 +1,7 @@
 """The one table of metric names: unit, population, window, formula.
 
-``POOL`` in a name stands for a pool of the factory, ``LAW`` for an audited law.
+``POOL`` in a name stands for a pool of the factory, ``LAW`` for an audited law,
+``THRESHOLD`` for one of an SLO (by stream only).
 """
 
 from __future__ import annotations
@@ -83,6 +84,12 @@ METRICS: dict[str, Metric] = {
     "slo.calls": Metric("ratio", "measured calls with a verdict", "arrivals", "share in SLO"),
     "slo.met": Metric(
         "bool", "streams", "arrivals", "1 if every stream's slo.sessions reaches its attain"
+    ),
+    "slo.missed.THRESHOLD": Metric(
+        "ratio",
+        "measured sessions of a stream with a verdict",
+        "arrivals",
+        "share past ttft, tpot, turn or session; `failed`: past none, and yet not in SLO",
     ),
     "utilization.POOL": Metric(
         "ratio", "devices of the pool", "clock", "device-seconds in a step / device-seconds"
@@ -187,6 +194,8 @@ def metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
+    if name.startswith("slo.missed."):
+        return METRICS["slo.missed.THRESHOLD"]
     head, _, rest = name.partition(".")
     tail = f".{rest.rpartition('.')[2]}" if head == "queue" else ""
     for pattern in (f"{head}.POOL{tail}", f"{head}.LAW"):

@@ -33,16 +33,23 @@ def call_verdicts(calls: Columns, slos: Mapping[str, SloSpec], end_s: float) -> 
     A call in flight missed what it is already past, else its verdict is unknown.
     One that failed, or was rejected or cancelled, missed.
     """
-    import numpy as np
-
     outcome: Labels = calls["outcome"]
     done, flying = outcome.equal("completed"), outcome.equal("censored")
+    late = late_calls(calls, slos, end_s)
+    return _verdicts(done, flying, late["ttft"] | late["tpot"])
+
+
+def late_calls(calls: Columns, slos: Mapping[str, SloSpec], end_s: float) -> dict[str, Bools]:
+    """Which calls are past each threshold of their stream."""
+    import numpy as np
+
     first = calls["first_token_s"]
     ttft = np.where(np.isnan(first), end_s, first) - calls["arrived_s"]
-    tpot = tpot_s(calls, end_s)
-    late = _over(ttft, calls["stream"], {s: slo.ttft for s, slo in slos.items()})
-    late |= _over(tpot, calls["stream"], {s: slo.tpot for s, slo in slos.items()})
-    return _verdicts(done, flying, late)
+    stream: Labels = calls["stream"]
+    return {
+        "ttft": _over(ttft, stream, {s: slo.ttft for s, slo in slos.items()}),
+        "tpot": _over(tpot_s(calls, end_s), stream, {s: slo.tpot for s, slo in slos.items()}),
+    }
 
 
 def tpot_s(calls: Columns, end_s: float) -> npt.NDArray[np.float64]:
@@ -68,15 +75,56 @@ def session_verdicts(tables: Tables, slos: Mapping[str, SloSpec], calls: Verdict
 
     sessions = tables.sessions
     outcome: Labels = sessions["outcome"]
-    flying = outcome.equal("censored")
+    over = late_sessions(sessions, slos)
+    late = over["turn"] | over["session"]
+    late |= np.isin(sessions["session"], tables.calls["session"][calls == MISSED])
+    return _verdicts(outcome.equal("completed"), outcome.equal("censored"), late)
+
+
+def late_sessions(sessions: Columns, slos: Mapping[str, SloSpec]) -> dict[str, Bools]:
+    """Which sessions are past each threshold of their stream, their calls' left out."""
+    import numpy as np
+
+    flying: Bools = sessions["outcome"].equal("censored")
     turn: npt.NDArray[np.float64] = sessions["turn_max_s"]
     active: npt.NDArray[np.float64] = np.where(
         flying, turn, sessions["active_s"]
     )  # in flight: no less than this
-    late = _over(active, sessions["stream"], {s: slo.session for s, slo in slos.items()})
-    late |= _over(turn, sessions["stream"], {s: slo.turn for s, slo in slos.items()})
-    late |= np.isin(sessions["session"], tables.calls["session"][calls == MISSED])
-    return _verdicts(outcome.equal("completed"), flying, late)
+    stream: Labels = sessions["stream"]
+    return {
+        "turn": _over(turn, stream, {s: slo.turn for s, slo in slos.items()}),
+        "session": _over(active, stream, {s: slo.session for s, slo in slos.items()}),
+    }
+
+
+def missed(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list[Value]:
+    """Share of each stream's sessions that missed each threshold, or failed.
+
+    Of measured sessions with a verdict, as attainment is; one may miss several. A
+    session that misses no threshold and yet is not in SLO counts as `failed`.
+    """
+    import numpy as np
+
+    sessions, calls, end_s = tables.sessions, tables.calls, tables.closing.end_s
+    verdicts = session_verdicts(tables, slos, call_verdicts(calls, slos, end_s))
+    late = {
+        name: np.isin(sessions["session"], calls["session"][rows])
+        for name, rows in late_calls(calls, slos, end_s).items()
+    } | late_sessions(sessions, slos)
+    late["failed"] = (verdicts == MISSED) & ~np.logical_or.reduce(list(late.values()))
+    known = inside(window, sessions["arrived_s"]) & (verdicts != UNKNOWN)
+    values: list[Value] = []
+    for code, stream in enumerate(sessions["stream"].words):
+        mine = known & (sessions["stream"].codes == code)
+        if stream not in slos or not has_threshold(slos[stream]) or not np.any(mine):
+            continue
+        n = int(mine.sum())
+        values += [
+            Value(f"slo.missed.{name}", float(rows[mine].mean()), n, "", "stream", stream)
+            for name, rows in late.items()
+            if name == "failed" or getattr(slos[stream], name) is not None
+        ]
+    return values
 
 
 def _over(
@@ -134,7 +182,7 @@ def goodput(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list
             met.append(share[0].value >= slos[word].attain)
     verdict = None if not met else float(all(met))
     values.append(Value("slo.met", verdict, reason="" if met else "no session has a verdict"))
-    return values
+    return values + missed(tables, window, slos)
 
 
 RATES = ("sessions", "calls", "output_tokens")

@@ -122,7 +122,7 @@ def _conduct(
     with staging(final) as staged:
         watch = Watch(progress)
         warmup = _warmup(prepared, workers, watch, policies, warmup_s)
-        settings = _settings(prepared, warmup, policies, name)
+        settings = settings_of(prepared, warmup, policies, name)
         jobs = _jobs(prepared, settings, staged)
         outcomes: list[Outcome] = []
         try:
@@ -185,7 +185,10 @@ def _warmup(
     return warmup_of(prepared, workers, watch, policies)
 
 
-def _settings(prepared: Prepared, warmup: WarmUp, policies: Policies | None, name: str) -> Settings:
+def settings_of(
+    prepared: Prepared, warmup: WarmUp, policies: Policies | None, name: str
+) -> Settings:
+    """Fix window, horizon and number of replications of a run."""
     run = prepared.scenario.run
     window = Window(warmup.seconds, warmup.seconds + run.window)
     conditional = _conditional(prepared)

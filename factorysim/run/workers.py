@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Thread
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, float, int], None]
 """Told replication, simulated seconds, sessions."""
+Then = Callable[["Outcome"], "Job | None"]
+"""Gives the job that follows an outcome, if any does."""
 
 _TELL_EVERY_S = 0.1
 """Wall time between two words of progress of a worker."""
@@ -35,11 +38,18 @@ def run_jobs(
     workers: int,
     on_progress: OnProgress | None,
     policies: Policies | None,
+    then: Then | None = None,
 ) -> Iterator[Outcome]:
     """Run jobs, yield their outcomes in the order in which they end.
 
     A user's policy that cannot travel to another process (a lambda, a function of
     the script itself) keeps all jobs in this one.
+
+    Parameters
+    ----------
+    then
+        Called here with each outcome before it is yielded; the job that it gives
+        joins the others.
 
     Raises
     ------
@@ -49,13 +59,18 @@ def run_jobs(
         If a worker dies.
     """
     if workers > 1 and len(jobs) > 1 and _can_travel(policies):
-        yield from _run_apart(jobs, min(workers, len(jobs)), on_progress, policies)
+        yield from _run_apart(jobs, min(workers, len(jobs)), on_progress, policies, then)
         return
     from factorysim.run.replication import Bench
 
     bench = Bench(policies)
-    for job in jobs:
-        yield bench.run(job, _teller(job, on_progress))
+    waiting = deque(jobs)
+    while waiting:
+        job = waiting.popleft()
+        outcome = bench.run(job, _teller(job, on_progress))
+        if then is not None and (following := then(outcome)) is not None:
+            waiting.append(following)
+        yield outcome
 
 
 def _teller(job: Job, on_progress: OnProgress | None) -> Callable[[float, int], None] | None:
@@ -78,10 +93,14 @@ def _can_travel(policies: Policies | None) -> bool:
 
 
 def _run_apart(
-    jobs: Sequence[Job], workers: int, on_progress: OnProgress | None, policies: Policies | None
+    jobs: Sequence[Job],
+    workers: int,
+    on_progress: OnProgress | None,
+    policies: Policies | None,
+    then: Then | None,
 ) -> Iterator[Outcome]:
     waiting: SimpleQueue[Job | None] = SimpleQueue()
-    for job in [*jobs, *[None] * workers]:
+    for job in jobs:
         waiting.put(job)
     answers: SimpleQueue[tuple[str, Any]] = SimpleQueue()
     processes = [_start() for _ in range(workers)]
@@ -93,12 +112,17 @@ def _run_apart(
             kind, answer = answers.get()
             if kind == "outcome":
                 left -= 1
+                if then is not None and (following := then(answer)) is not None:
+                    left += 1
+                    waiting.put(following)
                 yield answer
             elif kind == "error":
                 raise answer
             elif on_progress is not None:
                 on_progress(*answer)
     finally:
+        for _ in processes:
+            waiting.put(None)
         for process in processes:
             process.kill() if left else process.wait()
             process.wait()

@@ -128,6 +128,19 @@ def publish(staged: Path, final: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder for files of ours, which may stand beside others.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or written to.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON that every reader takes: UTF-8, no NaN, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from factorysim.metrics.inputs import Window
-from factorysim.metrics.slo import MET, MISSED, UNKNOWN, call_verdicts, goodput, session_verdicts
+from factorysim.metrics.slo import (
+    MET,
+    MISSED,
+    UNKNOWN,
+    call_verdicts,
+    goodput,
+    missed,
+    session_verdicts,
+)
 from factorysim.spec.scenario import SloSpec
 from tests.unit.metrics.builders import call, columns, flying, reasons, session, tables, values
 
@@ -86,3 +94,37 @@ def test_the_undecided_are_left_out_of_attainment():
     sessions = [session(0), session(1, arrived_s=48.0, outcome="censored")]
     data = tables(sessions, [call(0)], end_s=50.0)
     assert values(goodput(data, WINDOW, SLOS))["slo.sessions"] == 1.0
+
+
+def test_each_threshold_is_told_apart_and_a_session_may_miss_several():
+    sessions = [session(i) for i in range(8)]
+    sessions[0] = session(0, turn_max_s=6.0, active_s=6.0)
+    sessions[1] = session(1, turn_max_s=6.0, active_s=9.0)
+    sessions[2] = session(2, outcome="failed")
+    sessions[3] = session(3, arrived_s=60.0, finished_s=99.0)  # after the window
+    calls = [call(i) for i in range(8)]
+    calls[4] = call(4, ttft_s=3.0)
+    calls[5] = call(5, ttft_s=3.0, tpot_s=0.3)
+    found = missed(tables(sessions, calls), WINDOW, SLOS)
+    shares = values(found, "stream", "code")
+    assert shares == {
+        "slo.missed.ttft": pytest.approx(2 / 7),
+        "slo.missed.tpot": pytest.approx(1 / 7),
+        "slo.missed.turn": pytest.approx(2 / 7),
+        "slo.missed.session": pytest.approx(1 / 7),
+        "slo.missed.failed": pytest.approx(1 / 7),
+    }
+    assert all(one.n == 7 for one in found)
+
+
+def test_only_thresholds_that_a_stream_asks_for_are_told():
+    data = tables([session(0)], [call(0)])
+    found = missed(data, WINDOW, {"code": SloSpec(tpot="1 s")})
+    assert {one.name for one in found} == {"slo.missed.tpot", "slo.missed.failed"}
+    assert missed(data, WINDOW, {"code": SloSpec()}) == []
+
+
+def test_the_undecided_miss_nothing():
+    flying_on = session(1, arrived_s=48.0, outcome="censored")
+    found = missed(tables([session(0), flying_on], [call(0)], end_s=50.0), WINDOW, SLOS)
+    assert {one.n for one in found} == {1}

@@ -84,7 +84,8 @@ def test_every_value_has_a_name_of_the_table_and_every_name_a_value():
     for name in summary:
         assert metric(name).unit
     families = {
-        name.partition(".")[0] if "POOL" in name or "LAW" in name else name for name in METRICS
+        name.partition(".")[0] if any(w in name for w in ("POOL", "LAW", "THRESHOLD")) else name
+        for name in METRICS
     }
     found = set(summary) | {name.partition(".")[0] for name in summary}
     assert families <= found

@@ -35,6 +35,22 @@ def test_an_error_of_a_worker_is_the_users(count):
         list(workers.run_jobs(pilots(2, bad), count, None, None))
 
 
+@pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_outcome_may_bring_on_another_job(count):
+    """Two chains of three jobs; each ends by itself, on whatever worker is free."""
+    told = []
+
+    def then(outcome):
+        told.append(outcome.replication)
+        following = outcome.replication + 10
+        return jobs[0]._replace(replication=following) if following < PILOT_NUMBER + 30 else None
+
+    jobs = pilots(2)
+    yielded = [o.replication for o in workers.run_jobs(jobs, count, None, None, then)]
+    assert yielded == told
+    assert sorted(yielded) == [PILOT_NUMBER + n for n in (0, 1, 10, 11, 20, 21)]
+
+
 def test_progress_names_the_replication():
     told = []
     list(workers.run_jobs(pilots(2), 1, lambda *what: told.append(what), None))

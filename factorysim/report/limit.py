@@ -1,0 +1,128 @@
+"""A capacity in the terminal: the verdict, what binds, and the points seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.marked import printable
+from factorysim.report.numbers import digits, percent, seconds
+from factorysim.report.terminal import mark, titled_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+    from factorysim.study.capacity import Capacity, Evaluation
+
+ROWS_MOST = 16
+"""Rates of the table; those nearest to the capacity are kept."""
+
+
+def capacity_report(found: Capacity) -> list[RenderableType]:
+    """Everything that a capacity says, as parts to print one after the other."""
+    parts: list[RenderableType] = [verdict(found), ""]
+    if found.binds is not None:
+        parts.append(mark("Just above it: ", printable(_missed(found)), ""))
+    if found.bottleneck is not None:
+        full = found.saturation
+        said = "" if full is None else f", {percent(full)} full at the capacity"
+        parts.append(mark("Bottleneck: ", printable(found.bottleneck) + said, ""))
+    parts += ["", _points(found), *_footer(found)]
+    return parts
+
+
+def verdict(found: Capacity) -> Text:
+    """Capacity, interval and what binds, in a sentence."""
+    from rich.text import Text
+
+    if found.rate is None:
+        return Text(f"No capacity to tell: {found.reason}.", style="bold")
+    bracket = ""
+    if found.ci_low is not None and found.ci_high is not None:
+        low, high = digits(found.ci_low), digits(found.ci_high)
+        bracket = f" ({low} to {high}, 95 %, {found.n} replications)"
+    elif found.n == 1:
+        bracket = " (one replication, no interval)"
+    only = "" if len(found.streams) != 1 else f" of {found.streams[0]}"
+    text = (
+        f"Sustains {digits(found.rate)} {found.unit}{only} inside its SLOs{bracket}, "
+        f"{digits(found.rate / found.own_rate)} times the scenario's rate; "
+        f"binds: {_binding(found)}"
+    )
+    return Text(printable(text), style="bold")
+
+
+def _binding(found: Capacity) -> str:
+    binds = found.binds
+    if binds is None:
+        return "nothing"
+    if binds.threshold == "overload":
+        return "overload"
+    limit = "" if binds.limit_s is None else f" ({seconds(binds.limit_s)})"
+    return f"{binds.threshold} of {binds.stream}{limit}"
+
+
+def _missed(found: Capacity) -> str:
+    binds = found.binds
+    assert binds is not None  # asked where there is one
+    if binds.threshold == "overload":
+        return "every SLO is met, but sessions pile up"
+    share = "" if binds.share is None else f"{percent(binds.share)} of {binds.stream} in SLO, "
+    wanted = "" if binds.attain is None else f"{percent(binds.attain)} wanted; "
+    return f"{share}{wanted}{percent(binds.missed)} miss {_binding(found)}"
+
+
+def _points(found: Capacity) -> Table:
+    """List the rates seen, all replications of a rate in one row."""
+    by_rate: dict[float, list[Evaluation]] = {}
+    for one in found.evaluations:
+        by_rate.setdefault(one.rate, []).append(one)
+    rates = sorted(by_rate)
+    near = found.rate or found.own_rate
+    kept = sorted(sorted(rates, key=lambda rate: abs(rate / near - 1))[:ROWS_MOST])
+    title = "Points" if kept == rates else f"Points: {len(kept)} of {len(rates)}, the nearest"
+    head = (found.unit, "x", "inside", "worst stream", "in SLO", "wanted", "full")
+    table = titled_table(title, head)
+    for rate in kept:
+        table.add_row(*_row(by_rate[rate]))
+    table.columns[3].justify = "left"
+    return table
+
+
+def _row(points: list[Evaluation]) -> list[str]:
+    shares: dict[str, list[float]] = {}
+    for one in points:
+        for name, seen in one.streams.items():
+            if seen.share is not None:
+                shares.setdefault(name, []).append(seen.share)
+    means = {name: sum(values) / len(values) for name, values in shares.items()}
+    attain = {name: seen.attain for name, seen in points[0].streams.items()}
+    full = [one.saturation for one in points if one.saturation is not None]
+    worst = max(means, key=lambda name: attain[name] - means[name], default=None)
+    inside = f"{sum(one.inside for one in points)} of {len(points)}"
+    cells = ["", "-", "-"]
+    if worst is not None:
+        cells = [printable(worst), percent(means[worst]), percent(attain[worst])]
+    fullness = percent(sum(full) / len(full)) if full else "-"
+    return [digits(points[0].rate), digits(points[0].scale), inside, *cells, fullness]
+
+
+def _footer(found: Capacity) -> list[RenderableType]:
+    count, own = len(found.evaluations), f"{digits(found.own_rate)} {found.unit}"
+    window = found.window
+    parts: list[RenderableType] = [
+        mark(
+            "Searched: ",
+            printable(
+                f"{count} simulations of {len(found.critical)} replications, each bisected to "
+                f"{percent(found.tolerance)} on the same sessions; {', '.join(found.streams)} "
+                f"scaled from {own}; {seconds(window.length_s)} measured after "
+                f"{seconds(window.start_s)} of warm-up"
+            ),
+            "",
+        )
+    ]
+    if found.rate is not None and found.ci_low is None and found.reason:
+        parts.append(mark("No interval: ", printable(found.reason), "yellow"))
+    return parts + [mark("Note: ", printable(note), "yellow") for note in found.notes]
