@@ -1,19 +1,24 @@
 """Which replica a call goes to: a function of what the router saw, and of the call.
 
 A router sees the load of its replicas as of its last snapshot, which may be
-stale (`serving.router.snapshot`). Ties go to the lowest index, always. A user's
-own policy has the same signature and comes in through the Python API.
+stale (`serving.router.snapshot`). Ties go to the lowest index, unless a draw has
+put them in order. A user's own policy has the same signature and comes in through
+the Python API.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from factorysim.spec.scenario import RoutingPolicy
+    from factorysim.spec.scenario import RouterSpec
+
+SPILL = 64
+"""Calls; `balance_abs_threshold` of SGLang's router (sglang-router 0.3.2, `router_args.py`)."""
 
 
 class Load(NamedTuple):
@@ -36,6 +41,8 @@ class Ask(NamedTuple):
     """Repeated from the session's last context."""
     home: int | None
     """Replica of the session's previous call."""
+    u: float
+    """Uniform for policies that draw, keyed by the session and the call; else 0.5."""
 
 
 class Routing(Protocol):
@@ -66,24 +73,63 @@ def sticky(load: Load, ask: Ask) -> int:
     return least_outstanding(load, ask) if ask.home is None else ask.home
 
 
-def routing(policy: RoutingPolicy) -> Routing:
+def power_of_two(load: Load, ask: Ask) -> int:
+    """Of two replicas drawn at random the one with fewer calls in flight [1]_.
+
+    Of two that have as many it is the first drawn: a lower index would have twice
+    its share of a burst that sees one snapshot.
+
+    References
+    ----------
+    .. [1] Mitzenmacher, "The power of two choices in randomized load balancing", IEEE
+       Transactions on Parallel and Distributed Systems 12(10), 2001.
+    """
+    others = len(load.calls) - 1
+    if not others:
+        return 0
+    first, second = divmod(int(ask.u * (others + 1) * others), others)
+    if second >= first:  # any but the first
+        second += 1
+    return second if load.calls[second] < load.calls[first] else first
+
+
+def affinity(load: Load, ask: Ask, *, spill: int = SPILL) -> int:
+    """Replica of the session's previous call, unless it has too many calls in flight.
+
+    Too many is more than `spill` above the least loaded, where the call goes then.
+    The session stays where it has gone.
+    """
+    least = least_outstanding(load, ask)
+    if ask.home is None or load.calls[ask.home] - load.calls[least] > spill:
+        return least
+    return ask.home
+
+
+def routing(spec: RouterSpec) -> Routing:
     """Return the function of a policy's name; `shared_queue` pulls, it does not choose.
 
     Examples
     --------
     >>> import numpy as np
+    >>> from factorysim.spec.scenario import RouterSpec
     >>> load = Load(np.array([2, 1, 1]), np.array([10, 30, 20]))
-    >>> ask = Ask(ordinal=4, session=0, prompt_tokens=5, prefix_tokens=0, home=0)
-    >>> [routing(p)(load, ask) for p in ("round_robin", "least_outstanding", "least_kv", "sticky")]
+    >>> ask = Ask(ordinal=4, session=0, prompt_tokens=5, prefix_tokens=0, home=0, u=0.5)
+    >>> policies = "round_robin", "least_outstanding", "least_kv", "sticky"
+    >>> [routing(RouterSpec(policy=policy))(load, ask) for policy in policies]
     [1, 1, 0, 0]
     """
-    match policy:
+    spill = SPILL if spec.spill is None else spec.spill
+    match spec.policy:
         case "round_robin":
             return round_robin
         case "least_outstanding" | "shared_queue":
             return least_outstanding
+        case "power_of_two":
+            return power_of_two
         case "least_kv":
             return least_kv
         case "sticky":
             return sticky
-    assert_never(policy)
+        case "affinity":
+            return partial(affinity, spill=spill)
+    assert_never(spec.policy)

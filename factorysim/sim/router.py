@@ -55,12 +55,15 @@ class Router:
         *,
         shared_queue: bool,
         max_sequences: int,
+        draws: bool = False,
     ) -> None:
         self._clock = clock
         self._policy = policy
         self._period_fs = round(snapshot_s * FS_PER_S)
         self._shared_queue = shared_queue
         self._max_sequences = max_sequences
+        self.draws = draws
+        """Whether the policy wants a uniform with each call."""
         self.replicas: list[Replica] = []
         self._ways: list[tuple[Way, Landed]] = []
         self._index: dict[int, int] = {}
@@ -87,14 +90,14 @@ class Router:
         self._tokens_at = self._tokens.data
         self._seen = _snapshot(self._calls, self._tokens)
 
-    def send(self, call: Call) -> None:
-        """Choose a replica for a call, and send it there."""
+    def send(self, call: Call, u: float = 0.5) -> None:
+        """Choose a replica for a call, and send it there; `u` is for policies that draw."""
         if self._shared_queue and int(self._calls.min()) >= self._max_sequences:
             call.held_fs = -self._clock.now_fs
             heappush(self._held, (call.priority, call.number, call))
         else:
             home = self._homes.get(call.session)
-            ask = (self._routed, call.session, call.prompt_tokens, call.prefix_tokens, home)
+            ask = (self._routed, call.session, call.prompt_tokens, call.prefix_tokens, home, u)
             if self._period_fs:
                 self._copy_if_due()
             self._send_to(self._policy(self._seen, _make_tuple(Ask, ask)), call)

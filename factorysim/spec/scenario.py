@@ -259,7 +259,18 @@ class KvSpec(Spec):
     for later calls of the same session only; nothing."""
 
 
-RoutingPolicy = Literal["round_robin", "least_outstanding", "least_kv", "sticky", "shared_queue"]
+RoutingPolicy = Literal[
+    "round_robin",
+    "least_outstanding",
+    "power_of_two",
+    "least_kv",
+    "sticky",
+    "affinity",
+    "shared_queue",
+]
+
+_ROUTER_KEYS: dict[str, tuple[RoutingPolicy, ...]] = {"spill": ("affinity",)}
+"""Which policies read a key of the router that not all of them do."""
 
 
 class RouterSpec(Spec):
@@ -269,6 +280,18 @@ class RouterSpec(Spec):
     """`shared_queue`: replicas pull from one queue when they have room."""
     snapshot: Seconds = 0.0
     """Age of the load that it sees: refreshed at multiples of this; 0 is live."""
+    spill: int | None = Field(default=None, ge=0, le=1_000_000)
+    """Calls that a preferred replica may have more than the least loaded; 64 where not given."""
+
+    @model_validator(mode="after")
+    def _keys_fit_policy(self) -> Self:
+        for key, policies in _ROUTER_KEYS.items():
+            value = getattr(self, key)
+            if value is not None and self.policy not in policies:
+                expected = f"nothing, since the policy is {self.policy}"
+                cure = f"remove it: only {' and '.join(policies)} read it"
+                raise refuse(key, f"{value}", expected, cure)
+        return self
 
 
 class ServingSpec(Spec):

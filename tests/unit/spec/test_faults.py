@@ -27,6 +27,7 @@ def faults(text):
         ("rate: 1", 6, "rate", "unknown key", "streams", ""),
         ("llms: {a.b: {llm: x}}", 6, "llms.'a.b'", "'a.b'", "a name", ""),
         ("llms: {a: {}}", 6, "llms.a.llm", "nothing", "text", "add `llm:`"),
+        ("serving: {router: {spill: 2}}", 6, "serving.router.spill", "2", "nothing", "affinity"),
         ("serving: {token_budget: 1}", 6, "serving.token_budget", "1", "max_sequences", "raise"),
     ],
 )
