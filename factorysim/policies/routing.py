@@ -11,14 +11,19 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
 
+import numpy as np
+
+from factorysim.spec.scenario import WeightsSpec
+
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from factorysim.spec.scenario import RouterSpec
 
 SPILL = 64
 """Calls; `balance_abs_threshold` of SGLang's router (sglang-router 0.3.2, `router_args.py`)."""
+THRESHOLD = 0.3
+"""Of a prompt; `cache_threshold` there."""
 
 
 class Load(NamedTuple):
@@ -28,6 +33,8 @@ class Load(NamedTuple):
     """Sent and not yet answered."""
     prompt_tokens: npt.NDArray[np.int64]
     """Of those calls: the KV cache that they ask for, as a gateway counts it."""
+    cache_tokens: npt.NDArray[np.int64]
+    """What the KV cache of each can hold."""
 
 
 class Ask(NamedTuple):
@@ -43,6 +50,8 @@ class Ask(NamedTuple):
     """Replica of the session's previous call."""
     u: float
     """Uniform for policies that draw, keyed by the session and the call; else 0.5."""
+    hits: npt.NDArray[np.int64]
+    """Tokens of the prompt that each replica is thought to hold, for policies that ask; else 0."""
 
 
 class Routing(Protocol):
@@ -87,7 +96,8 @@ def power_of_two(load: Load, ask: Ask) -> int:
     others = len(load.calls) - 1
     if not others:
         return 0
-    first, second = divmod(int(ask.u * (others + 1) * others), others)
+    pairs = (others + 1) * others
+    first, second = divmod(min(int(ask.u * pairs), pairs - 1), others)
     if second >= first:  # any but the first
         second += 1
     return second if load.calls[second] < load.calls[first] else first
@@ -105,6 +115,37 @@ def affinity(load: Load, ask: Ask, *, spill: int = SPILL) -> int:
     return ask.home
 
 
+def prefix_aware(load: Load, ask: Ask, *, threshold: float = THRESHOLD, spill: int = SPILL) -> int:
+    """Replica that holds the most of the prompt, as SGLang's router chooses.
+
+    Of several the one with the fewest calls in flight. The least loaded instead, if no
+    replica holds more than `threshold` of the prompt, or if this one has more than
+    `spill` calls above it.
+    """
+    least = least_outstanding(load, ask)
+    most = ask.hits.max()
+    if most <= threshold * ask.prompt_tokens:
+        return least
+    holders = np.flatnonzero(ask.hits == most)
+    best = int(holders[load.calls[holders].argmin()])
+    return least if load.calls[best] - load.calls[least] > spill else best
+
+
+def score(load: Load, ask: Ask, *, weights: WeightsSpec) -> int:
+    """Replica with the highest weighted sum of prefix, calls and KV cache.
+
+    Calls count by their place between the fewest and the most, as in llm-d's queue
+    scorer; prefix and KV cache by what they are.
+    """
+    total = (weights.prefix / max(ask.prompt_tokens, 1)) * ask.hits
+    most = load.calls.max()
+    spread = most - load.calls.min()
+    if spread:
+        total += (weights.calls / spread) * (most - load.calls)
+    total += weights.kv * np.maximum(1.0 - load.prompt_tokens / load.cache_tokens, 0.0)
+    return int(total.argmax())
+
+
 def routing(spec: RouterSpec) -> Routing:
     """Return the function of a policy's name; `shared_queue` pulls, it does not choose.
 
@@ -112,8 +153,8 @@ def routing(spec: RouterSpec) -> Routing:
     --------
     >>> import numpy as np
     >>> from factorysim.spec.scenario import RouterSpec
-    >>> load = Load(np.array([2, 1, 1]), np.array([10, 30, 20]))
-    >>> ask = Ask(ordinal=4, session=0, prompt_tokens=5, prefix_tokens=0, home=0, u=0.5)
+    >>> load = Load(np.array([2, 1, 1]), np.array([10, 30, 20]), np.array([99, 99, 99]))
+    >>> ask = Ask(4, session=0, prompt_tokens=5, prefix_tokens=0, home=0, u=0.5, hits=np.zeros(3))
     >>> policies = "round_robin", "least_outstanding", "least_kv", "sticky"
     >>> [routing(RouterSpec(policy=policy))(load, ask) for policy in policies]
     [1, 1, 0, 0]
@@ -132,4 +173,9 @@ def routing(spec: RouterSpec) -> Routing:
             return sticky
         case "affinity":
             return partial(affinity, spill=spill)
+        case "prefix_aware":
+            threshold = THRESHOLD if spec.threshold is None else spec.threshold
+            return partial(prefix_aware, threshold=threshold, spill=spill)
+        case "score":
+            return partial(score, weights=spec.weights or WeightsSpec())
     assert_never(spec.policy)

@@ -25,6 +25,7 @@ from factorysim.sim.deployment import CHUNK_ROWS, Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
+from factorysim.sim.prefix_index import index_of
 from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
@@ -160,6 +161,7 @@ class FactoryWorld:
                 shared_queue=spec.policy == "shared_queue",
                 max_sequences=serving.max_sequences,
                 draws=spec.policy == "power_of_two",
+                prefixes=index_of(serving, self.clock),
             )
         deployment = Deployment(
             len(self._deployments), serve, router, self.clock, self._flush_steps
@@ -174,6 +176,7 @@ class FactoryWorld:
             serving.order,
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
+            watched=serving.router.index == "exact",
         )
         costs = StepCosts(serve.law)
         for placed in serve.replicas:
