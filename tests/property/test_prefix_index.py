@@ -193,8 +193,14 @@ ROUTERS = [
 
 
 @settings(max_examples=60, deadline=None)
-@given(agents(), st.sampled_from(ROUTERS), st.integers(110, 160), st.sampled_from([4, 16]))
-def test_every_step_and_runs_of_steps_route_alike(sessions, router, blocks, budget):
+@given(
+    agents(),
+    st.sampled_from(ROUTERS),
+    st.integers(110, 160),
+    st.sampled_from([4, 16]),
+    st.sampled_from(["vllm", "prefill_first"]),
+)
+def test_every_step_and_runs_of_steps_route_alike(sessions, router, blocks, budget, scheduler):
     """A router that looks into caches sees the same in both clocks, though they are full."""
     outcomes = []
     for clock in ("run_length", "stepwise"):
@@ -202,6 +208,7 @@ def test_every_step_and_runs_of_steps_route_alike(sessions, router, blocks, budg
             run={"clock": clock},
             streams={"s": {"calls": None, "agent": "a"}},
             serving={
+                "scheduler": scheduler,
                 "token_budget": budget,
                 "max_sequences": 4,
                 "kv": {"block_tokens": 4},
