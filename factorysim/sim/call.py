@@ -28,6 +28,8 @@ class Limits(NamedTuple):
     """Whether prefixes are cached; with `none` what calls hold is ignored."""
     stepwise: bool = False
     """Walk every step instead of runs of them: the same, slower."""
+    watched: bool = False
+    """Whether a router looks into the cache: then no run goes on where it changes."""
 
 
 class Call:

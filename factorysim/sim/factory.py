@@ -25,6 +25,7 @@ from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
+from factorysim.sim.prefix_index import index_of
 from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
@@ -114,6 +115,7 @@ class FactoryWorld:
         self._scenario = scenario
         self._plan = plan
         self._seed_parts = (scenario.run.seed, "service", replication)
+        self._routing_parts = (scenario.run.seed, "routing", replication)
         self._horizon_s = horizon_s
         self._arrivals_end_fs = round(arrivals_end_s * FS_PER_S)
         self._progress = progress
@@ -144,13 +146,15 @@ class FactoryWorld:
         serving = self._scenario.serving
         router = self._routers.get(serve.llm)
         if router is None:
-            policy = serving.router.policy
+            spec = serving.router
             router = self._routers[serve.llm] = Router(
                 self.clock,
-                policies.get("router") or routing(policy),
-                serving.router.snapshot,
-                shared_queue=policy == "shared_queue",
+                policies.get("router") or routing(spec),
+                spec.snapshot,
+                shared_queue=spec.policy == "shared_queue",
                 max_sequences=serving.max_sequences,
+                draws=spec.policy == "power_of_two",
+                prefixes=index_of(serving, self.clock),
             )
         deployment = Deployment(
             len(self._deployments), serve, router, self.clock, self._write_steps
@@ -165,6 +169,7 @@ class FactoryWorld:
             serving.order,
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
+            watched=serving.router.index == "exact",
         )
         costs = StepCosts(serve.law)
         for placed in serve.replicas:
@@ -281,7 +286,11 @@ class FactoryWorld:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs
         self._flying[number] = call
-        stream.router.send(call)
+        router = stream.router
+        if router.draws:
+            router.send(call, uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls))
+        else:
+            router.send(call)
         return call
 
     def note_call(self, branch: Branch, call: Call) -> None:

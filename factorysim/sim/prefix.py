@@ -221,6 +221,19 @@ class PrefixTree:
         self._queue.clear()
         self.evictable = 0
 
+    def copied(self) -> PrefixTree:
+        """Copy what is cached, to be looked into: nothing of it is locked or evicted."""
+        copy = PrefixTree()
+        waiting = [(self.root, copy.root)]
+        while waiting:
+            extent, twin = waiting.pop()
+            if extent.children:
+                twin.children = {}
+            for first, child in extent.children.items():
+                twin.children[first] = other = Extent(first, child.count, twin, 0)
+                waiting.append((child, other))
+        return copy
+
     def extents(self) -> Iterator[Extent]:
         """Walk over all that is cached."""
         waiting = [self.root]

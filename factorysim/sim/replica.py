@@ -612,7 +612,7 @@ class Replica:
             if len(chunks) == 1 and growth is not None and prior + size < call.known:
                 steps = (call.known - prior - 1) // size
                 slope = growth * size
-                if steps > 1 and call.content and ledger.follows(call):
+                if steps > 1 and call.content and (self.limits.watched or ledger.follows(call)):
                     steps = 1  # its copy of a cached block is free as the step ends
         if preempted or self.limits.stepwise:
             steps = 1
@@ -685,7 +685,9 @@ class Replica:
 
     def _fit_steps(self, decodes: int, steps: int) -> int:
         """As many of `steps` as the blocks allow; the step after is scheduled anew."""
-        available = self.ledger.free + self.ledger.evictable
+        available = self.ledger.free
+        if not self.limits.watched:
+            available += self.ledger.evictable
         batch = self._decodes
         bound = decodes * ((steps - 1) // batch.block_tokens + 1)
         if self._chunks:

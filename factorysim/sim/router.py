@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from factorysim.policies.routing import Routing
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
+    from factorysim.sim.prefix_index import PrefixIndex
     from factorysim.sim.replica import Replica
 
     Landed = Callable[[Call], None]
@@ -55,12 +56,17 @@ class Router:
         *,
         shared_queue: bool,
         max_sequences: int,
+        draws: bool = False,
+        prefixes: PrefixIndex | None = None,
     ) -> None:
         self._clock = clock
         self._policy = policy
         self._period_fs = round(snapshot_s * FS_PER_S)
         self._shared_queue = shared_queue
         self._max_sequences = max_sequences
+        self.draws = draws
+        """Whether the policy wants a uniform with each call."""
+        self._prefixes = prefixes
         self.replicas: list[Replica] = []
         self._ways: list[tuple[Way, Landed]] = []
         self._index: dict[int, int] = {}
@@ -70,6 +76,7 @@ class Router:
         """Calls that wait here for a replica with room (`shared_queue`)."""
         self._homes: dict[int, int] = {}
         self._seen_period = -1
+        self._cache_tokens = np.zeros(0, dtype=np.int64)
         self._resize(0)
 
     def add(self, replica: Replica, way: Way, landed: Landed) -> None:
@@ -77,6 +84,11 @@ class Router:
         self._index[replica.index] = len(self.replicas)
         self.replicas.append(replica)
         self._ways.append((way, landed))
+        if self._prefixes is not None:
+            self._prefixes.add(replica)
+        limits = replica.limits
+        tokens = limits.blocks * limits.block_tokens
+        self._cache_tokens = np.append(self._cache_tokens, tokens)
         self._resize(len(self.replicas))
 
     def _resize(self, size: int) -> None:
@@ -85,19 +97,27 @@ class Router:
         # To count by index, a view of the memory takes half as long as the array.
         self._calls_at = self._calls.data
         self._tokens_at = self._tokens.data
-        self._seen = _snapshot(self._calls, self._tokens)
+        self._no_hits = np.zeros(size, dtype=np.int64)
+        self._no_hits.flags.writeable = False
+        self._seen = _snapshot(self._calls, self._tokens, self._cache_tokens)
 
-    def send(self, call: Call) -> None:
-        """Choose a replica for a call, and send it there."""
+    def send(self, call: Call, u: float = 0.5) -> None:
+        """Choose a replica for a call, and send it there; `u` is for policies that draw."""
         if self._shared_queue and int(self._calls.min()) >= self._max_sequences:
             call.held_fs = -self._clock.now_fs
             heappush(self._held, (call.priority, call.number, call))
         else:
             home = self._homes.get(call.session)
-            ask = (self._routed, call.session, call.prompt_tokens, call.prefix_tokens, home)
+            prefixes = self._prefixes
+            hits = self._no_hits if prefixes is None else prefixes.hits(call)
+            tokens, repeated = call.prompt_tokens, call.prefix_tokens
+            ask = (self._routed, call.session, tokens, repeated, home, u, hits)
             if self._period_fs:
                 self._copy_if_due()
-            self._send_to(self._policy(self._seen, _make_tuple(Ask, ask)), call)
+            index = self._policy(self._seen, _make_tuple(Ask, ask))
+            if prefixes is not None:
+                prefixes.sent(call, index)
+            self._send_to(index, call)
 
     def back(self, call: Call, landed: Landed) -> None:
         """Send the answer of a call that left its replica back to its session."""
@@ -143,12 +163,13 @@ class Router:
         period = self._clock.now_fs // self._period_fs
         if period != self._seen_period:
             self._seen_period = period
-            self._seen = _snapshot(self._calls.copy(), self._tokens.copy())
+            calls, tokens = self._calls.copy(), self._tokens.copy()
+            self._seen = _snapshot(calls, tokens, self._cache_tokens)
 
 
-def _snapshot(calls: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]) -> Load:
+def _snapshot(*arrays: npt.NDArray[np.int64]) -> Load:
     """Wrap arrays in views that a policy cannot write through; live ones stay live."""
-    views = calls.view(), tokens.view()
+    views = [array.view() for array in arrays]
     for view in views:
         view.flags.writeable = False
     return Load(*views)

@@ -170,6 +170,44 @@ def test_a_stale_snapshot_sends_a_burst_to_one_replica():
         assert late.replica == (0 if snapshot == "0 s" else 1)
 
 
+def burst_on(policy: str, snapshot: str) -> list[int]:
+    """Calls per replica of 64 that come within one period of the snapshot."""
+    spec = scenario(serving={"router": {"policy": policy, "snapshot": snapshot}})
+    times = [500 + i for i in range(64)]
+    ran = run(spec, plan(replicas=8), [Listed("s", calls(times, prompt=1000, output=1))])
+    return [[c.replica for c in ran.calls].count(replica) for replica in range(8)]
+
+
+def test_two_choices_spread_a_burst_that_the_least_of_a_stale_snapshot_herds():
+    """Mitzenmacher, "How useful is old information?", IEEE TPDS 11(1), 2000."""
+    assert burst_on("least_outstanding", "1 s") == [64, 0, 0, 0, 0, 0, 0, 0]
+    assert max(burst_on("power_of_two", "1 s")) < 24
+    assert max(burst_on("power_of_two", "0 s")) <= 10  # 8 each would be even
+    assert burst_on("least_outstanding", "0 s") == [8] * 8
+
+
+def test_a_draw_does_not_depend_on_what_else_is_routed():
+    """Session b draws the same pair with and without a hundred others before it."""
+    spec = scenario(serving={"router": {"policy": "power_of_two", "snapshot": "50 s"}})
+    one = calls([900], prefix="b")
+    alone = run(spec, plan(replicas=8), [Listed("s", one)])
+    others = calls(list(range(100)), prefix="a")
+    among = run(spec, plan(replicas=8), [Listed("s", [*others, *calls([900], prefix="b")])])
+    assert among.calls[-1].replica == alone.calls[0].replica
+    assert len({c.replica for c in among.calls}) > 4
+
+
+def test_affinity_leaves_a_crowded_home_and_makes_another():
+    chain = [LlmNode(64, 1)]
+    chain += [LlmNode(64 * (n + 2), 1, prefix_tokens=64 * (n + 1), after=(n,)) for n in range(3)]
+    for spill, moved in ((1, False), (0, True)):
+        spec = scenario(serving={"router": {"policy": "affinity", "spill": spill}})
+        sessions = [Session("a", 0, list(chain)), *calls([1, 2]), *calls([3], 5000, prefix="x")]
+        ran = run(spec, plan(replicas=3), [Listed("s", sessions)])
+        homes = [c.replica for c in ran.calls if c.session == 0]
+        assert (len(set(homes)) > 1) is moved
+
+
 def test_a_shared_queue_waits_where_no_replica_has_room():
     spec = scenario(
         serving={"max_sequences": 1, "router": {"policy": "shared_queue"}},

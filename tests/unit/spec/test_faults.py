@@ -27,6 +27,23 @@ def faults(text):
         ("rate: 1", 6, "rate", "unknown key", "streams", ""),
         ("llms: {a.b: {llm: x}}", 6, "llms.'a.b'", "'a.b'", "a name", ""),
         ("llms: {a: {}}", 6, "llms.a.llm", "nothing", "text", "add `llm:`"),
+        ("serving: {router: {spill: 2}}", 6, "serving.router.spill", "2", "nothing", "affinity"),
+        (
+            "serving: {router: {policy: affinity, index: exact}}",
+            *(6, "serving.router.index", "exact", "since the policy is affinity", "prefix_aware"),
+        ),
+        (
+            "serving: {router: {policy: score, index: exact, index_blocks: 9}}",
+            *(6, "serving.router.index_blocks", "9", "nothing", "approximate"),
+        ),
+        (
+            "serving: {router: {policy: score, weights: {prefix: 0, calls: 0, kv: 0}}}",
+            *(6, "serving.router.weights", "all 0", "at least one above 0", "round_robin"),
+        ),
+        (
+            "serving: {router: {policy: score, weights: {kv: -1}}}",
+            *(6, "serving.router.weights.kv", "-1", "from 0", ""),
+        ),
         ("serving: {token_budget: 1}", 6, "serving.token_budget", "1", "max_sequences", "raise"),
     ],
 )
