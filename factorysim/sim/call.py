@@ -79,6 +79,14 @@ class Call:
         "u",
     )
 
+    # Of a call that decodes; there is nothing to set before it joins, or is preempted.
+    joined: int
+    """The replica's tick at which it began to decode."""
+    phase: int
+    """(context - tick) mod block: which steps need a block."""
+    emitted_fs: int
+    """Instant of the token with which it joined; of its preemption, if none was made."""
+
     def __init__(
         self,
         number: int,
@@ -140,14 +148,8 @@ class Call:
         """Tokens in the KV cache: of a decode at its join, else now."""
         self.peak = 0
         """The most tokens that were ever in the cache."""
-        self.joined = 0
-        """The replica's tick at which it began to decode."""
-        self.phase = 0
-        """(context - tick) mod block: which steps need a block."""
         self.open = False
         """Whether its sliding window still grows."""
-        self.emitted_fs = 0
-        """Instant of the token with which it joined; of its preemption, if none was made."""
 
         self.leaf: Extent | None = None
         """Where its path through the prefix cache ends; None while it has none."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-THRESHOLDS = (50_000, 20, 100)
+THRESHOLDS = (200_000, 20, 100)
 """New containers between two walks of the young; walks between those of the older."""
 
 
@@ -27,7 +27,7 @@ def rare_collections() -> Iterator[None]:
     >>> before = gc.get_threshold()
     >>> with rare_collections():
     ...     gc.get_threshold()
-    (50000, 20, 100)
+    (200000, 20, 100)
     >>> gc.get_threshold() == before
     True
     """

@@ -88,26 +88,26 @@ class PrefixTree:
         extent = self.root
         matched = unlocked = at = run = end = 0
         for ordinal, (first, count) in enumerate(content, 1):
-            while count and matched < most:
-                if at == extent.count:
+            stop = matched + count
+            goal = stop if stop < most else most
+            while matched < goal:
+                size = extent.count
+                if at == size:
                     child = extent.children.get(first)
                     if child is None:
                         return (matched, unlocked, extent, at, run, end)
-                    extent, at = child, 0
+                    extent, at, size = child, 0, child.count
                 elif first != extent.first + at:
                     return (matched, unlocked, extent, at, run, end)
-                blocks = extent.count - at
-                if blocks > count:
-                    blocks = count
-                if blocks > most - matched:
-                    blocks = most - matched
-                run, end = ordinal, matched + count
+                run, end = ordinal, stop
+                blocks = size - at
+                if blocks > goal - matched:
+                    blocks = goal - matched
                 matched += blocks
                 if not extent.refs:
                     unlocked += blocks
                 at += blocks
                 first += blocks
-                count -= blocks
         return (matched, unlocked, extent, at, run, end)
 
     def lock(self, call: Call, hit: Hit) -> None:
