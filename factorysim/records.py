@@ -230,12 +230,13 @@ class StepChunk:
 
 
 class GapRow(NamedTuple):
-    """An exceptional gap between two tokens of a call: after a preemption."""
+    """An exceptional gap between two tokens of a call: see its `cause`."""
 
     call: int
     at_s: float
     gap_s: float
     cause: str
+    """`preemption`, or `prefill`: behind prompts that went first."""
 
 
 class TransferRow(NamedTuple):

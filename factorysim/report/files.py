@@ -97,7 +97,7 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
             f"{spec.llms[serve.llm].llm} ({spec.llms[serve.llm].precision.weights})",
             f"{count:,}",
             f"{count * serve.devices_per_replica:,} {serve.device.id}",
-            f"{serve.kv_blocks:,} each",
+            f"{amount(float(serve.kv_blocks))} each",
             amount(float(serve.kv_blocks * block * count)),
         )
     for tools in plan.tools:
@@ -147,8 +147,11 @@ def _slo(stream: StreamSpec) -> str:
 
 def _run(spec: ScenarioSpec) -> RenderableType:
     run = spec.run
-    warmup = "chosen by pilot runs" if isinstance(run.warmup, str) else seconds(run.warmup)
+    given = "chosen by pilot runs" if isinstance(run.warmup, str) else seconds(run.warmup)
+    warmup = f"warm-up {given}"
+    if run.kind == "terminating":
+        warmup = "no warm-up"
     plural = "" if run.replications == 1 else "s"
     told = f"{run.kind.replace('_', ' ')}, {run.replications} replication{plural} of "
-    told += f"{seconds(run.window)}, warm-up {warmup}, drain {seconds(run.drain)}, seed {run.seed}"
+    told += f"{seconds(run.window)}, {warmup}, drain {seconds(run.drain)}, seed {run.seed}"
     return mark("run ", told, "bold")

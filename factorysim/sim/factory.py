@@ -77,7 +77,7 @@ def run_replication(
     sink
         Takes the rows of `records`, many at a time.
     progress
-        Called now and then with simulated seconds and sessions that have ended.
+        Called now and then with simulated seconds and sessions that have arrived.
     policies
         A user's own, by what they decide: ``{"router": f}``.
 

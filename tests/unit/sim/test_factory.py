@@ -229,6 +229,34 @@ def test_a_call_that_the_router_holds_at_the_end_says_since_when():
     assert not ran.broken()
 
 
+def test_a_shared_queue_lets_go_of_the_urgent_first():
+    spec = scenario(serving={"max_sequences": 1, "router": {"policy": "shared_queue"}})
+    sessions = [
+        Session(f"s{i}", i * 10**6, [LlmNode(100, 1)], priority=priority)
+        for i, priority in enumerate((0, 5, 5, 1))
+    ]
+    ran = run(spec, plan(), [Listed("s", sessions)])
+    order = sorted(ran.calls, key=lambda call: call.last_token_s)
+    assert [call.session for call in order] == [0, 3, 1, 2]
+
+
+def test_a_user_thinks_between_sessions_where_concurrency_is_fixed():
+    demand = Listed("s", [Session(f"s{i}", 0, [LlmNode(10, 1)]) for i in range(3)], concurrency=1)
+    demand.think_ns = 2 * 10**9
+    ran = run(scenario(), plan(), [demand])
+    assert [row.arrived_s for row in ran.sessions] == pytest.approx([0.0, 2.01, 4.02])
+
+
+def test_a_node_that_waits_for_others_starts_by_its_delay_not_by_the_recorded_time():
+    nodes = [
+        LlmNode(10, 1, at_ns=3 * 10**9),
+        LlmNode(10, 1, after=(0,), delay_ns=0, at_ns=50 * 10**9),
+        LlmNode(10, 1, after=(1,), delay_ns=10**9, at_ns=70 * 10**9),
+    ]
+    ran = run(scenario(), plan(), [Listed("s", [Session("x", 0, nodes)])])
+    assert [call.arrived_s for call in ran.calls] == pytest.approx([3.0, 3.01, 4.02])
+
+
 def test_walking_every_step_gives_the_same_rows():
     sessions = [Session(f"x{i}", i * 3 * 10**6, list(CHAIN)) for i in range(40)]
     outcomes = [

@@ -104,6 +104,20 @@ def test_memory_admits_in_order_of_arrival():
     assert [job.admitted_fs for job in (first, second, third)] == [0, 2 * FS, 2 * FS]
 
 
+def test_jobs_that_wait_for_memory_count_when_a_host_is_chosen():
+    bench = Bench(host(cores=4, memory=10.0), host(cores=4, memory=10.0))
+    bench.add(0.0, 1, 4.0, memory_bytes=10.0)
+    bench.add(0.0, 2, 100.0, cores=2.4)
+    waits = [
+        bench.add(0.1, 3, 9.0, memory_bytes=10.0),
+        bench.add(0.2, 4, 9.0, cores=2.2, memory_bytes=10.0),
+    ]
+    last = bench.add(4.5, 5, 1.0)  # host 0: one core at work and 2.2 in line; host 1: 2.4
+    bench.run()
+    assert [job.host for job in waits] == [0, 0]
+    assert last.host == 1
+
+
 def test_a_job_larger_than_any_memory_is_rejected():
     bench = Bench(host(memory=10.0), host(memory=20.0))
     job = bench.add(1.0, 1, 1.0, memory_bytes=20.5)
