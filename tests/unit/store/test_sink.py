@@ -27,6 +27,15 @@ def test_every_table_has_a_file_with_its_columns(tmp_path):
         assert schema.names == ["replication", *row._fields]
 
 
+def test_a_chunk_of_one_new_word_keeps_its_word(tmp_path):
+    size = sink_module.CHUNK_ROWS
+    with ParquetSink(tmp_path, 3) as sink:
+        for word in ("completed", "censored"):
+            sink.rows("calls", [call(i, outcome=word) for i in range(size)])
+    words = pq.read_table(tmp_path / "calls.parquet")["outcome"].to_pylist()
+    assert words == ["completed"] * size + ["censored"] * size
+
+
 def test_values_come_back_with_nulls_as_nulls(tmp_path):
     with ParquetSink(tmp_path, 3) as sink:
         sink.rows("calls", [call(0), call(1, finished_s=None, outcome="censored")])
