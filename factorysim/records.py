@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+CHUNK_ROWS = 2_048
+"""Rows handed on and turned into columns at a time: few enough to lie in a core's cache still."""
+
 
 class SessionRow(NamedTuple):
     """A session that ended, failed, or was in flight at the end (`censored`)."""

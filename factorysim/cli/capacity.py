@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from factorysim.cli.live import live_bar
 from factorysim.cli.runs import (
-    INTERRUPTED,
     Json,
     Quiet,
     Reps,
@@ -19,6 +17,7 @@ from factorysim.cli.runs import (
     Workers,
     load,
     print_parts,
+    running,
 )
 
 
@@ -51,27 +50,22 @@ def capacity(
 ) -> None:
     """Find the highest rate that stays inside the SLOs, and what binds there."""
     from factorysim.report.limit import capacity_report, verdict
-    from factorysim.run import Interrupted
     from factorysim.study import capacity as study
 
     loaded = load(scenario, overrides, seed, reps)
     name = Path(scenario).stem
-    try:
-        with live_bar(quiet) as tell, loaded.locating():
-            found = study.capacity(
-                loaded.scenario,
-                stream=stream,
-                tolerance=tolerance,
-                low=low,
-                high=high,
-                out=out,
-                workers=workers,
-                progress=None if tell is None else lambda p: tell(name, p),
-                name=name,
-            )
-    except Interrupted as stop:
-        typer.echo(str(stop), err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with running(quiet) as tell, loaded.locating():
+        found = study.capacity(
+            loaded.scenario,
+            stream=stream,
+            tolerance=tolerance,
+            low=low,
+            high=high,
+            out=out,
+            workers=workers,
+            progress=None if tell is None else lambda p: tell(name, p),
+            name=name,
+        )
     if as_json:
         typer.echo(json.dumps(study.as_json(found), indent=2, allow_nan=False))
     else:

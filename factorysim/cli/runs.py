@@ -13,6 +13,7 @@ import typer
 from factorysim.cli.live import live_bar
 
 if TYPE_CHECKING:
+    from factorysim.cli.live import Tell
     from factorysim.load import Loaded
 
 Set = Annotated[
@@ -48,23 +49,19 @@ def run(
 ) -> None:
     """Simulate a scenario and write its run directory."""
     from factorysim.report.terminal import run_report, verdict
-    from factorysim.run import Interrupted, simulate
+    from factorysim.run import simulate
 
     loaded = load(scenario, overrides, seed, reps)
     name = Path(scenario).stem
     place = out if out is not None else Path("runs") / name
-    try:
-        with live_bar(quiet) as tell, loaded.locating():
-            done = simulate(
-                loaded.scenario,
-                out=place,
-                workers=workers,
-                progress=None if tell is None else lambda p: tell(name, p),
-                name=name,
-            )
-    except Interrupted as stop:
-        typer.echo(str(stop), err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with running(quiet) as tell, loaded.locating():
+        done = simulate(
+            loaded.scenario,
+            out=place,
+            workers=workers,
+            progress=None if tell is None else lambda p: tell(name, p),
+            name=name,
+        )
     if as_json:
         typer.echo((done.path / "summary.json").read_text(encoding="utf-8"), nl=False)
     else:
@@ -89,22 +86,30 @@ def compare(
 ) -> None:
     """Run scenarios on the same demand, and pair their differences."""
     from factorysim.report.versus import comparison_report
-    from factorysim.run import Interrupted
     from factorysim.study import compare as study
 
     loaded = [load(scenario, overrides, seed, reps) for scenario in scenarios]
     specs, names = [one.scenario for one in loaded], study.labels(scenarios)
-    try:
-        with live_bar(quiet) as tell, _locating(loaded):
-            found = study.compare(specs, names=names, out=out, workers=workers, progress=tell)
-    except Interrupted as stop:
-        typer.echo(str(stop), err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    with running(quiet) as tell, _locating(loaded):
+        found = study.compare(specs, names=names, out=out, workers=workers, progress=tell)
     if as_json:
         typer.echo(json.dumps([study.as_json(one) for one in found], indent=2, allow_nan=False))
         return
     for one in found:
         print_parts([one.verdict] if quiet else comparison_report(one))
+
+
+@contextmanager
+def running(quiet: bool) -> Iterator[Tell | None]:
+    """Show progress; leave with what an interrupted run has kept, and the exit code for it."""
+    from factorysim.run import Interrupted
+
+    try:
+        with live_bar(quiet) as tell:
+            yield tell
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def load(scenario: str, overrides: list[str] | None, seed: int | None, reps: int | None) -> Loaded:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -81,8 +80,6 @@ class Bench:
 
         prepared = self._prepare(job.scenario)
         sink = PilotSink() if job.folder is None else _sink(job, prepared)
-        # What is alive now outlives the run: no need to walk it at every collection.
-        gc.freeze()
         try:
             closing = run_replication(
                 prepared.scenario,
@@ -101,8 +98,6 @@ class Bench:
             if isinstance(sink, ParquetSink):
                 sink.abort()
             raise
-        finally:
-            gc.unfreeze()
         check_audit(closing.audit, job.replication)
         if isinstance(sink, PilotSink):
             presence = sink.presence(job.horizon_s)

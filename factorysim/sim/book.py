@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from factorysim.records import StepChunk
+from factorysim.records import CHUNK_ROWS, StepChunk
 from factorysim.sim.clock import FS_PER_NS, S_PER_FS
-from factorysim.sim.deployment import CHUNK_ROWS
 from factorysim.sim.session import GAP, SHARES
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.records import StationLine
+from factorysim.records import CHUNK_ROWS, StationLine
 from factorysim.sim.clock import FS_PER_S
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Router
-
-CHUNK_ROWS = 2048
-"""Rows of a table that are handed on at a time: so few that a core's cache still holds them."""
 
 
 class Deployment:

@@ -128,7 +128,8 @@ class FactoryWorld:
         self._agents: dict[str, int] = {}
         """Whose sessions share a system prompt: numbered as they come up."""
         self._ledgers = Ledgers()
-        self._book = Book(sink, self._ledgers, plan.tools[0].name if plan.tools else "")
+        tools = plan.tools[0].name if plan.tools else ""
+        self._book = Book(sink, self._ledgers, tools)
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
         self._routers: dict[str, Router] = {}
@@ -136,7 +137,6 @@ class FactoryWorld:
         self._replicas: list[Replica] = []
         for serve in plan.serve:
             self._build_deployment(serve, policies)
-        tools = plan.tools[0].name if plan.tools else ""
         self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
         self._tool_station = self._build_tools()
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
 
-from factorysim.records import TABLES, StepChunk
+from factorysim.records import CHUNK_ROWS, TABLES, StepChunk
 from factorysim.store.folder import writing
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-CHUNK_ROWS = 2_048
-"""Rows turned into columns at once: few enough that they still lie in a core's cache."""
 GROUP_ROWS = 131_072
 """Rows of a Parquet row group."""
 
