@@ -173,9 +173,9 @@ def capacity(
 
     Examples
     --------
-    >>> found = capacity("quickstart-open", tolerance=0.05)  # doctest: +SKIP
-    >>> found.rate, found.binds.threshold  # doctest: +SKIP
-    (2.4, 'ttft')
+    >>> found = capacity("quickstart-open")  # doctest: +SKIP
+    >>> round(found.rate, 2), found.binds.threshold  # a minute later  # doctest: +SKIP
+    (3.41, 'ttft')
     """
     from factorysim.run.prepare import prepare
     from factorysim.run.replicate import Watch, cores, resolved, settings_of, warmup_of
