@@ -163,7 +163,7 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         idle_w=serve.power.idle_w,
         kv_blocks=serve.kv_blocks,
         max_sequences=scenario.serving.max_sequences,
-        token_budget=scenario.serving.token_budget,
+        token_budget=scenario.serving.step_tokens,
     )
 
 

@@ -133,9 +133,11 @@ def audit(
         _received(ledgers),
         _equal("tool hosts: cores and memory not held by jobs", 0, metered.hosts_astray),
         _equal(
-            "prompt tokens of steps = computed + recomputed",
+            "prompt tokens of steps = computed + recomputed + padding",
             ledgers.stepped_tokens,
-            ledgers.computed_tokens + ledgers.recomputed_tokens,
+            ledgers.computed_tokens
+            + ledgers.recomputed_tokens
+            + sum(replica.padded() for replica in replicas),
         ),
         _equal(
             "tokens emitted by steps = output of calls",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from factorysim.sim.prefix import Extent
@@ -11,8 +11,26 @@ if TYPE_CHECKING:
 
 UNNAMED = -1
 """`Call.run` of a call without content that only itself may find again, once preempted."""
-WAITING, PARTIAL, DECODING, GONE = range(4)
-"""States of a call: in the queue, its prompt under way, making tokens, done with."""
+WAITING, PARTIAL, DECODING, GONE, KEPT = range(5)
+"""States of a call: in the queue, its prompt under way, making tokens, done with; and with all
+its tokens made, but kept until its batch ends (`static`)."""
+
+Scheduler: TypeAlias = Literal["vllm", "prefill_first", "sarathi", "sglang", "orca", "static"]
+
+
+class Tuning(NamedTuple):
+    """Rules that one scheduler reads and the others do not; `spec.scenario` says more of them."""
+
+    prefill_every: int = 1
+    """`vllm`: one step in so many may hold prompts, while there are decodes."""
+    mixed_chunk: bool = False
+    """`sglang`: decodes go on beside prompts."""
+    conservativeness: float = 1.0
+    """`sglang`: by which the estimate of tokens to come is scaled."""
+    reserve: Literal["oracle", "pow2"] | int = "oracle"
+    """`orca`: KV set aside for what a call may make; a number is that of all sequences."""
+    max_queue_delay_fs: int = 0
+    """`static`: how long the oldest call waits for a batch to fill."""
 
 
 class Limits(NamedTuple):
@@ -22,7 +40,7 @@ class Limits(NamedTuple):
     blocks: int
     token_budget: int
     max_sequences: int
-    scheduler: Literal["vllm", "prefill_first"] = "vllm"
+    scheduler: Scheduler = "vllm"
     order: Literal["fcfs", "priority"] = "fcfs"
     retain: Literal["shared", "session", "none"] = "shared"
     """Whether prefixes are cached; with `none` what calls hold is ignored."""
@@ -30,6 +48,7 @@ class Limits(NamedTuple):
     """Walk every step instead of runs of them: the same, slower."""
     watched: bool = False
     """Whether a router looks into the cache: then no run goes on where it changes."""
+    tuning: Tuning = Tuning()
 
 
 class Call:

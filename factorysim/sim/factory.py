@@ -18,7 +18,7 @@ from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
-from factorysim.sim.call import UNNAMED, Call, Limits
+from factorysim.sim.call import UNNAMED, Call, Limits, Tuning
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
@@ -26,8 +26,8 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
-from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
+from factorysim.sim.schedulers import replica_kind
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
-    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.sim.replica import Replica
+    from factorysim.spec.scenario import ScenarioSpec, ServingSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
 
@@ -170,11 +171,13 @@ class FactoryWorld:
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
             watched=serving.router.index == "exact",
+            tuning=_tuning(serving),
         )
+        kind = replica_kind(limits)
         costs = StepCosts(serve.law)
         for placed in serve.replicas:
             index = len(self._replicas)
-            replica = Replica(
+            replica = kind(
                 self.clock,
                 index,
                 serve.law,
@@ -216,7 +219,7 @@ class FactoryWorld:
         """Let a stream's sessions arrive: by their times, or as others end."""
         spec = self._scenario.streams[demand.name]
         serving = self._scenario.serving
-        shares = serving.kv.retain == "shared" and spec.calls is None
+        shares = serving.retained == "shared" and spec.calls is None
         stream = Stream(number, demand, self._routers[spec.llm], shares=shares)
         if demand.concurrency is None:
             self._await_next(stream)
@@ -450,3 +453,20 @@ class FactoryWorld:
         if self._tool_station is not None:
             lines.append(self._tool_station.line())
         return tuple(lines)
+
+
+def _tuning(serving: ServingSpec) -> Tuning:
+    """Rules that the scheduler reads, and the others' as if they were not there."""
+    tuning = Tuning()
+    if serving.prefill_every is not None:
+        tuning = tuning._replace(prefill_every=serving.prefill_every)
+    if serving.mixed_chunk is not None:
+        tuning = tuning._replace(mixed_chunk=serving.mixed_chunk)
+    if serving.schedule_conservativeness is not None:
+        tuning = tuning._replace(conservativeness=serving.schedule_conservativeness)
+    if serving.reserve is not None:
+        tuning = tuning._replace(reserve=serving.reserve)
+    if serving.max_queue_delay is not None:
+        delay_fs = round(serving.max_queue_delay * FS_PER_S)
+        tuning = tuning._replace(max_queue_delay_fs=delay_fs)
+    return tuning

@@ -43,7 +43,7 @@ class PrefixIndex(Protocol):
 def index_of(serving: ServingSpec, clock: Clock) -> PrefixIndex | None:
     """Make the index that a router's policy asks for; None if nothing is asked or cached."""
     spec = serving.router
-    if spec.policy not in ("prefix_aware", "score") or serving.kv.retain == "none":
+    if spec.policy not in ("prefix_aware", "score") or serving.retained == "none":
         return None
     if spec.index == "exact":
         return HeldIndex(clock, spec.snapshot)

@@ -56,11 +56,13 @@ class Replica:
         "_decodes",
         "_generation",
         "_late_gaps",
+        "_mixes",
         "_n",
         "_next_law",
         "_partial",
         "_prefill_first",
         "_queue",
+        "_rations",
         "_start_fs",
         "busy_fs",
         "clock",
@@ -112,10 +114,15 @@ class Replica:
 
         self.waiting = 0
         self.running: dict[int, Call] = {}
-        self._queue: list[tuple[int, int, Call]] = []
+        self._queue: list[tuple[int, float, Call]] = []
         self._partial: Call | None = None
         self._by_priority = limits.order == "priority"
-        self._prefill_first = limits.scheduler == "prefill_first"
+        self._prefill_first = limits.scheduler in ("prefill_first", "sglang")
+        """Whether prompts may hold up decodes: gaps are looked for that end with such a run."""
+        self._mixes = True
+        """Whether decodes share the budget of a step with chunks (`schedulers`)."""
+        self._rations = False
+        """Whether the scheduler has its own word on who is admitted (`schedulers`)."""
         self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._prefill_first)
 
         self._costs = StepCosts(law) if costs is None else costs
@@ -231,6 +238,10 @@ class Replica:
                 self._complete()
             else:
                 self.ledger.free += self._step_blocks(0)  # no step has ended
+
+    def padded(self) -> int:
+        """Tokens that steps computed for nobody; see `schedulers.StaticReplica`."""
+        return 0
 
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
@@ -427,11 +438,7 @@ class Replica:
 
     def _preempt(self) -> Call:
         """Send the last of the running back to the queue, its cache lost."""
-        running = self.running
-        if self._by_priority:
-            call = max(running.values(), key=by_priority)
-        else:  # admitted in order of number, and preempted from the end
-            call = running[next(reversed(running))]
+        call = self._victim()
         if call.run == UNNAMED and self.limits.retain != "none":
             self._name(call)
         self._release(call)
@@ -441,10 +448,21 @@ class Replica:
         call.context = 0
         call.known = call.prompt_tokens + call.output_made
         call.preemptions += 1
-        key = call.priority if self._by_priority else 0
-        heappush(self._queue, (key, call.number, call))
+        self._queue_again(call)
         self.waiting += 1
         return call
+
+    def _victim(self) -> Call:
+        """Choose who is preempted."""
+        running = self.running
+        if self._by_priority:
+            return max(running.values(), key=by_priority)
+        return running[next(reversed(running))]  # admitted in order of number
+
+    def _queue_again(self, call: Call) -> None:
+        """Give a preempted call the place in the queue that it had."""
+        key = call.priority if self._by_priority else 0
+        heappush(self._queue, (key, call.number, call))
 
     def _name(self, call: Call) -> None:
         """Name the blocks of a call that shares them with nobody, and register its prompt's.
@@ -469,12 +487,16 @@ class Replica:
         """Form the next step, and the run of steps like it."""
         if self._next_law is not None:
             self._adopt_law(self._next_law)
+        self._form_step()
+        if self.standing is not None and not self._n:
+            self.standing.set_demand(0.0)
+
+    def _form_step(self) -> None:
+        """Form the next step by the scheduler's rules; those of others are in `schedulers`."""
         if self._prefill_first:
             self._decide_prefill_first()
         else:
             self._decide_mixed()
-        if self.standing is not None and not self._n:
-            self.standing.set_demand(0.0)
 
     def _adopt_law(self, law: StepLaw) -> None:
         assert law.window == self.law.window, "another window is another LLM"
@@ -545,7 +567,8 @@ class Replica:
         chunks = list(scheduled)
         budget = limits.token_budget
         if chunking:
-            budget -= self._decodes.count
+            if self._mixes:
+                budget -= self._decodes.count
             if chunks:
                 budget -= chunks[0][1]
         while queue and len(running) < limits.max_sequences:
@@ -568,6 +591,8 @@ class Replica:
             elif chunks and tokens > budget:
                 break
             blocks = -(-(hit + tokens) // size) - hit_blocks
+            if self._rations:
+                blocks = self._ration(call, hit, tokens, unlocked)
             if blocks > ledger.free + ledger.evictable - unlocked:
                 break
             heappop(queue)
@@ -589,6 +614,10 @@ class Replica:
             if hit + tokens < call.known:
                 self._partial = call
         return chunks
+
+    def _ration(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
+        """Blocks that a call must have to be admitted, where `_rations`; `schedulers` says more."""
+        raise NotImplementedError
 
     def _start(self, decodes: int, chunks: Sequence[Chunk], preempted: bool) -> None:
         """Start a run of steps of this composition."""

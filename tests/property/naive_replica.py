@@ -9,6 +9,7 @@ slow on purpose: where it and the simulator disagree, this one is easier to read
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +24,16 @@ Owner = tuple[Literal["call"], int] | tuple[Literal["cache"], Path]
 """Who holds a block: a running call by number, for itself, or the cache."""
 
 
+class NaiveTuning(NamedTuple):
+    """Rules that one scheduler reads."""
+
+    prefill_every: int = 1
+    mixed_chunk: bool = False
+    conservativeness: float = 1.0
+    reserve: Literal["oracle", "pow2"] | int = "oracle"
+    max_queue_delay_fs: int = 0
+
+
 class NaiveLimits(NamedTuple):
     """What bounds a replica."""
 
@@ -30,9 +41,10 @@ class NaiveLimits(NamedTuple):
     blocks: int
     token_budget: int
     max_sequences: int
-    scheduler: Literal["vllm", "prefill_first"] = "vllm"
+    scheduler: Literal["vllm", "prefill_first", "sarathi", "sglang", "orca", "static"] = "vllm"
     order: Literal["fcfs", "priority"] = "fcfs"
     retain: Literal["session", "none"] = "session"
+    tuning: NaiveTuning = NaiveTuning()
 
 
 class Submission(NamedTuple):
@@ -95,6 +107,10 @@ class NaiveCall:
     decoding: bool = False
     """It has emitted since it was last admitted."""
     asked_to_leave: bool = False
+    reserved: int = 0
+    """Tokens that it has blocks for, at least, from its admission on."""
+    answered: bool = False
+    """Of a static batch: it has all its tokens, or was cancelled, and keeps its place."""
 
     outcome: str = ""
     left_fs: int | None = None
@@ -127,6 +143,8 @@ class NaiveStep:
     prior_tokens: int
     held_blocks: int
     waiting: int
+    idle: int = 0
+    """Places of a static batch that compute for nobody, or a prompt."""
     cut_fs: int | None = None
     """When a failure cut it; its tokens are lost."""
 
@@ -160,10 +178,12 @@ def serve(
     """
     replica = NaiveReplica(limits, laws)
     pending = sorted(events, key=lambda event: event.at_fs)
-    while pending or replica.step is not None:
+    while pending or replica.step is not None or replica.due_fs is not None:
         instants = [event.at_fs for event in pending]
         if replica.step is not None:
             instants.append(replica.step.started_fs + replica.step.duration_fs)
+        elif replica.due_fs is not None:
+            instants.append(replica.due_fs)
         now = min(instants)
         replica.end_step(now)
         while pending and pending[0].at_fs == now:
@@ -188,7 +208,19 @@ class NaiveReplica:
 
     def __init__(self, limits: NaiveLimits, laws: Sequence[StepLaw]) -> None:
         assert limits.token_budget >= limits.max_sequences
+        if limits.scheduler in ("orca", "static"):
+            limits = limits._replace(retain="none")
         self.limits = limits
+        self.quiet = limits.tuning.prefill_every
+        """Steps since the last with prompts (`prefill_every`)."""
+        self.full = False
+        """SGLang's `batch_is_full`."""
+        self.ratio = first_ratio(limits.tuning)
+        """SGLang's `new_token_ratio`, in whole billionths."""
+        self.batch: list[NaiveCall] = []
+        """Places of the static batch that runs."""
+        self.due_fs: int | None = None
+        """When a static batch that fills will start at the latest."""
         self.laws = laws
         self.law = laws[0]
         self.down = False
@@ -221,7 +253,9 @@ class NaiveReplica:
         self.calls[sub.number] = call
         if self.down:
             self.leave(now, call, "failed")
-        elif self.blocks_for(sub.prompt + sub.output - 1) > self.limits.blocks:
+        elif self.blocks_for(sub.prompt + sub.output - 1) > self.limits.blocks or (
+            self.limits.scheduler == "orca" and not self.fits_orca(call)
+        ):
             self.leave(now, call, "rejected")
         else:
             self.waiting.append(call)
@@ -236,9 +270,11 @@ class NaiveReplica:
         elif self.step is not None:
             call.asked_to_leave = True
         else:  # between two steps: one ended at this very instant
+            self.full = False
             self.running.remove(call)
             self.release(call)
             self.leave(now, call, "cancelled")
+            self.end_batch(now)
 
     def fail(self, now: int) -> None:
         if self.step is not None:
@@ -247,6 +283,8 @@ class NaiveReplica:
         victims = sorted(self.running + self.waiting, key=number_of)
         self.running, self.waiting, self.cache = [], [], {}
         self.owners = [None] * self.limits.blocks
+        self.batch, self.due_fs = [], None
+        self.full, self.ratio = False, first_ratio(self.limits.tuning)
         for call in victims:
             call.path, call.private = [], []
             self.leave(now, call, "failed")
@@ -259,6 +297,7 @@ class NaiveReplica:
         if step is None or step.started_fs + step.duration_fs != now:
             return
         self.step = None
+        self.quiet = 0 if step.chunks else self.quiet + 1
         for call in step.decodes:
             call.cached += 1
             emit(call, now)
@@ -269,7 +308,12 @@ class NaiveReplica:
                 call.decoding = True
                 emit(call, now)
         done = [call for call in self.running if call.made == call.sub.output]
+        if self.limits.scheduler == "static":
+            for call in done:
+                call.decoding = False
+            done = []  # they are answered with their batch
         for call in sorted(done, key=number_of):
+            self.full = False
             self.running.remove(call)
             assert call.cached == call.sub.prompt + call.sub.output - 1
             self.register(call)
@@ -277,9 +321,22 @@ class NaiveReplica:
             self.leave(now, call, "completed")
         gone = [call for call in self.running if call.asked_to_leave]
         for call in sorted(gone, key=number_of):
+            self.full = False
             self.running.remove(call)
             self.release(call)
             self.leave(now, call, "cancelled")
+        self.end_batch(now)
+
+    def end_batch(self, now: int) -> None:
+        """Answer a static batch in which nobody makes tokens any more."""
+        if not self.batch or self.decodes():
+            return
+        self.batch = []
+        for call in sorted(self.running, key=number_of):
+            self.running.remove(call)
+            self.release(call)
+            call.answered = True
+            self.leave(now, call, "completed")
 
     def leave(self, now: int, call: NaiveCall, outcome: str) -> None:
         call.outcome = outcome
@@ -291,13 +348,23 @@ class NaiveReplica:
     def decide(self, now: int) -> None:
         if self.down or self.step is not None:
             return
+        self.due_fs = None
         if self.limits.scheduler == "vllm":
             decodes, chunks = self.schedule_vllm(now)
-        else:
+        elif self.limits.scheduler == "prefill_first":
             decodes, chunks = self.schedule_prefill_first(now)
+        elif self.limits.scheduler == "sarathi":
+            decodes, chunks = self.schedule_sarathi(now)
+        elif self.limits.scheduler == "sglang":
+            decodes, chunks = self.schedule_sglang(now)
+        elif self.limits.scheduler == "orca":
+            decodes, chunks = self.schedule_orca(now)
+        else:
+            decodes, chunks = self.schedule_static(now)
         if not decodes and not chunks:
             assert not self.running, "a replica that holds sequences never idles"
-            assert not self.waiting, "nor one that holds none while calls wait"
+            assert not self.waiting or self.due_fs is not None, "nor one while calls wait"
+            self.full, self.ratio = False, first_ratio(self.limits.tuning)
             return
         self.step = self.price(now, decodes, chunks)
         self.steps.append(self.step)
@@ -308,7 +375,14 @@ class NaiveReplica:
         Each takes its blocks in this order, so what waits finds caches as the
         evictions for those before it have left them.
         """
-        preempted = self.make_room_for_decodes()
+        preempted = False
+        if self.decodes() and self.quiet < self.limits.tuning.prefill_every - 1:
+            if not self.make_room_for_decodes() or self.decodes():
+                for call in self.decodes():
+                    self.grow(call, 1)
+                return self.decodes(), []
+        else:
+            preempted = self.make_room_for_decodes()
         budget = self.limits.token_budget - len(self.decodes())
         chunks: list[tuple[NaiveCall, int]] = []
 
@@ -368,6 +442,175 @@ class NaiveReplica:
             self.grow(call, 1)
         return self.decodes(), []
 
+    def schedule_sarathi(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
+        """Decodes, what was begun, what waits, inside one budget; a prompt's KV is taken whole."""
+        preempted = self.make_room_for_decodes()
+        for call in self.decodes():
+            self.grow(call, 1)
+        budget = self.limits.token_budget - len(self.decodes())
+        chunks: list[tuple[NaiveCall, int]] = []
+        for call in self.running:
+            if not call.decoding:
+                chunks.append((call, min(call.known - call.cached, budget)))
+                budget -= chunks[-1][1]
+        while not preempted and self.waiting and budget > 0:
+            if len(self.running) == self.limits.max_sequences:
+                break
+            head = min(self.waiting, key=self.key)
+            hit = self.hit_of(head)
+            if self.growth(hit, head.known - hit) > self.available_beside(head, hit):
+                break
+            self.admit(now, head, hit)
+            head.reserved = head.known
+            self.grow(head, head.known - hit)
+            chunks.append((head, min(head.known - hit, budget)))
+            budget -= chunks[-1][1]
+        return self.decodes(), chunks
+
+    def schedule_orca(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
+        """Decodes beside whole prompts; blocks are taken for all that a call may make."""
+        decodes = self.decodes()
+        chunks = []
+        while self.waiting and len(self.running) < self.limits.max_sequences:
+            head = min(self.waiting, key=self.key)
+            if self.blocks_for(self.orca_tokens(head)) > self.owners.count(None):
+                break
+            self.admit(now, head, 0)
+            head.reserved = self.orca_tokens(head)
+            self.grow(head, head.reserved)
+            chunks.append((head, head.sub.prompt))
+        return decodes, chunks
+
+    def orca_tokens(self, call: NaiveCall) -> int:
+        reserve, output = self.limits.tuning.reserve, call.sub.output
+        if reserve == "pow2":
+            power = 1
+            while power < output:
+                power *= 2
+            return call.sub.prompt + power - 1
+        return call.sub.prompt + output - 1 if reserve == "oracle" else reserve
+
+    def fits_orca(self, call: NaiveCall) -> bool:
+        tokens = self.orca_tokens(call)
+        needed = call.sub.prompt + call.sub.output - 1
+        return needed <= tokens and self.blocks_for(tokens) <= self.limits.blocks
+
+    def schedule_static(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
+        """The batch that runs; or, when there is none, the next: as many as fit, all at once."""
+        if self.batch:
+            return self.decodes(), []
+        batch: list[NaiveCall] = []
+        blocks = longest = 0
+        full = False
+        for call in sorted(self.waiting, key=self.key):
+            subs = [other.sub for other in (*batch, call)]
+            place = max(sub.prompt for sub in subs) + max(sub.output for sub in subs) - 1
+            if len(subs) * self.blocks_for(place) > self.limits.blocks:
+                full = True
+                break
+            batch.append(call)
+            longest = place
+            if len(batch) == self.limits.max_sequences:
+                full = True
+                break
+        if batch and not full:
+            oldest = min(call.sub.at_fs for call in batch)
+            due = oldest + self.limits.tuning.max_queue_delay_fs
+            if now < due:
+                self.due_fs = due
+                return [], []
+        blocks = self.blocks_for(longest)
+        for call in batch:
+            self.admit(now, call, 0)
+            call.reserved = longest
+            self.grow(call, longest)
+            assert len(call.private) == blocks
+        self.batch = batch
+        return [], [(call, call.sub.prompt) for call in batch]
+
+    def schedule_sglang(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
+        """Chunks before decodes, or beside them; admission by the tokens that may come."""
+        mixed = self.limits.tuning.mixed_chunk
+        begun = [call for call in self.running if not call.decoding]
+        looking = bool(begun) or not self.full
+        if looking:
+            self.full = False
+        retracted = mixed and self.retract_for(0)
+        chunks: list[tuple[NaiveCall, int]] = []
+        budget = self.limits.token_budget - (len(self.decodes()) if mixed else 0)
+        for call in begun:
+            tokens = min(call.known - call.cached, budget)
+            if mixed:
+                retracted = self.retract_for(self.growth(call.cached, tokens)) or retracted
+            chunks.append((call, tokens))
+            budget -= tokens
+        if mixed:
+            for call in self.decodes():
+                self.grow(call, 1)
+        for call, tokens in chunks:
+            self.grow(call, tokens)
+        promised = sum(
+            min(call.sub.output, 4096) for call, n in chunks if call.cached + n == call.known
+        )
+        while looking and not retracted and self.waiting and budget > 0:
+            if len(self.running) == self.limits.max_sequences:
+                break
+            head = self.sglang_head()
+            hit = self.hit_of(head)
+            if self.running:
+                coming = sum(min(c.sub.output - c.made, 4096) for c in self.decodes())
+                need = head.known - hit + min(head.sub.output, 4096) + promised
+                room = self.available_beside(head, hit) * self.limits.block_tokens
+                if need + Fraction(coming * self.ratio, 10**9) >= room:
+                    self.full = True
+                    break
+            tokens = min(head.known - hit, budget)
+            self.admit(now, head, hit)
+            self.grow(head, tokens)
+            chunks.append((head, tokens))
+            budget -= tokens
+            if hit + tokens == head.known:
+                promised += min(head.sub.output, 4096)
+        if mixed:
+            decodes = [call for call in self.running if call.decoding]
+        elif chunks:
+            decodes = []
+        else:
+            retracted = self.retract_for(0)
+            decodes = self.decodes()
+            for call in decodes:
+                self.grow(call, 1)
+        if decodes and not chunks and not retracted:
+            first = first_ratio(self.limits.tuning)
+            least = round(first * 0.14)
+            self.ratio = max(self.ratio - (first - least) // 600, least)
+        return decodes, chunks
+
+    def sglang_head(self) -> NaiveCall:
+        """First of the list: arrivals and what was retracted, in the order in which they came."""
+        if self.limits.order == "fcfs":
+            return self.waiting[0]
+        return min(self.waiting, key=lambda call: call.sub.priority)
+
+    def retract_for(self, blocks: int) -> bool:
+        """Retract decodes, fewest tokens first, until this step fits; then some more."""
+        if self.decode_need() + blocks <= self.available():
+            return False
+        while True:
+            least = min(self.decodes(), key=lambda c: (c.made, -c.sub.prompt, -c.sub.number))
+            self.send_back(least)
+            rest = self.decodes()
+            spare = self.available() - blocks
+            roomy = len(rest) <= 1 or spare * self.limits.block_tokens >= 20 * len(rest)
+            if roomy and self.decode_need() <= spare:
+                break
+        self.ratio = 10**9
+        if rest:
+            made = sum(call.made for call in rest) + 20 * len(rest)
+            most = sum(call.sub.output for call in rest)
+            self.ratio = min(10**9, made * 10**9 // most)
+        return True
+
     def make_room_for_decodes(self) -> bool:
         preempted = False
         while self.decode_need() > self.available():
@@ -376,7 +619,10 @@ class NaiveReplica:
         return preempted
 
     def preempt_last(self) -> None:
-        call = max(self.running, key=self.key)
+        self.send_back(max(self.running, key=self.key))
+
+    def send_back(self, call: NaiveCall) -> None:
+        self.full = False
         self.running.remove(call)
         self.release(call)
         call.cached = 0
@@ -418,14 +664,23 @@ class NaiveReplica:
         emitting = len(decodes) + len(ending)
         context = sum(call.cached + 1 for call in decodes)
         window = 0
-        duration = law.base(len(decodes), prompt_tokens, len(chunks), emitting)
+        prompts, idle, heads = len(chunks), 0, emitting
+        sizes = [(tokens, call.cached) for call, tokens in chunks]
+        if self.batch:  # every place computes what the others do
+            idle = len(self.batch) - len(decodes)
+            heads = len(self.batch)
+            longest = max((tokens for tokens, _ in sizes), default=1)
+            prompts, prompt_tokens = idle, idle * longest
+            if chunks:
+                sizes = [(longest, 0)] * len(chunks)
+        duration = law.base(len(decodes), prompt_tokens, prompts, heads)
         if decodes:
             piece = law.piece(len(decodes), context)
             duration += piece.fixed_fs + piece.slope_fs * context
             if law.window is not None:
                 window = sum(min(call.cached + 1, law.window) for call in decodes)
                 duration += law.window_fs * window
-        duration += sum(law.chunk(tokens, call.cached) for call, tokens in chunks)
+        duration += sum(law.chunk(tokens, cached) for tokens, cached in sizes)
         duration += sum(law.prompt(call.sub.u) for call in ending)
         assert duration >= 1
         return NaiveStep(
@@ -438,11 +693,12 @@ class NaiveReplica:
             context_tokens=context,
             window_tokens=window,
             pair_tokens=sum(
-                call.cached + query for call, tokens in chunks for query in range(1, tokens + 1)
+                cached + query for tokens, cached in sizes for query in range(1, tokens + 1)
             ),
-            prior_tokens=sum(call.cached for call, _ in chunks),
+            prior_tokens=sum(cached for _, cached in sizes),
             held_blocks=self.held(),
             waiting=len(self.waiting),
+            idle=idle,
         )
 
     # Blocks
@@ -504,9 +760,11 @@ class NaiveReplica:
         for block in call.private:
             self.owners[block] = None
         call.path, call.private = [], []
+        call.reserved = 0
 
     def grow(self, call: NaiveCall, tokens: int) -> None:
-        while len(call.path) + len(call.private) < self.blocks_for(call.cached + tokens):
+        goal = max(call.cached + tokens, call.reserved)
+        while len(call.path) + len(call.private) < self.blocks_for(goal):
             block = self.owners.index(None) if None in self.owners else self.evict()
             self.owners[block] = ("call", call.sub.number)
             call.private.append(block)
@@ -541,6 +799,7 @@ class NaiveReplica:
             in_step |= {call.sub.number: tokens for call, tokens in self.step.chunks}
         for call in self.running:
             tokens = call.cached + in_step.get(call.sub.number, 0)
+            tokens = max(tokens, call.reserved)
             assert len(call.path) + len(call.private) == self.blocks_for(tokens)
             assert len(call.path) * self.limits.block_tokens <= call.cached
         assert all(not call.path and not call.private for call in self.waiting)
@@ -567,6 +826,10 @@ class NaiveReplica:
 
 def ids_of(content: tuple[tuple[int, int], ...]) -> Path:
     return tuple(first + index for first, count in content for index in range(count))
+
+
+def first_ratio(tuning: NaiveTuning) -> int:
+    return min(round(0.7 * tuning.conservativeness * 10**9), 10**9)
 
 
 def number_of(call: NaiveCall) -> int:
