@@ -27,6 +27,8 @@ class Tuning(NamedTuple):
     """`sglang`: decodes go on beside prompts."""
     conservativeness: float = 1.0
     """`sglang`: by which the estimate of tokens to come is scaled."""
+    decay_steps: int = 600
+    """`sglang`: in which that estimate falls to its least. SGLang 0.4.6, `global_config.py`."""
     reserve: Literal["oracle", "pow2"] | int = "oracle"
     """`orca`: KV set aside for what a call may make; a number is that of all sequences."""
     max_queue_delay_fs: int = 0

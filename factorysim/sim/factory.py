@@ -464,7 +464,9 @@ def _tuning(serving: ServingSpec) -> Tuning:
         tuning = tuning._replace(mixed_chunk=serving.mixed_chunk)
     if serving.schedule_conservativeness is not None:
         tuning = tuning._replace(conservativeness=serving.schedule_conservativeness)
-    if serving.reserve is not None:
+    if serving.max_model_len is not None:
+        tuning = tuning._replace(reserve=serving.max_model_len)
+    elif serving.reserve == "pow2":
         tuning = tuning._replace(reserve=serving.reserve)
     if serving.max_queue_delay is not None:
         delay_fs = round(serving.max_queue_delay * FS_PER_S)

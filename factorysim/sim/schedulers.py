@@ -409,9 +409,9 @@ class StaticReplica(SetAsideReplica):
         super()._forget()
 
 
-_INITIAL_RATIO, _LEAST_RATIO, _DECAY_STEPS = 0.7, 0.14, 600
-"""Of `new_token_ratio`: at first, at least (of that), and steps from one to the other. SGLang
-0.4.6, `global_config.py`."""
+_INITIAL_RATIO, _LEAST_RATIO = 0.7, 0.14
+"""Of `new_token_ratio`: at first, and at least as a share of that. SGLang 0.4.6,
+`global_config.py`."""
 _CLIPPED_TOKENS = 4096
 """More output than this is not reckoned with. SGLang 0.4.6, `managers/schedule_policy.py`."""
 _RETRACT_STEPS = 20
@@ -441,7 +441,6 @@ class SglangReplica(Replica):
         "_highest",
         "_initial",
         "_least",
-        "_looking",
         "_promised",
         "_ratio",
         "_retracted",
@@ -455,12 +454,10 @@ class SglangReplica(Replica):
         self._rations = True
         self._initial = min(round(_INITIAL_RATIO * tuning.conservativeness * _ONE), _ONE)
         self._least = round(self._initial * _LEAST_RATIO)
-        self._decay = (self._initial - self._least) // _DECAY_STEPS
+        self._decay = (self._initial - self._least) // tuning.decay_steps
         self._ratio = self._initial
         self._full = False
         """The head of the queue did not fit, and nobody has left since."""
-        self._looking = False
-        """Whether this decision looks at the queue."""
         self._promised = 0
         """Output tokens that this decision has let in."""
         self._estimate: int | None = None
@@ -479,9 +476,6 @@ class SglangReplica(Replica):
     # The decision.
 
     def _form_step(self) -> None:
-        self._looking = self._partial is not None or not self._full
-        if self._looking:
-            self._full = False
         self._promised = 0
         self._estimate = None
         self._retracted = False
@@ -495,7 +489,6 @@ class SglangReplica(Replica):
             self._decide_apart()
         if not self._n:
             self._ratio = self._initial
-            self._full = False
 
     def _decide_apart(self) -> None:
         """Schedule chunks if there is any, decodes otherwise."""
@@ -509,7 +502,7 @@ class SglangReplica(Replica):
             ledger.take(-(-(prior + tokens) // size) - -(-prior // size))
             chunks = ((call, tokens, prior),)
             self._promise(call, prior + tokens)
-        if self.waiting and self._looking:
+        if self.waiting and not self._full:
             chunks = self._admit(chunks, chunking=True)
         if chunks:
             self._start(0, chunks, False)
@@ -523,7 +516,7 @@ class SglangReplica(Replica):
             self._promised += min(call.output_tokens, _CLIPPED_TOKENS)
 
     def _ration(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
-        if not self._looking:
+        if self._full:
             return _UNBOUNDED
         ledger, size = self.ledger, self.limits.block_tokens
         if self.running:  # alone it fits, whatever is reckoned with

@@ -343,6 +343,7 @@ _SCHEDULER_KEYS: dict[str, tuple[SchedulerName, ...]] = {
     "mixed_chunk": ("sglang",),
     "schedule_conservativeness": ("sglang",),
     "reserve": ("orca",),
+    "max_model_len": ("orca",),
     "max_queue_delay": ("static",),
 }
 """Which schedulers read a key of `serving` that not all of them do."""
@@ -365,9 +366,11 @@ class ServingSpec(Spec):
     schedule_conservativeness: float | None = Field(default=None, ge=0.0, le=10.0)
     """`sglang`: scales the share of their longest outputs that running calls are thought to
     make yet (0.7 at first, for 1, which holds where not given)."""
-    reserve: Literal["oracle", "pow2"] | Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    reserve: Literal["oracle", "pow2", "max"] | None = None
     """`orca`: tokens that a call sets KV aside for: what it will have (where not given), that
-    with its output rounded up to a power of two, or so many, which none may exceed."""
+    with its output rounded up to a power of two, or `max_model_len` for each."""
+    max_model_len: int | None = Field(default=None, ge=1, le=100_000_000)
+    """`orca` with `reserve: max`: tokens of a sequence at most; longer ones are rejected."""
     max_queue_delay: Seconds | None = None
     """`static`: an idle replica waits so long for a batch to fill; 0 where not given."""
     order: Literal["fcfs", "priority"] = "fcfs"
@@ -399,6 +402,10 @@ class ServingSpec(Spec):
                 expected = f"nothing, since the scheduler is {self.scheduler}"
                 cure = f"remove it: only {' and '.join(schedulers)} reads it"
                 raise refuse(key, f"{value}", expected, cure)
+        if (self.reserve == "max") != (self.max_model_len is not None):
+            found = "nothing" if self.max_model_len is None else f"{self.max_model_len}"
+            expected = "tokens of a sequence at most, if and only if `reserve` is max"
+            raise refuse("max_model_len", found, expected, "give both or neither")
         if self.scheduler in ("orca", "static"):
             # Their defaults are in every resolved scenario, and say nothing.
             for key, value, usual in (

@@ -30,6 +30,7 @@ class NaiveTuning(NamedTuple):
     prefill_every: int = 1
     mixed_chunk: bool = False
     conservativeness: float = 1.0
+    decay_steps: int = 600
     reserve: Literal["oracle", "pow2"] | int = "oracle"
     max_queue_delay_fs: int = 0
 
@@ -109,6 +110,11 @@ class NaiveCall:
     asked_to_leave: bool = False
     reserved: int = 0
     """Tokens that it has blocks for, at least, from its admission on."""
+    stalled_since_fs: int | None = None
+    """While it has been preempted since its last token: when that came, or else when it was."""
+    stall_fs: int = 0
+    first_stall_fs: int = 0
+    """The part of it before the first token."""
     answered: bool = False
     """Of a static batch: it has all its tokens, or was cancelled, and keeps its place."""
 
@@ -217,6 +223,8 @@ class NaiveReplica:
         """SGLang's `batch_is_full`."""
         self.ratio = first_ratio(limits.tuning)
         """SGLang's `new_token_ratio`, in whole billionths."""
+        self.now = 0
+        """Instant of the decision in hand."""
         self.batch: list[NaiveCall] = []
         """Places of the static batch that runs."""
         self.due_fs: int | None = None
@@ -349,6 +357,7 @@ class NaiveReplica:
         if self.down or self.step is not None:
             return
         self.due_fs = None
+        self.now = now
         if self.limits.scheduler == "vllm":
             decodes, chunks = self.schedule_vllm(now)
         elif self.limits.scheduler == "prefill_first":
@@ -583,7 +592,7 @@ class NaiveReplica:
         if decodes and not chunks and not retracted:
             first = first_ratio(self.limits.tuning)
             least = round(first * 0.14)
-            self.ratio = max(self.ratio - (first - least) // 600, least)
+            self.ratio = max(self.ratio - (first - least) // self.limits.tuning.decay_steps, least)
         return decodes, chunks
 
     def sglang_head(self) -> NaiveCall:
@@ -622,6 +631,10 @@ class NaiveReplica:
         self.send_back(max(self.running, key=self.key))
 
     def send_back(self, call: NaiveCall) -> None:
+        if call.emitted_fs:
+            call.stalled_since_fs = call.emitted_fs[-1]
+        elif call.stalled_since_fs is None:
+            call.stalled_since_fs = self.now
         self.full = False
         self.running.remove(call)
         self.release(call)
@@ -843,6 +856,11 @@ def unlocked_of(cached: CachedBlock) -> int:
 def emit(call: NaiveCall, now: int) -> None:
     call.made += 1
     call.emitted_fs.append(now)
+    if call.stalled_since_fs is not None:
+        call.stall_fs += now - call.stalled_since_fs
+        call.stalled_since_fs = None
+        if call.made == 1:
+            call.first_stall_fs = call.stall_fs
 
 
 def credit(call: NaiveCall, tokens: int) -> None:

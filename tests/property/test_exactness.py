@@ -124,6 +124,8 @@ def check(case: Case) -> None:
         check_rows(outcome.rows, naive.steps, stepwise=stepwise)
         assert_gaps(outcome, naive)
         check_conservation(case, outcome, naive)
+    if case.limits.scheduler in ("orca", "static"):
+        assert not any(call.preemptions for call in naive.calls.values())
 
 
 def seen(call: Call) -> dict[str, object]:
@@ -139,6 +141,8 @@ def seen(call: Call) -> dict[str, object]:
         "recomputed_tokens": call.recomputed_tokens,
         "output_made": call.output_made,
         "preemptions": call.preemptions,
+        "stall_fs": call.stall_fs,
+        "first_stall_fs": call.first_stall_fs,
     }
 
 
@@ -156,6 +160,8 @@ def expected(call: NaiveCall) -> dict[str, object]:
         "recomputed_tokens": call.recomputed,
         "output_made": call.made,
         "preemptions": call.preemptions,
+        "stall_fs": call.stall_fs,
+        "first_stall_fs": call.first_stall_fs,
     }
 
 
@@ -324,7 +330,8 @@ def tunings(draw: DrawFn, scheduler: Scheduler) -> NaiveTuning:
     if scheduler == "sglang":
         return NaiveTuning(
             mixed_chunk=draw(st.booleans()),
-            conservativeness=draw(st.sampled_from([0.0, 0.1, 0.3, 1.0])),
+            conservativeness=draw(st.sampled_from([0.0, 0.2, 0.3, 1.0])),
+            decay_steps=draw(st.sampled_from([600, 20, 2])),
         )
     if scheduler == "orca":
         return NaiveTuning(reserve=draw(st.sampled_from(["oracle", "pow2", 40, 130])))
@@ -365,6 +372,27 @@ def limits_for(
 
 
 @st.composite
+def crowds(draw: DrawFn, schedulers: Sequence[Scheduler]) -> tuple[list[Submission], NaiveLimits]:
+    """Many short prompts with long outputs, more at once than the KV has room for in the end."""
+    rng = draw(st.randoms(use_true_random=True))  # uniform: small numbers are not a crowd
+    calls = [
+        call._replace(prompt=rng.randint(1, 20), output=rng.randint(20, 90))
+        for call in draw(st.lists(submissions(), min_size=7, max_size=10))
+    ]
+    limits = draw(limits_for(calls, schedulers))
+    size = rng.choice([1, 2, 4, 8])
+    largest = max(-(-(call.prompt + call.output) // size) for call in calls)
+    places = rng.randint(4, 8)
+    spare = limits.token_budget - limits.max_sequences
+    return calls, limits._replace(
+        block_tokens=size,
+        blocks=round(largest * rng.uniform(1.1, 2.5)),
+        max_sequences=places,
+        token_budget=places + spare,
+    )
+
+
+@st.composite
 def interrupts(draw: DrawFn, calls: int, law_count: int) -> Interrupt:
     """Mostly cancels, changes of law, and failures that are mended."""
     kind = draw(st.sampled_from(["cancel", "cancel", "change_law", "fail", "repair", "repair"]))
@@ -381,9 +409,13 @@ def cases(draw: DrawFn, schedulers: Sequence[Scheduler] = SCHEDULERS) -> Case:
     law_count = draw(st.sampled_from([1, 1, 2, 3]))
     window = draw(st.none() | st.integers(1, 40))
     laws = [draw(laws_of(window)) for _ in range(law_count)]
-    fewest = draw(st.sampled_from([1, 3, 6]))
-    calls = draw(st.lists(submissions(), min_size=fewest, max_size=12))
-    limits = draw(limits_for(calls, schedulers))
+    crowded = draw(st.booleans())
+    if crowded:
+        calls, limits = draw(crowds(schedulers))
+    else:
+        fewest = draw(st.sampled_from([1, 3, 6]))
+        calls = draw(st.lists(submissions(), min_size=fewest, max_size=12))
+        limits = draw(limits_for(calls, schedulers))
     told = draw(texts())
     calls = [
         call._replace(content=draw(contents(told, call.prompt, call.output, limits.block_tokens)))
@@ -396,12 +428,12 @@ def cases(draw: DrawFn, schedulers: Sequence[Scheduler] = SCHEDULERS) -> Case:
         )
     )
     events: list[Event] = draw(st.permutations([*calls, *others]))
-    unit = draw(st.sampled_from([0, 1, 100, 1000, 5000, 20000]))
+    unit = draw(st.sampled_from([0, 1, 100] if crowded else [0, 1, 100, 1000, 5000, 20000]))
     now, number = 0, 0
     placed: list[Event] = []
     for event in events:
         now += unit * draw(st.sampled_from([0, 0, 1, 1, 2, 7]))
-        if draw(st.booleans()):
+        if not crowded and draw(st.booleans()):
             now = end_of_a_step(draw, Case(limits, laws, placed), now)
         moved = event._replace(at_fs=now)
         if isinstance(moved, Submission):

@@ -13,7 +13,7 @@ import pytest
 from factorysim.records import StepChunk, StepRow
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
-from factorysim.sim.replica import Replica
+from factorysim.sim.schedulers import replica_kind
 from tests.unit.sim.builders import MS, UnitLaw
 
 LIMITS = Limits(block_tokens=4, blocks=100, token_budget=16, max_sequences=8)
@@ -25,7 +25,7 @@ class Bench:
     def __init__(self, limits: Limits = LIMITS, law: UnitLaw | None = None) -> None:
         self.clock = Clock()
         self.done: list[Call] = []
-        self.replica = Replica(
+        self.replica = replica_kind(limits)(
             self.clock, 0, UnitLaw() if law is None else law, limits, self.done.append
         )
         self._number = 0
@@ -142,7 +142,17 @@ def test_a_failure_loses_the_step_in_progress_and_everything_cached():
     assert (lost.steps, lost.step_fs, lost.emitted_tokens) == (1, MS // 2, 0)
 
 
-@pytest.mark.parametrize("scheduler", ["vllm", "prefill_first"])
+def test_the_step_that_a_failure_cut_holds_the_block_that_it_took():
+    bench = Bench()
+    bench.call(0, prompt=4, output=100)
+    bench.at(8.5, bench.replica.fail)
+    bench.run()
+    # the prompt fills a block, four decode steps the second; the fifth has a third
+    lost = bench.rows()[-1]
+    assert (lost.step_fs, lost.kv_blocks) == (MS // 2, 3)
+
+
+@pytest.mark.parametrize("scheduler", ["vllm", "prefill_first", "sarathi", "sglang", "orca"])
 def test_a_newcomer_behind_a_cancelled_call_cuts_the_run(scheduler):
     bench = Bench(LIMITS._replace(max_sequences=2, scheduler=scheduler))
     bench.call(0, prompt=1, output=50)

@@ -1,6 +1,7 @@
 import pytest
 
 from factorysim.errors import SpecError
+from factorysim.load.dump import dump_spec
 from factorysim.spec.faults import read_spec
 from factorysim.spec.scenario import ScenarioSpec
 from factorysim.yaml_reader import parse_yaml
@@ -44,6 +45,44 @@ def faults(text):
             "serving: {router: {policy: score, weights: {kv: -1}}}",
             *(6, "serving.router.weights.kv", "-1", "from 0", ""),
         ),
+        ("serving: {scheduler: vlm}", 6, "serving.scheduler", "'vlm'", "sarathi", '"vllm"'),
+        (
+            "serving: {prefill_every: 4, scheduler: sarathi}",
+            *(6, "serving.prefill_every", "4", "since the scheduler is sarathi", "only vllm"),
+        ),
+        (
+            "serving: {mixed_chunk: true}",
+            6,
+            "serving.mixed_chunk",
+            "True",
+            "nothing",
+            "only sglang",
+        ),
+        (
+            "serving: {schedule_conservativeness: 0.3}",
+            *(6, "serving.schedule_conservativeness", "0.3", "nothing", "only sglang"),
+        ),
+        ("serving: {reserve: pow2}", 6, "serving.reserve", "pow2", "nothing", "only orca"),
+        (
+            "serving: {max_queue_delay: 5 ms, scheduler: orca}",
+            *(6, "serving.max_queue_delay", "0.005", "since the scheduler is orca", "only static"),
+        ),
+        (
+            "serving: {scheduler: static, token_budget: 2048}",
+            *(6, "serving.token_budget", "2048", "since the scheduler is static", "sequences"),
+        ),
+        (
+            "serving: {scheduler: orca, kv: {retain: session}}",
+            *(6, "serving.kv.retain", "session", "since the scheduler is orca", "no prefixes"),
+        ),
+        (
+            "serving: {scheduler: orca, reserve: max}",
+            *(6, "serving.max_model_len", "nothing", "if and only if `reserve` is max", "both"),
+        ),
+        (
+            "serving: {scheduler: orca, max_model_len: 2048}",
+            *(6, "serving.max_model_len", "2048", "if and only if `reserve` is max", "both"),
+        ),
         ("serving: {token_budget: 1}", 6, "serving.token_budget", "1", "max_sequences", "raise"),
     ],
 )
@@ -86,3 +125,19 @@ def test_all_faults_come_at_once_in_the_order_of_lines():
         "deployments.d.pool",
         "deployments.d.tp",
     ]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "scheduler: sglang, mixed_chunk: true, schedule_conservativeness: 0.3",
+        "scheduler: orca, reserve: pow2, max_sequences: 10000",
+        "scheduler: orca, reserve: max, max_model_len: 2048",
+        "scheduler: static, max_queue_delay: 5 ms",
+        "prefill_every: 4",
+    ],
+)
+def test_what_a_scheduler_reads_is_taken_and_reads_back(keys):
+    text = HEAD + GPU + STREAM + f"serving: {{{keys}}}"
+    spec = read_spec(ScenarioSpec, parse_yaml(text, "f.yaml"))
+    assert read_spec(ScenarioSpec, parse_yaml(dump_spec(spec), "g.yaml")) == spec
