@@ -258,3 +258,53 @@ def test_sglang_reckons_anew_after_a_retraction_and_does_not_decay_in_that_step(
         assert young.preemptions == 1
         admitted[output] = late.scheduled_fs < old.last_token_fs
     assert admitted == {20: True, 21: False}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_sglang_begins_anew_after_idling_or_a_failure(fails):
+    """The share has decayed to nothing by 200 ms, and is 0.7 again for whoever comes then."""
+    made = bench("sglang", decay_steps=10)
+    made.call(0, prompt=4, output=100)
+    if fails:
+        made.at(60, made.replica.fail)
+        made.at(61, made.replica.repair)
+    made.call(200, prompt=4, output=201)
+    late = made.call(204, prompt=8, output=248)
+    made.run()
+    # as in the test of seven tenths: 248 is one too many
+    assert ms(late.scheduled_fs) == 204 + 200
+
+
+def test_sglang_admits_again_after_a_failure_of_a_full_batch():
+    made = bench("sglang")
+    made.call(0, prompt=4, output=201)
+    made.call(4, prompt=8, output=300)  # does not fit, so the batch is full
+    made.at(50, made.replica.fail)
+    made.at(51, made.replica.repair)
+    late = made.call(60, prompt=4, output=1)
+    made.run()
+    assert ms(late.first_token_fs) == 64
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "blocks"), [("vllm", 3), ("sarathi", 3), ("sglang", 3), ("orca", 26)]
+)
+def test_a_step_that_a_failure_cut_holds_what_its_scheduler_took(scheduler, blocks):
+    made = bench(scheduler)
+    made.call(0, prompt=4, output=100)
+    made.at(8.5, made.replica.fail)
+    made.run()
+    lost = made.rows()[-1]
+    assert (lost.steps, lost.emitted_tokens, lost.kv_blocks) == (1, 0, blocks)
+
+
+def test_a_static_batch_ends_with_the_cancel_of_its_last_decode_between_two_steps():
+    made = bench("static")
+    short = made.call(0, prompt=1, output=2)
+    gone = made.call(0, prompt=1, output=50)
+    made.at(5, made.replica.cancel, gone)  # as a step ends
+    made.run()
+    assert (gone.outcome, short.outcome) == ("cancelled", "completed")
+    assert ms(short.last_token_fs) == 5
+    assert steps(made) == [(0, 2), (2, 0), (1, 1)]
+    assert made.replica.padded() == 1
