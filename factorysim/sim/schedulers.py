@@ -75,7 +75,7 @@ class PacedReplica(Replica):
     def _form_step(self) -> None:
         decodes = self._decodes
         rest = self._every - 1 - self._quiet
-        if rest > 0 and decodes.count:
+        if rest > 0:
             preempted = self._fit(0)
             if decodes.count:
                 self.ledger.take(decodes.blocks_now())
@@ -318,7 +318,6 @@ class StaticReplica(SetAsideReplica):
     def _begin(self, batch: list[Call]) -> None:
         """Compute the prompts of a batch."""
         now, limits = self.clock.now_fs, self.limits
-        self._due_fs = None
         self._places = batch
         self._longest = max(call.prompt_tokens for call in batch)
         self._place_tokens = self._longest + max(call.output_tokens for call in batch) - 1
@@ -569,9 +568,6 @@ class SglangReplica(Replica):
 
     def _queue_again(self, call: Call) -> None:
         """Send a retracted call to the end of the queue as it is now."""
-        joiners = self._decodes.joiners
-        if joiners and call in joiners:
-            joiners.remove(call)  # it may join again before the next token
         self._retractions += 1
         # A fraction behind the latest, ahead of the next: exact in floating point.
         place = self._highest + (self._retractions % 2**20 + 1) / 2**21

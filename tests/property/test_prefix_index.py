@@ -198,7 +198,7 @@ ROUTERS = [
     st.sampled_from(ROUTERS),
     st.integers(110, 160),
     st.sampled_from([4, 16]),
-    st.sampled_from(["vllm", "prefill_first"]),
+    st.sampled_from(["vllm", "prefill_first", "sarathi", "sglang"]),
 )
 def test_every_step_and_runs_of_steps_route_alike(sessions, router, blocks, budget, scheduler):
     """A router that looks into caches sees the same in both clocks, though they are full."""

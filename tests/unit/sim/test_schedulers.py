@@ -308,3 +308,11 @@ def test_a_static_batch_ends_with_the_cancel_of_its_last_decode_between_two_step
     assert ms(short.last_token_fs) == 5
     assert steps(made) == [(0, 2), (2, 0), (1, 1)]
     assert made.replica.padded() == 1
+
+
+def test_a_static_batch_whose_oldest_is_cancelled_waits_for_the_next():
+    made = bench("static", max_queue_delay_fs=30 * 10**12)
+    oldest, second = made.call(0, prompt=1, output=1), made.call(20, prompt=1, output=1)
+    made.at(25, made.replica.cancel, oldest)
+    made.run()
+    assert ms(second.scheduled_fs) == 50
