@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from factorysim.records import StationLine, StepChunk
     from factorysim.sim.fabric import Books, LinkLoad
+    from factorysim.sim.call import Call
     from factorysim.sim.replica import Replica
 
 _TOLERANCE = 1e-9
@@ -39,6 +40,8 @@ class Ledgers:
         """Prompts and outputs of completed calls, by calls and by their sessions."""
         self.call_numbers = self.session_numbers = 0
         """Sums of them: a row lost and another written twice would show."""
+        self.discarded_tokens = 0
+        """First tokens that a prefill replica made, and no call got."""
         self.stepped_tokens = self.emitted_tokens = 0
         """By steps: of prompts, and of outputs."""
         self.steps = 0
@@ -138,9 +141,9 @@ def audit(
             ledgers.computed_tokens + ledgers.recomputed_tokens,
         ),
         _equal(
-            "tokens emitted by steps = output of calls",
+            "tokens emitted by steps = output of calls + discarded",
             ledgers.emitted_tokens,
-            ledgers.made_tokens,
+            ledgers.made_tokens + ledgers.discarded_tokens,
         ),
         _blocks(replicas),
         _locks(replicas),
@@ -204,7 +207,7 @@ def _blocks(replicas: Sequence[Replica]) -> AuditLine:
             cached += extent.count
             if not extent.refs:
                 unlocked += extent.count
-        private = sum(replica.blocks_of(call) for call in replica.running.values())
+        private = sum(replica.blocks_of(call) for call in _holders(replica))
         here = ledger.free + cached + private
         total += ledger.blocks
         found += here
@@ -224,7 +227,7 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
     for replica in replicas:
         paths: Counter[int] = Counter()
         short = 0
-        for call in replica.running.values():
+        for call in _holders(replica):
             blocks = call.shared
             for extent in path(call.leaf):
                 paths[id(extent)] += 1
@@ -240,6 +243,11 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
                 f"running calls; {short} paths are not as long as their calls say"
             )
     return AuditLine("KV locks = paths of running calls", not off, locks, found, "; ".join(off[:3]))
+
+
+def _holders(replica: Replica) -> list[Call]:
+    """List the calls that hold blocks: those that run, and those whose KV is to leave."""
+    return [*replica.running.values(), *(replica.held or {}).values()]
 
 
 def _little(station: StationLine) -> AuditLine:
