@@ -165,9 +165,7 @@ def plan_factory(
     """
     streams = {name: stream.llm for name, stream in scenario.streams.items()}
     disaggregated = scenario.serving.disaggregation is not None
-    check_deployments(
-        scenario.deployments, scenario.llms, streams, disaggregated=disaggregated
-    )
+    check_deployments(scenario.deployments, scenario.llms, streams, disaggregated=disaggregated)
     graph = build_graph(topology, catalog)
     draft = _Draft(scenario, topology, catalog, graph, compile_graph(graph), table_files or {})
     return draft.plan()

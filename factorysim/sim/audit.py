@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from factorysim.records import StationLine, StepChunk
-    from factorysim.sim.fabric import Books, LinkLoad
     from factorysim.sim.call import Call
+    from factorysim.sim.fabric import Books, LinkLoad
     from factorysim.sim.replica import Replica
 
 _TOLERANCE = 1e-9

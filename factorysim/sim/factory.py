@@ -143,12 +143,12 @@ class FactoryWorld:
         """Of replicas, by index."""
         self._deployments: list[Deployment] = []
         self._replicas: list[Replica] = []
-        for serve in plan.serve:
-            if serve.role == "prefill" and serve.llm not in self._pairings:
-                how = scenario.serving.disaggregation or DisaggregationSpec()
-                self._pairings[serve.llm] = Pairing(
-                    how, self._fabric, self._router(policies), self._places, self._book.write_handoff
-                )
+        apart = dict.fromkeys(serve.llm for serve in plan.serve if serve.role == "prefill")
+        how = scenario.serving.disaggregation or DisaggregationSpec()
+        for llm in apart:
+            self._pairings[llm] = Pairing(
+                how, self._fabric, self._router(policies), self._places, self._book.write_handoff
+            )
         for serve in plan.serve:
             self._build_deployment(serve, policies)
         self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
@@ -320,9 +320,7 @@ class FactoryWorld:
         self._flying[number] = call
         router = stream.router
         if router.draws:
-            call.route_u = u = uniform(
-                *self._routing_parts, stream.name, live.plan.sid, live.calls
-            )
+            call.route_u = u = uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls)
             router.send(call, u)
         else:
             router.send(call)
