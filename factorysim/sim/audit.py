@@ -40,6 +40,8 @@ class Ledgers:
         """Prompts and outputs of completed calls, by calls and by their sessions."""
         self.call_numbers = self.session_numbers = 0
         """Sums of them: a row lost and another written twice would show."""
+        self.handoffs = 0
+        """Begun."""
         self.discarded_tokens = 0
         """First tokens that a prefill replica made, and no call got."""
         self.stepped_tokens = self.emitted_tokens = 0
@@ -106,6 +108,8 @@ class InFlight(NamedTuple):
     asleep: int
     """Sessions under way that nothing will wake."""
     tools_used: int
+    stranded: int
+    """Calls that wait for KV which will never come."""
 
 
 def audit(
@@ -130,6 +134,8 @@ def audit(
         ),
         _equal("sessions: in flight and asleep for ever", 0, flying.asleep),
         _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
+        _equal("calls whose KV never comes", 0, flying.stranded),
+        _equal("hand-offs begun = written", ledgers.handoffs, ledgers.rows["handoffs"]),
         _equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
         _equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
         _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),

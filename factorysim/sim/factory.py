@@ -18,7 +18,7 @@ from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
-from factorysim.sim.call import GONE, UNNAMED, Call, Limits
+from factorysim.sim.call import GONE, MOVING, UNNAMED, Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
@@ -438,7 +438,8 @@ class FactoryWorld:
                 self._ledgers.recomputed_tokens += leg.recomputed_tokens
                 pairing.discarded += leg.output_made
             self._ledgers.discarded_tokens += pairing.discarded
-            for handoff in pairing.under_way.values():
+            self._ledgers.handoffs += pairing.begun
+            for handoff in pairing.unwritten():
                 self._book.write_handoff(handoff)
 
     def _samples(self) -> list[tuple[Any, ...]]:
@@ -477,6 +478,19 @@ class FactoryWorld:
             sessions_arrived=self._sessions_arrived,
             asleep=len(self._live.keys() - awake),
             tools_used=self._tools_used,
+            stranded=self._stranded(),
+        )
+
+    def _stranded(self) -> int:
+        """Count the calls that have blocks for KV which is neither computed nor on its way."""
+        coming: set[object] = set()
+        for pairing in self._pairings.values():
+            coming.update(pairing.legs.values())
+        coming.update(getattr(flow.on_landed, "__self__", None) for flow in self._fabric.found())
+        return sum(
+            call.state == MOVING and call.handoff not in coming and call not in replica.landed
+            for replica in self._replicas
+            for call in replica.running.values()
         )
 
     def _metered(self) -> Metered:

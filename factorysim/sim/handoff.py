@@ -18,7 +18,7 @@ from factorysim.sim.fabric import LATENCY_ONLY_BYTES
 from factorysim.sim.ways import BYTES_PER_TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from factorysim.graph.plan import FactoryPlan, ReplicaPlan
     from factorysim.physics.handoff import KvState
@@ -59,6 +59,7 @@ class Pairing:
         self.places = places
         """Of all replicas, by index."""
         self.on_row = on_row
+        self.begun = 0
         self.under_way: dict[int, HandOff] = {}
         """All that have not come to their end, by call."""
         self.legs: dict[int, HandOff] = {}
@@ -67,6 +68,10 @@ class Pairing:
         """First tokens that prefill made and decode made again."""
         self.orphans: list[Call] = []
         """Legs that ended after their call had left."""
+
+    def unwritten(self) -> Iterable[HandOff]:
+        """Go through those that have not come to their end."""
+        return self.under_way.values()
 
     def not_alone(self) -> int:
         """Count the legs whose call is elsewhere too, or has left."""
@@ -163,8 +168,10 @@ class HandOff:
 
     def begin(self) -> None:
         """Ask for blocks at the destination, or for the prompt, whichever comes first."""
-        self._gate.pairing.under_way[self.call.number] = self
-        if self._gate.pairing.early and not self.alone:
+        pairing = self._gate.pairing
+        pairing.begun += 1
+        pairing.under_way[self.call.number] = self
+        if pairing.early and not self.alone:
             self._ask_decode()
         else:
             self._ask_prefill()

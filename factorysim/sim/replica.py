@@ -65,7 +65,6 @@ class Replica:
         "_decodes",
         "_first_tokens",
         "_generation",
-        "_landed",
         "_late_gaps",
         "_n",
         "_news",
@@ -81,6 +80,7 @@ class Replica:
         "gaps",
         "held",
         "index",
+        "landed",
         "law",
         "ledger",
         "limits",
@@ -141,7 +141,7 @@ class Replica:
         self._costs = StepCosts(law) if costs is None else costs
         """Of the law; replicas that have the same may share them."""
         self._next_law: StepLaw | None = None
-        self._landed: list[Call] = []
+        self.landed: list[Call] = []
         """Whose KV has come in, to decode from the next step on."""
         self._news = False
         """Whether there is one of the two above."""
@@ -229,7 +229,7 @@ class Replica:
         """Take in the KV of a call, which has come: it decodes from the next step on."""
         if call.state != MOVING:
             return  # failed or cancelled in the meantime
-        self._landed.append(call)
+        self.landed.append(call)
         self._news = True
         if self._n:
             self._cut()
@@ -473,6 +473,7 @@ class Replica:
         if lost_from < now:
             lost = now - lost_from
             self.busy_fs += lost
+            self.steps += 1
             begun = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
             self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, begun))
 
@@ -480,7 +481,7 @@ class Replica:
         """Empty the batch, the queue and the cache."""
         self.running.clear()
         self._queue.clear()
-        self._landed.clear()
+        self.landed.clear()
         if self.held is not None:
             self.held.clear()
         self._partial = None
@@ -496,8 +497,8 @@ class Replica:
             context = self._decodes.drop(call)
         elif self._partial is call:
             self._partial = None
-        elif call in self._landed:
-            self._landed.remove(call)
+        elif call in self.landed:
+            self.landed.remove(call)
         if context > call.peak:
             call.peak = context
         self.ledger.release(call, context)
@@ -567,7 +568,7 @@ class Replica:
         self._news = False
         if self._next_law is not None:
             self._adopt_law(self._next_law)
-        landed, self._landed = self._landed, []
+        landed, self.landed = self.landed, []
         ledger = self.ledger
         for call in sorted(landed, key=by_number):
             handoff = call.handoff
