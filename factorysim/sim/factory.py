@@ -501,7 +501,7 @@ class FactoryWorld:
             metered_step_s=self._meter.step_s(),
             core_s=core_s,
             metered_core_s=self._meter.core_s(),
-            steps=sum(replica.steps for replica in self._replicas),
+            steps=sum(replica.steps + replica.steps_lost for replica in self._replicas),
             hosts_astray=0 if self._tool_station is None else len(self._tool_station.astray()),
         )
 

@@ -91,6 +91,7 @@ class Replica:
         "running",
         "standing",
         "steps",
+        "steps_lost",
         "waiting",
     )
 
@@ -121,6 +122,9 @@ class Replica:
         self.busy_fs = 0
         """Inside steps, so far (a run in progress not counted)."""
         self.steps = 0
+        """Ended."""
+        self.steps_lost = 0
+        """To failures, in their midst: at most one each."""
         self.down = False
         self.standing: Standing | None = None
         """Its collectives on the network, where its devices straddle servers."""
@@ -473,7 +477,7 @@ class Replica:
         if lost_from < now:
             lost = now - lost_from
             self.busy_fs += lost
-            self.steps += 1
+            self.steps_lost += 1
             begun = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
             self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, begun))
 
