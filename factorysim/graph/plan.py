@@ -212,6 +212,10 @@ class _Draft:
                     tools.append(self._tool(name, spec, placed[name]))
             except (CapacityError, SpecError) as error:
                 errors.append(type(error)(*in_deployment(name, error)))
+        try:
+            self._join_roles(serve)
+        except CapacityError as error:
+            errors.append(error)
         if errors:
             faults = [fault for error in errors for fault in error.faults]
             sized = all(isinstance(error, CapacityError) for error in errors)
@@ -235,6 +239,14 @@ class _Draft:
             clients=self._clients,
             session_bandwidth=self._session_bandwidth,
         )
+
+    def _join_roles(self, serve: Sequence[ServePlan]) -> None:
+        """See that KV can move from every prefill deployment to every decode one of its LLM."""
+        for source in serve:
+            for target in serve:
+                if (source.role, target.role, target.llm) == ("prefill", "decode", source.llm):
+                    ends = (one.replicas[0].devices[0] for one in (source, target))
+                    self._factory.routes(*ends)
 
     def _racks_of_nodes(self) -> tuple[int, ...]:
         number = {node: k for k, node in enumerate(self._rack_nodes)}
