@@ -56,7 +56,9 @@ class Deployment:
         now_fs = self._clock.now_fs
         self.departures += 1
         self._left_fs += now_fs
-        queued = _came_fs(call)
+        handoff = call.handoff
+        queued = call.queued_fs if handoff is None else handoff.asked_fs
+        assert queued is not None
         # By what the replica wrote into the call, where `now_fs` is what the clock says.
         last = call.last_token_fs if call.outcome == "completed" else now_fs
         assert last is not None
@@ -75,7 +77,9 @@ class Deployment:
         area = self._left_fs - self._came_fs + (self.arrivals - self.departures) * now_fs
         sojourn = self._sojourn_fs
         for call in present:
-            sojourn += now_fs - _came_fs(call)
+            came = call.queued_fs if call.handoff is None else call.handoff.asked_fs
+            assert came is not None
+            sojourn += now_fs - came
         devices = self.plan.devices_per_replica
         return StationLine(
             station=self.plan.name,
@@ -86,10 +90,3 @@ class Deployment:
             sojourn_s=sojourn / FS_PER_S,
             busy_s=devices * sum(replica.busy_fs for replica in self.replicas) / FS_PER_S,
         )
-
-
-def _came_fs(call: Call) -> int:
-    """When a call came to the replica that it is at, whatever was done elsewhere before."""
-    came = call.queued_fs if call.handoff is None else call.handoff.asked_fs
-    assert came is not None
-    return came
