@@ -93,6 +93,10 @@ class Metered(NamedTuple):
     core_s: float
     metered_core_s: float
     steps: int
+    served_s: float
+    """Core-seconds that tool hosts gave."""
+    done_s: float
+    """Those that their jobs got, by what they asked for."""
     hosts_astray: int
     """Tool hosts that account for other cores or memory than their jobs hold."""
 
@@ -158,6 +162,7 @@ def audit(
         _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
         _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
+        _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
         _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
         _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(

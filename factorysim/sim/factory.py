@@ -495,14 +495,18 @@ class FactoryWorld:
 
     def _metered(self) -> Metered:
         """Compare what the meter was told of with what the stations say that they did."""
-        core_s = 0.0 if self._tool_station is None else self._tool_station.line().busy_s
+        station = self._tool_station
+        core_s = 0.0 if station is None else station.line().busy_s
+        served_s, done_s = (0.0, 0.0) if station is None else station.work()
         return Metered(
             step_s=sum(replica.busy_fs for replica in self._replicas) / FS_PER_S,
             metered_step_s=self._meter.step_s(),
             core_s=core_s,
             metered_core_s=self._meter.core_s(),
             steps=sum(replica.steps + replica.steps_lost for replica in self._replicas),
-            hosts_astray=0 if self._tool_station is None else len(self._tool_station.astray()),
+            served_s=served_s,
+            done_s=done_s,
+            hosts_astray=0 if station is None else len(station.astray()),
         )
 
     def _stations(self) -> tuple[StationLine, ...]:
