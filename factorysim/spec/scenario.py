@@ -111,7 +111,9 @@ Law = Annotated[RooflineLaw | FixedLaw | TableLaw, Field(discriminator="kind")]
 class DeploymentSpec(Spec):
     """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
 
-    role: Literal["serve", "tools"] = "serve"
+    role: Literal["serve", "prefill", "decode", "tools"] = "serve"
+    """`prefill` and `decode` of one LLM go together: one computes prompts, the other makes
+    the tokens after them."""
     pool: str
     """A pool of the topology; `nvl72.cpu` is the host CPUs of `nvl72`."""
     llm: str | None = None
@@ -127,8 +129,9 @@ class DeploymentSpec(Spec):
     def _llm_fits_role(self) -> Self:
         if self.role == "tools" and self.llm is not None:
             raise refuse("llm", repr(self.llm), "none, since the role is tools", "remove it")
-        if self.role == "serve" and self.llm is None:
-            raise refuse("llm", "nothing", "a key of llms, since the role is serve", "add `llm:`")
+        if self.role != "tools" and self.llm is None:
+            expected = f"a key of llms, since the role is {self.role}"
+            raise refuse("llm", "nothing", expected, "add `llm:`")
         return self
 
 
@@ -347,8 +350,23 @@ _SCHEDULER_KEYS: dict[str, tuple[SchedulerName, ...]] = {
     "max_queue_delay": ("static",),
 }
 """Which schedulers read a key of `serving` that not all of them do."""
+_APART = ("prefill", "decode")
+"""Roles that hand KV over: not every scheduler's admission knows calls whose KV is on its way."""
 _UNLIMITED_TOKENS = 1 << 62
 """Tokens of a step where the scheduler sets no bound to them: more than there can be."""
+
+
+class DisaggregationSpec(Spec):
+    """How prefill and decode work together where they are apart."""
+
+    overlap: Literal["none", "layers"] = "none"
+    """When KV moves: once the prompt is computed; or layer by layer while it is, into
+    blocks that the decode replica has set aside before."""
+    local_prefill_below: int = Field(default=0, ge=0, le=100_000_000)
+    """Prompts of fewer tokens, cached ones not counted, are computed where they decode."""
+    first_token_from: Literal["prefill", "decode"] = "prefill"
+    """Who makes the first output token, with which TTFT ends: prefill as it is done with
+    the prompt (SGLang, Dynamo), or decode in its first step (vLLM's connectors)."""
 
 
 class ServingSpec(Spec):
@@ -382,6 +400,8 @@ class ServingSpec(Spec):
     """Whether host work hides behind the device's."""
     router: RouterSpec = RouterSpec()
     kv: KvSpec = KvSpec()
+    disaggregation: DisaggregationSpec | None = None
+    """The defaults of its keys, where an LLM has a prefill and a decode deployment."""
 
     @property
     def step_tokens(self) -> int:
@@ -500,3 +520,18 @@ class ScenarioSpec(Spec):
     catalog: str | None = None
     """A user's file of facts, over the shipped ones."""
     run: RunSpec = RunSpec()
+
+    @model_validator(mode="after")
+    def _scheduler_hands_off(self) -> Self:
+        serving = self.serving
+        apart = [name for name, spec in self.deployments.items() if spec.role in _APART]
+        if not apart:
+            return self
+        expected = f"vllm or prefill_first, since {apart[0]} computes prompts or decodes alone"
+        if serving.scheduler not in ("vllm", "prefill_first"):
+            cure = "choose one of them, or deploy with `role: serve`"
+            raise refuse("serving.scheduler", serving.scheduler, expected, cure)
+        if serving.prefill_every is not None:
+            expected = f"nothing, since {apart[0]} computes prompts or decodes alone"
+            raise refuse("serving.prefill_every", f"{serving.prefill_every}", expected, "remove it")
+        return self

@@ -141,3 +141,20 @@ def test_what_a_scheduler_reads_is_taken_and_reads_back(keys):
     text = HEAD + GPU + STREAM + f"serving: {{{keys}}}"
     spec = read_spec(ScenarioSpec, parse_yaml(text, "f.yaml"))
     assert read_spec(ScenarioSpec, parse_yaml(dump_spec(spec), "g.yaml")) == spec
+
+
+@pytest.mark.parametrize(
+    ("keys", "key", "found"),
+    [
+        ("scheduler: sarathi", "serving.scheduler", "sarathi"),
+        ("scheduler: static", "serving.scheduler", "static"),
+        ("prefill_every: 4", "serving.prefill_every", "4"),
+    ],
+)
+def test_schedulers_that_know_no_hand_offs_are_refused_for_them(keys, key, found):
+    apart = (
+        "deployments: {a: {pool: p, llm: a, role: prefill}, b: {pool: p, llm: a, role: decode}}\n"
+    )
+    (fault,) = faults(HEAD + apart + STREAM + f"serving: {{{keys}}}")
+    assert (fault.where, fault.key, fault.found) == ("f.yaml:6", key, found)
+    assert "since a computes prompts or decodes alone" in fault.expected
