@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from factorysim.catalog.values import Llm
+from factorysim.catalog.values import Llm, Vision
 
 if TYPE_CHECKING:
     from factorysim.catalog.reading import Reading
 
+COMPRESSED = "compressed_sparse_mqa"
+"""Attention on compressed entries of the cache: DeepSeek V4's."""
 _GQA = frozenset({"gqa", "mha", "mha_alibi", "gqa_alternating_window", "gqa_chunked_local"})
 """Attention that keeps keys and values of `kv_heads` heads; windows are fields of their own."""
 
@@ -40,11 +42,13 @@ def build_llm(reading: Reading, identity: str) -> Llm:
     kv_bytes = reading.number("attention.kv_bytes_per_token_bf16")
     llm_kind: Literal["dense", "moe"] = "moe" if moe else "dense"
     gqa, mla = attention == "gqa", attention == "mla"
+    compressed = attention == COMPRESSED
     heads = int(reading.need("attention.heads"))
     head = {key: _need_if(reading, gqa, f"attention.{key}") for key in ("kv_heads", "head_dim")} | {
         key: _need_if(reading, mla, f"attention.{key}")
         for key in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
     }
+    sparse = _sparse(reading, compressed)
     total, active = reading.need("total_params"), reading.number("active_params")
     context = int(reading.need("context_length"))
     reading.check()
@@ -93,6 +97,9 @@ def build_llm(reading: Reading, identity: str) -> Llm:
         state_bytes_per_sequence=reading.number(
             "attention.mamba_state_bytes_per_sequence", "attention.linear_state_bytes_per_sequence"
         ),
+        index_key_bytes=reading.number("attention.sparse_indexer.key_bytes"),
+        vision=_vision(reading),
+        **sparse,
         facts=reading.used(),
     )
 
@@ -100,6 +107,32 @@ def build_llm(reading: Reading, identity: str) -> Llm:
 def _attention_kind(reading: Reading) -> str:
     kind = reading.text("attention.type", "gqa")
     return "gqa" if kind in _GQA else kind
+
+
+def _sparse(reading: Reading, compressed: bool) -> dict[str, int | None]:
+    """Read what selects tokens: an indexer beside MLA, or that of compressed attention."""
+    if not compressed:
+        topk = reading.count("attention.sparse_indexer.topk")
+        found = {
+            f"indexer_{key}": _need_if(reading, topk is not None, f"attention.sparse_indexer.{key}")
+            for key in ("heads", "head_dim")
+        }
+        layers = reading.count("attention.sparse_indexer.layers", "attention.kv_layers", "layers")
+        return found | {"topk": topk, "indexer_layers": None if topk is None else layers}
+    keys = ("indexer_heads", "indexer_head_dim", "layers_ratio_4", "layers_ratio_128")
+    keys += ("o_lora_rank", "o_groups")
+    found = {key: int(reading.need(f"attention.{key}")) for key in keys}
+    for key in ("head_dim", "q_lora_rank", "sliding_window"):
+        reading.need(f"attention.{key}")
+    topk = int(reading.need("attention.indexer_topk"))
+    return found | {"topk": topk, "indexer_layers": found["layers_ratio_4"]}
+
+
+def _vision(reading: Reading) -> Vision | None:
+    params = reading.number("vision.encoder_params")
+    if params is None:
+        return None
+    return Vision(params, reading.need("vision.patches_per_token"))
 
 
 def _need_if(reading: Reading, needed: bool, key: str) -> int | None:
