@@ -10,8 +10,14 @@ from factorysim.catalog.values import Llm, Vision
 if TYPE_CHECKING:
     from factorysim.catalog.reading import Reading
 
+_VISION = ".vision."
+"""In the ids of facts that only calls with images rest on."""
 COMPRESSED = "compressed_sparse_mqa"
 """Attention on compressed entries of the cache: DeepSeek V4's."""
+_COMPRESSED_SHAPES = (
+    *("indexer_heads", "indexer_head_dim", "layers_ratio_4", "layers_ratio_128"),
+    *("o_lora_rank", "o_groups"),
+)
 _GQA = frozenset({"gqa", "mha", "mha_alibi", "gqa_alternating_window", "gqa_chunked_local"})
 """Attention that keeps keys and values of `kv_heads` heads; windows are fields of their own."""
 
@@ -100,7 +106,7 @@ def build_llm(reading: Reading, identity: str) -> Llm:
         index_key_bytes=reading.number("attention.sparse_indexer.key_bytes"),
         vision=_vision(reading),
         **sparse,
-        facts=reading.used(),
+        facts=tuple(fact for fact in reading.used() if _VISION not in fact),
     )
 
 
@@ -119,9 +125,7 @@ def _sparse(reading: Reading, compressed: bool) -> dict[str, int | None]:
         }
         layers = reading.count("attention.sparse_indexer.layers", "attention.kv_layers", "layers")
         return found | {"topk": topk, "indexer_layers": None if topk is None else layers}
-    keys = ("indexer_heads", "indexer_head_dim", "layers_ratio_4", "layers_ratio_128")
-    keys += ("o_lora_rank", "o_groups")
-    found = {key: int(reading.need(f"attention.{key}")) for key in keys}
+    found = {key: int(reading.need(f"attention.{key}")) for key in _COMPRESSED_SHAPES}
     for key in ("head_dim", "q_lora_rank", "sliding_window"):
         reading.need(f"attention.{key}")
     topk = int(reading.need("attention.indexer_topk"))
@@ -130,9 +134,10 @@ def _sparse(reading: Reading, compressed: bool) -> dict[str, int | None]:
 
 def _vision(reading: Reading) -> Vision | None:
     params = reading.number("vision.encoder_params")
-    if params is None:
+    patches = reading.number("vision.patches_per_token")
+    if params is None or patches is None:
         return None
-    return Vision(params, reading.need("vision.patches_per_token"))
+    return Vision(params, patches, tuple(fact for fact in reading.used() if _VISION in fact))
 
 
 def _need_if(reading: Reading, needed: bool, key: str) -> int | None:

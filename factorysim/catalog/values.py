@@ -51,6 +51,7 @@ class Vision:
     params: float
     patches_per_token: float
     """Patches that the encoder works on for a token that it hands to the LLM."""
+    facts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from factorysim.physics.vision import Encoder
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
     from factorysim.workload.runs import Runs
@@ -30,6 +31,10 @@ class Limits(NamedTuple):
     """Walk every step instead of runs of them: the same, slower."""
     watched: bool = False
     """Whether a router looks into the cache: then no run goes on where it changes."""
+    context_tokens: int | None = None
+    """Prompt and output of a call together, at most: the LLM's context; None: no bound."""
+    encoder: Encoder | None = None
+    """Of images; None: their tokens are like any others."""
 
 
 class Call:
@@ -50,6 +55,7 @@ class Call:
         "first_token_fs",
         "held_fs",
         "hit_tokens",
+        "image_tokens",
         "joined",
         "known",
         "last",
@@ -116,6 +122,8 @@ class Call:
         """Whatever the caller needs when the call comes back."""
         self.content = content
         """Ids of the full blocks of its prompt and output, as far as they are named."""
+        self.image_tokens = 0
+        """Of the prompt, to be encoded in the step that ends it."""
         self.asked_fs = 0
         """When its session asked."""
         self.server: Replica | None = None

@@ -170,6 +170,8 @@ class FactoryWorld:
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
             watched=serving.router.index == "exact",
+            context_tokens=serve.context_tokens,
+            encoder=serve.encoder,
         )
         costs = StepCosts(serve.law)
         for placed in serve.replicas:
@@ -278,6 +280,8 @@ class FactoryWorld:
             not live.calls_left,
             tag=branch,
         )
+        if node.image_tokens:
+            call.image_tokens = node.image_tokens
         if live.contents is not None:
             call.content = live.contents.next_call(node)
         else:

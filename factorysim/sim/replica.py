@@ -56,6 +56,7 @@ class Replica:
         "_decodes",
         "_generation",
         "_late_gaps",
+        "_longest",
         "_n",
         "_next_law",
         "_partial",
@@ -114,6 +115,10 @@ class Replica:
         self.running: dict[int, Call] = {}
         self._queue: list[tuple[int, int, Call]] = []
         self._partial: Call | None = None
+        self._longest = limits.blocks * limits.block_tokens
+        """Tokens that a call may ever have cached: all but its last."""
+        if limits.context_tokens is not None:
+            self._longest = min(self._longest, limits.context_tokens - 1)
         self._by_priority = limits.order == "priority"
         self._prefill_first = limits.scheduler == "prefill_first"
         self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._prefill_first)
@@ -146,7 +151,7 @@ class Replica:
         most = call.prompt_tokens + call.output_tokens - 1
         if self.down:
             self._leave(call, "failed")
-        elif most > limits.blocks * limits.block_tokens:
+        elif most > self._longest:
             self._leave(call, "rejected")
         else:
             queue = self._queue
@@ -608,6 +613,8 @@ class Replica:
                     emitting += 1
                     if law.draws:
                         first += law.prompt(call.u)
+                    if call.image_tokens and self.limits.encoder is not None:
+                        first += self.limits.encoder.time_fs(call.image_tokens)
             steps = 1
             if len(chunks) == 1 and growth is not None and prior + size < call.known:
                 steps = (call.known - prior - 1) // size

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from factorysim.physics.vision import Encoder
 from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
@@ -70,7 +71,12 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
         clock,
         0,
         case.laws[0],
-        Limits(*case.limits, stepwise=stepwise),
+        Limits(
+            *case.limits[:7],
+            stepwise=stepwise,
+            context_tokens=case.limits.context_tokens,
+            encoder=case.limits.encoder,
+        ),
         on_done=lambda call: departures.append((clock.now, call.number)),
     )
     calls: dict[int, Call] = {}
@@ -86,6 +92,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
                 priority=event.priority,
                 u=event.u,
             )
+            calls[event.number].image_tokens = event.images
             replica.submit(calls[event.number])
         elif event.kind == "cancel":
             if event.argument in calls:
@@ -312,6 +319,7 @@ def submissions(draw: DrawFn) -> Submission:
         output=output,
         priority=draw(st.integers(-1, 1)),
         u=draw(st.sampled_from([0.1, 0.5, 0.9])),
+        images=draw(st.sampled_from([0, 0, 1, prompt])),
     )
 
 
@@ -339,6 +347,8 @@ def limits_for(draw: DrawFn, calls: Sequence[Submission]) -> NaiveLimits:
         scheduler=draw(st.sampled_from(["vllm", "prefill_first"])),
         order=draw(st.sampled_from(["fcfs", "priority"])),
         retain=draw(st.sampled_from(["session"] * 8 + ["none"])),
+        context_tokens=draw(st.sampled_from([None, None, 60, 100])),
+        encoder=draw(st.sampled_from([None, Encoder(7, 40)])),
     )
 
 
