@@ -85,6 +85,9 @@ ORDERS: dict[str, tuple[Order, ...]] = {
         Order("attention.kv_heads", "attention.heads", "query heads share those of the KV cache"),
         Order("attention.kv_layers", "layers", "they are some of the layers"),
         Order("attention.window_layers", "layers", "they are some of the layers"),
+        Order("attention.sparse_indexer.layers", "layers", "they are some of the layers"),
+        Order("attention.layers_ratio_4", "layers", "they are some of the layers"),
+        Order("attention.layers_ratio_128", "layers", "they are some of the layers"),
         Order("ffn.dense_layers", "layers", "they are some of the layers"),
         Order("ffn.moe_layers", "layers", "they are some of the layers"),
         Order("ffn.experts_active", "ffn.experts", "a token chooses among the experts"),
@@ -123,4 +126,4 @@ def _of_ratio(path: KeyPath) -> Limit | None:
         return _SHARE
     if path[0] == "sites":
         return _PUE if path[-1] == "pue" else None
-    return _RATIO if {"core_speed", "smt_yield"} & set(path) else None
+    return _RATIO if {"core_speed", "smt_yield", "patches_per_token"} & set(path) else None

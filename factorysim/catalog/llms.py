@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal
 
-from factorysim.catalog.values import Llm
+from factorysim.catalog.values import Llm, Vision
 
 if TYPE_CHECKING:
     from factorysim.catalog.reading import Reading
 
+_VISION = ".vision."
+"""In the ids of facts that only calls with images rest on."""
+COMPRESSED = "compressed_sparse_mqa"
+"""Attention on compressed entries of the cache: DeepSeek V4's."""
+_COMPRESSED_SHAPES = (
+    *("indexer_heads", "indexer_head_dim", "layers_ratio_4", "layers_ratio_128"),
+    *("o_lora_rank", "o_groups"),
+)
 _GQA = frozenset({"gqa", "mha", "mha_alibi", "gqa_alternating_window", "gqa_chunked_local"})
 """Attention that keeps keys and values of `kv_heads` heads; windows are fields of their own."""
 
@@ -40,11 +48,13 @@ def build_llm(reading: Reading, identity: str) -> Llm:
     kv_bytes = reading.number("attention.kv_bytes_per_token_bf16")
     llm_kind: Literal["dense", "moe"] = "moe" if moe else "dense"
     gqa, mla = attention == "gqa", attention == "mla"
+    compressed = attention == COMPRESSED
     heads = int(reading.need("attention.heads"))
     head = {key: _need_if(reading, gqa, f"attention.{key}") for key in ("kv_heads", "head_dim")} | {
         key: _need_if(reading, mla, f"attention.{key}")
         for key in ("kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim")
     }
+    sparse = _sparse(reading, compressed)
     total, active = reading.need("total_params"), reading.number("active_params")
     context = int(reading.need("context_length"))
     reading.check()
@@ -93,13 +103,41 @@ def build_llm(reading: Reading, identity: str) -> Llm:
         state_bytes_per_sequence=reading.number(
             "attention.mamba_state_bytes_per_sequence", "attention.linear_state_bytes_per_sequence"
         ),
-        facts=reading.used(),
+        index_key_bytes=reading.number("attention.sparse_indexer.key_bytes"),
+        vision=_vision(reading),
+        **sparse,
+        facts=tuple(fact for fact in reading.used() if _VISION not in fact),
     )
 
 
 def _attention_kind(reading: Reading) -> str:
     kind = reading.text("attention.type", "gqa")
     return "gqa" if kind in _GQA else kind
+
+
+def _sparse(reading: Reading, compressed: bool) -> dict[str, int | None]:
+    """Read what selects tokens: an indexer beside MLA, or that of compressed attention."""
+    if not compressed:
+        topk = reading.count("attention.sparse_indexer.topk")
+        found = {
+            f"indexer_{key}": _need_if(reading, topk is not None, f"attention.sparse_indexer.{key}")
+            for key in ("heads", "head_dim")
+        }
+        layers = reading.count("attention.sparse_indexer.layers", "attention.kv_layers", "layers")
+        return found | {"topk": topk, "indexer_layers": None if topk is None else layers}
+    found = {key: int(reading.need(f"attention.{key}")) for key in _COMPRESSED_SHAPES}
+    for key in ("head_dim", "q_lora_rank", "sliding_window"):
+        reading.need(f"attention.{key}")
+    topk = int(reading.need("attention.indexer_topk"))
+    return found | {"topk": topk, "indexer_layers": found["layers_ratio_4"]}
+
+
+def _vision(reading: Reading) -> Vision | None:
+    params = reading.number("vision.encoder_params")
+    patches = reading.number("vision.patches_per_token")
+    if params is None or patches is None:
+        return None
+    return Vision(params, patches, tuple(fact for fact in reading.used() if _VISION in fact))
 
 
 def _need_if(reading: Reading, needed: bool, key: str) -> int | None:

@@ -45,6 +45,16 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class Vision:
+    """The encoder that turns images into tokens of the prompt."""
+
+    params: float
+    patches_per_token: float
+    """Patches that the encoder works on for a token that it hands to the LLM."""
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Llm:
     """Shapes of a language model; None where a field does not apply."""
 
@@ -110,6 +120,21 @@ class Llm:
     linear_attention_layers: int | None = None
     state_bytes_per_sequence: float | None = None
     """Recurrent state of a sequence, whatever its context."""
+    topk: int | None = None
+    """What sparse attention selects: tokens, or compressed entries; None: it is dense."""
+    indexer_heads: int | None = None
+    indexer_head_dim: int | None = None
+    indexer_layers: int | None = None
+    """Layers that score tokens; the others take over the selection of the one before."""
+    index_key_bytes: float | None = None
+    """Of a token and indexer layer in the cache; None: its elements are as wide as the KV's."""
+    layers_ratio_4: int | None = None
+    """Layers whose cache holds one entry for 4 tokens, of which the indexer selects `topk`."""
+    layers_ratio_128: int | None = None
+    """Layers whose cache holds one entry for 128 tokens, all of which are read."""
+    o_lora_rank: int | None = None
+    o_groups: int | None = None
+    vision: Vision | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,9 @@ def _validate(name: str) -> str:
 
         loaded = load_scenario(name)
         with loaded.locating():
-            rehearse(loaded.scenario)
+            warnings = rehearse(loaded.scenario)
+        for text in warnings:
+            print(printable(f"{name}: warning: {text}"), file=sys.stderr)
     elif kind == "topology":
         _check_graph(name, load_topology(name))
     elif kind == "site":

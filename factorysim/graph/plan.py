@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from factorysim.catalog import Catalog, Device
+    from factorysim.catalog.values import Llm, Vision
     from factorysim.graph.factory import Factory, LinkTable, Routes
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import StepLaw
     from factorysim.physics.table import TableRow
+    from factorysim.physics.vision import Encoder
     from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
     from factorysim.spec.topology import TopologySpec
 
@@ -62,6 +64,10 @@ class ServePlan(NamedTuple):
     """Of a sequence, on each device: what moves from a prefill replica to one of these."""
     door_fs: int = 0
     """That a call spends in the engine's front end before a replica queues it."""
+    context_tokens: int | None = None
+    """Of the LLM: what a call's prompt and output may add up to."""
+    encoder: Encoder | None = None
+    """Of images, where a stream has some."""
 
 
 class HostPlan(NamedTuple):
@@ -266,6 +272,7 @@ class _Draft:
         from factorysim.physics.handoff import kv_state
         from factorysim.physics.memory import kv_blocks
         from factorysim.physics.power import PowerModel
+        from factorysim.physics.vision import encoder_bytes
 
         assert spec.llm is not None  # the spec of a deployment that serves
         assert spec.role != "tools"
@@ -274,9 +281,12 @@ class _Draft:
         self._facts.update(llm.facts)
         devices = [self._device(node) for nodes in replicas for node in nodes]
         device = min(devices, key=lambda one: one.memory_bytes)
-        blocks = kv_blocks(
-            llm, device, use.precision, spec.parallel, serving.kv, serving.max_sequences
-        )
+        kv = serving.kv
+        vision = self._vision(spec.llm, llm)
+        if vision is not None:
+            held = kv.workspace + encoder_bytes(vision) / spec.parallel.tp
+            kv = kv.model_copy(update={"workspace": held})
+        blocks = kv_blocks(llm, device, use.precision, spec.parallel, kv, serving.max_sequences)
         return ServePlan(
             name=name,
             llm=spec.llm,
@@ -290,7 +300,38 @@ class _Draft:
             role=spec.role,
             kv_state=kv_state(llm, use.precision, spec.parallel) if spec.role == "decode" else None,
             door_fs=self._door_fs(spec, device),
+            context_tokens=llm.context_length,
+            encoder=self._encoder(spec, device, vision),
         )
+
+    def _vision(self, key: str, llm: Llm) -> Vision | None:
+        """Find the encoder that streams with images need; None where none has any."""
+        streams = self._scenario.streams
+        asking = [name for name, one in streams.items() if one.llm == key and one.images]
+        if not asking:
+            return None
+        if llm.vision is None:
+            record = f"llms.{llm.id}.vision"
+            cure = f"give `{record}.encoder_params` and `{record}.patches_per_token` in a catalog "
+            cure += "file of your own, or send images to another LLM"
+            where, expected = f"streams.{asking[0]}", f"an LLM with a vision encoder, not {llm.id}"
+            raise CapacityError(Fault(where, "images", "images", expected, cure))
+        self._facts.update(llm.vision.facts)
+        return llm.vision
+
+    def _encoder(
+        self, spec: DeploymentSpec, device: Device, vision: Vision | None
+    ) -> Encoder | None:
+        """Time the encoder of images; none where the scenario gives the times itself."""
+        if vision is None or spec.law.kind != "roofline":
+            return None
+        from factorysim.catalog.efficiency import efficiency
+        from factorysim.physics.vision import encoder_of
+
+        assert spec.llm is not None  # the spec of a deployment that serves
+        compute = self._scenario.llms[spec.llm].precision.compute
+        factors = efficiency(self._catalog, device.generation, self._scenario.serving.engine)
+        return encoder_of(vision, device, compute, spec.parallel.tp, factors)
 
     def _law(
         self, spec: DeploymentSpec, device: Device, replicas: tuple[tuple[int, ...], ...]

@@ -41,7 +41,7 @@ _OUTCOMES = {
     "in_slo": "completed within every threshold of its stream",
     "censored": "had not ended at the end of the run",
     "failed": "failed",
-    "rejected": "no replica could ever hold",
+    "rejected": "no replica could ever hold, or were longer than the LLM's context",
     "cancelled": "was cancelled",
 }
 

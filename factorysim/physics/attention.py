@@ -23,6 +23,8 @@ class AttentionRates(NamedTuple):
     read_bandwidth: float
     """B/s of KV cache."""
     element_bytes: float
+    index_speedup: float = 1.0
+    """By which an indexer's arithmetic is quicker: FP8 where the device has it."""
 
 
 class AttentionCost(NamedTuple):
@@ -53,6 +55,20 @@ class AttentionCost(NamedTuple):
         expanded = tokens * self.pair_s + self.expand_s
         return max(min(expanded, tokens * self.absorbed_s), self.read_s)
 
+    def bounded_s(self, tokens: int, prior: int, window: int) -> float:
+        """Attention of a chunk whose queries see `window` tokens each, at most.
+
+        Selected latents are attended to as they are, or all are expanded and the
+        others masked where that takes less arithmetic, as it does for short prompts.
+        """
+        pairs = window_pairs(tokens, prior, window)
+        spent = pairs * self.absorbed_s
+        if self.expand_s:
+            expanded = tokens * self.pair_s + self.expand_s
+            masked = prior * min(expanded, tokens * self.absorbed_s)
+            spent = min(spent, own_pairs(tokens) * self.pair_s + masked)
+        return max(spent, min(prior, window) * self.read_s)
+
 
 def attention_cost(groups: Iterable[Attention], tp: int, rates: AttentionRates) -> AttentionCost:
     """Cost of groups of attention layers cut over `tp` devices by heads.
@@ -62,11 +78,14 @@ def attention_cost(groups: Iterable[Attention], tp: int, rates: AttentionRates) 
     decode = pair = expand = absorbed = read = 0.0
     for group in groups:
         share = math.ceil(group.heads / tp) / group.heads
+        if group.reads == "index":
+            share /= rates.index_speedup
         decode += share * group.decode_flops / rates.decode_flops
         pair += share * group.pair_flops / rates.prefill_flops
         absorbed += share * group.decode_flops / rates.prefill_flops
         expand += share * group.expand_flops / rates.prefill_flops
-        held = group.elements * kv_share(group, tp) * rates.element_bytes
+        width = rates.element_bytes if group.element_bytes is None else group.element_bytes
+        held = group.elements * kv_share(group, tp) * width
         read += held / rates.read_bandwidth
     return AttentionCost(decode, read, pair, expand, absorbed)
 

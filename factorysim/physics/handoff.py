@@ -23,7 +23,7 @@ class KvState(NamedTuple):
     window: int
     """Tokens; 0 where no layer slides."""
     state_bytes: float
-    """Of recurrent layers, whatever the length."""
+    """Of recurrent layers, and of what waits to be compressed, whatever the length."""
     layers: int
 
     def moved(self, tokens: int, held: int) -> int:
@@ -54,11 +54,11 @@ def kv_state(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpec) -> KvSt
     """
     shape = llm_shape(llm)
     width = element_width(precision.kv)
-    local = [group for group in shape.attention if group.window is not None]
+    local = [g for g in shape.attention if g.window is not None and not g.keeps_all]
     return KvState(
         token_bytes=kv_bytes_per_token(llm, precision, parallel),
         window_bytes=sum(g.elements * kv_share(g, parallel.tp) * width for g in local),
         window=max((g.window or 0 for g in local), default=0),
-        state_bytes=4.0 * shape.state_elements / parallel.tp,
+        state_bytes=4.0 * (shape.pending_elements + shape.state_elements / parallel.tp),
         layers=shape.layers,
     )

@@ -67,28 +67,35 @@ def kv_share(attention: Attention, tp: int) -> float:
 def kv_bytes_per_token(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpec) -> float:
     """Bytes of KV cache that a token takes on each device of a replica.
 
-    Of the layers that keep every token: what sliding-window and recurrent layers
-    hold is bounded per sequence, see `sequence_bytes`.
+    Of the layers that keep every token, the keys of an indexer with them: what
+    sliding-window and recurrent layers hold is bounded per sequence, see
+    `sequence_bytes`.
     """
     return sum(
-        attention.elements * kv_share(attention, parallel.tp) * element_width(precision.kv)
+        attention.elements * kv_share(attention, parallel.tp) * _width(attention, precision)
         for attention in llm_shape(llm).attention
-        if attention.window is None
+        if attention.keeps_all
     )
+
+
+def _width(attention: Attention, precision: PrecisionSpec) -> float:
+    own = attention.element_bytes
+    return element_width(precision.kv) if own is None else own
 
 
 def sequence_bytes(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpec) -> float:
     """Bytes on each device that a running sequence takes whatever its length, at most.
 
-    Full sliding windows, and the FP32 state of recurrent layers cut over TP.
+    Full sliding windows, what waits to be compressed, and the FP32 state of recurrent
+    layers cut over TP.
     """
     shape = llm_shape(llm)
     windows = sum(
-        group.window * group.elements * kv_share(group, parallel.tp) * element_width(precision.kv)
+        group.window * group.elements * kv_share(group, parallel.tp) * _width(group, precision)
         for group in shape.attention
-        if group.window is not None
+        if group.window is not None and not group.keeps_all
     )
-    return windows + 4.0 * shape.state_elements / parallel.tp
+    return windows + 4.0 * (shape.pending_elements + shape.state_elements / parallel.tp)
 
 
 def kv_blocks(

@@ -29,7 +29,6 @@ from factorysim.physics.attention import (
     attention_cost,
     own_pairs,
     whole_fs,
-    window_pairs,
 )
 from factorysim.physics.costs import (
     RESIDUAL_BYTES,
@@ -76,6 +75,8 @@ class Totals(NamedTuple):
     window: float
     pair: float
     window_pair: float
+    recent: float = 0.0
+    """Of a token among the last ones, which `RecentCost` counts as full."""
 
 
 class Rates(NamedTuple):
@@ -83,6 +84,17 @@ class Rates(NamedTuple):
 
     weights: float
     kv: float
+
+
+class RecentCost(NamedTuple):
+    """Attention to the last tokens: what each token of a step spends, full from the first."""
+
+    tokens: int
+    cost: AttentionCost
+
+    def step_s(self, decodes: int, prompt_tokens: int) -> float:
+        """Seconds in a step."""
+        return self.tokens * (decodes * self.cost.slope_s + prompt_tokens * self.cost.pair_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +118,7 @@ class RooflineLaw:
     hides_host: bool
     full: AttentionCost
     local: AttentionCost
-    """Of sliding-window layers."""
+    """Of what a query reads up to `window` tokens of: sliding windows, or selected tokens."""
     totals: Totals
     rates: Rates
     window: int | None
@@ -115,6 +127,7 @@ class RooflineLaw:
     """Of decode attention, for any context: made once, asked for in every run."""
     window_fs: int
     draws: bool = False
+    recent: RecentCost | None = None
 
     @property
     def link_token_bytes(self) -> float:
@@ -122,7 +135,7 @@ class RooflineLaw:
         return self.links.token_bytes
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
-        """Femtoseconds of everything but attention; see `StepLaw.base`."""
+        """Femtoseconds of all that context has no part in; see `StepLaw.base`."""
         tokens = decodes + prompt_tokens
         sequences = decodes + prompts
         device = self.kernels_s + self.links.step_s + sequences * self.state_s
@@ -134,7 +147,10 @@ class RooflineLaw:
         if self.experts is not None:
             device += self.experts.busiest(tokens)
         host = self.host.step_s + sequences * self.host.sequence_s
-        return max(1, whole_fs(max(device, host) if self.hides_host else device + host))
+        spent = max(device, host) if self.hides_host else device + host
+        if self.recent is not None:
+            spent += self.recent.step_s(decodes, prompt_tokens)
+        return max(1, whole_fs(spent))
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Attention of decodes: one line, for any context."""
@@ -145,9 +161,7 @@ class RooflineLaw:
         whole = whole_fs(own_pairs(tokens) * self.full.pair_s)
         whole += prior * whole_fs(self.full.prior_s(tokens))
         if self.window is not None:
-            pairs = window_pairs(tokens, prior, self.window)
-            seen = min(prior, self.window)
-            whole += whole_fs(max(pairs * self.local.pair_s, seen * self.local.read_s))
+            whole += whole_fs(self.local.bounded_s(tokens, prior, self.window))
         return whole
 
     def chunk_slope(self, tokens: int) -> int | None:
@@ -180,6 +194,7 @@ class RooflineLaw:
             + runs.window_tokens * total.window
             + runs.pair_tokens * total.pair
             + pairs * total.window_pair
+            + tokens * total.recent
         )
         moved = weights_s * self.rates.weights + kv_s * self.rates.kv
         return Activity(
@@ -220,11 +235,16 @@ class RooflineLaw:
             + runs.window_tokens * local.decode_s
             + own * full.pair_s
             + runs.prior_tokens * expanded
-            + pairs * local.pair_s
+            + _bounded_seconds(local, size, own, pairs, runs.prior_tokens)
         )
         memory = (
             runs.context_tokens + runs.prior_tokens
         ) * full.read_s + runs.window_tokens * local.read_s
+        if self.recent is not None:
+            width, cost = self.recent
+            decoded = runs.decodes * runs.steps
+            compute += width * (decoded * cost.decode_s + runs.prompt_tokens * cost.pair_s)
+            memory += width * decoded * cost.read_s
         return compute, memory
 
 
@@ -264,13 +284,15 @@ def roofline_law(
         prefill_flops=attention_peak * efficiency.attention_compute,
         read_bandwidth=kv_rate,
         element_bytes=element_width(precision.kv),
+        index_speedup=_index_speedup(device, precision, attention_peak),
     )
     full = attention_cost((g for g in shape.attention if g.window is None), tp, rates)
-    local = attention_cost((g for g in shape.attention if g.window is not None), tp, rates)
-    window = next((g.window for g in shape.attention if g.window is not None), None)
+    local = attention_cost((g for g in shape.attention if g.bounded), tp, rates)
+    window = next((g.window for g in shape.attention if g.bounded), None)
+    recent = _recent_cost(shape, tp, rates)
     stream = STREAM_PASSES * shape.hidden + shape.inner_width / tp
     stream_s = shape.layers * stream * RESIDUAL_BYTES / weights_rate
-    kv_write_s = full.read_s + local.read_s
+    kv_write_s = full.read_s + local.read_s + (recent.cost.read_s if recent else 0.0)
     return RooflineLaw(
         devices=tp,
         linears=linear_costs(shape, device, precision, tp, efficiency),
@@ -291,7 +313,20 @@ def roofline_law(
         slope_fs=whole_fs(full.slope_s),
         line=Piece(0, whole_fs(full.slope_s), None),
         window_fs=whole_fs(local.slope_s),
+        recent=recent,
     )
+
+
+def _recent_cost(shape: Shape, tp: int, rates: AttentionRates) -> RecentCost | None:
+    groups = [group for group in shape.attention if group.reads == "recent"]
+    widths = [group.window for group in groups if group.window is not None]
+    return RecentCost(widths[0], attention_cost(groups, tp, rates)) if widths else None
+
+
+def _index_speedup(device: Device, precision: PrecisionSpec, attention_peak: float) -> float:
+    """Score in FP8 where a deployment computes in FP8 or less, and the device has it."""
+    low = precision.compute in ("fp8", "fp4")
+    return max(1.0, device.flops.get("fp8", 0.0) / attention_peak) if low else 1.0
 
 
 def _check(
@@ -317,7 +352,8 @@ def _totals(shape: Shape) -> Totals:
     layers = sum(linear.params for linear in shape.linears)
     routed = shape.active * shape.moe_layers * shape.expert_params
     full = [group for group in shape.attention if group.window is None]
-    local = [group for group in shape.attention if group.window is not None]
+    local = [group for group in shape.attention if group.bounded]
+    recent = [group for group in shape.attention if group.reads == "recent"]
     return Totals(
         token=2.0 * (layers + routed),
         emission=2.0 * shape.table,
@@ -325,7 +361,19 @@ def _totals(shape: Shape) -> Totals:
         window=float(sum(group.decode_flops for group in local)),
         pair=float(sum(group.pair_flops for group in full)),
         window_pair=float(sum(group.pair_flops for group in local)),
+        recent=float(sum(group.decode_flops * (group.window or 0) for group in recent)),
     )
+
+
+def _bounded_seconds(
+    local: AttentionCost, size: Floats, own: Floats, pairs: Floats, priors: npt.NDArray[np.int64]
+) -> Floats:
+    """Arithmetic of `AttentionCost.bounded_s`, of chunks of one size."""
+    gathered = pairs * local.absorbed_s
+    if not local.expand_s:
+        return gathered
+    expanded = np.minimum(size * local.pair_s + local.expand_s, size * local.absorbed_s)
+    return np.minimum(gathered, own * local.pair_s + priors * expanded)
 
 
 def _windowed_pairs(runs: StepRuns, window: int | None) -> Floats:

@@ -14,6 +14,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault
+from factorysim.physics.groups import Attention as Attention
+from factorysim.physics.sparse import (
+    COMPRESSED,
+    compressed_attention,
+    compressed_params,
+    indexer_params,
+    pending_elements,
+    select,
+)
 
 if TYPE_CHECKING:
     from factorysim.catalog.values import Llm
@@ -26,25 +35,6 @@ class Linear(NamedTuple):
     name: str
     params: int
     part: Part
-
-
-class Attention(NamedTuple):
-    """Attention of some layers alike; FLOP and elements are sums over these layers."""
-
-    layers: int
-    window: int | None
-    """Tokens that a query sees; None: all before it."""
-    heads: int
-    kv_heads: int
-    """Over which TP can cut the cache; 1 for latents, which every device holds."""
-    elements: int
-    """KV elements per token."""
-    decode_flops: int
-    """Per query and cached token, while decoding."""
-    pair_flops: int
-    """Per query and key of a prompt."""
-    expand_flops: int
-    """Per prior token that a chunk has to expand from its latent; 0 for GQA."""
 
 
 class Shape(NamedTuple):
@@ -71,6 +61,8 @@ class Shape(NamedTuple):
     attention: tuple[Attention, ...]
     state_elements: int
     """Of recurrent layers, per sequence, whatever its length; FP32."""
+    pending_elements: int = 0
+    """Of tokens that wait to be compressed, per sequence, at most; FP32."""
 
     @property
     def total_params(self) -> int:
@@ -120,10 +112,11 @@ def llm_shape(llm: Llm) -> Shape:
         tied=llm.tied_embeddings,
         attention=_attention(llm),
         state_elements=_state_elements(llm),
+        pending_elements=pending_elements(llm),
     )
 
 
-_KINDS = {"gqa", "mla", "hybrid_mamba2_gqa", "hybrid_kda_mla"}
+_KINDS = {"gqa", "mla", "hybrid_mamba2_gqa", "hybrid_kda_mla", COMPRESSED}
 
 
 def _dense_layers(llm: Llm) -> int:
@@ -146,14 +139,16 @@ def _shared_intermediate(llm: Llm) -> int:
 
 def _mixers(llm: Llm) -> tuple[Linear, ...]:
     """Projections of attention and of recurrent layers."""
-    if llm.kv_lora_rank is not None:
+    if llm.attention == COMPRESSED:
+        projections = compressed_params(llm)
+    elif llm.kv_lora_rank is not None:
         projections = llm.kv_layers * _mla_params(llm)
     else:
         full = _gqa_params(llm, *_global_heads(llm), shared=bool(llm.k_eq_v_global))
         local = _gqa_params(llm, llm.kv_heads or 0, llm.head_dim or 0, shared=False)
         projections = llm.kv_layers * full + llm.window_layers * local
     return (
-        Linear("attention", projections, "attention"),
+        Linear("attention", projections + indexer_params(llm), "attention"),
         Linear("recurrent", _mamba_params(llm) + _kda_params(llm), "attention"),
     )
 
@@ -189,7 +184,9 @@ def _mla_params(llm: Llm) -> int:
     q_rank = llm.q_lora_rank
     query = llm.hidden * queries if q_rank is None else q_rank * (llm.hidden + queries)
     latent = llm.hidden * (rank + rope) + rank * llm.heads * (nope + v)
-    return query + latent + llm.heads * v * llm.hidden
+    # Beside KDA the output has a gate: derived, the record's count closes with it only.
+    outputs = 2 if llm.linear_attention_layers else 1
+    return query + latent + outputs * llm.heads * v * llm.hidden
 
 
 def _mla_dims(llm: Llm) -> tuple[int, int, int, int]:
@@ -214,10 +211,14 @@ def _mamba_params(llm: Llm) -> int:
 
 
 def _kda_params(llm: Llm) -> int:
-    """Kimi delta attention as five full-rank projections: the facts file's hypothesis."""
+    """Kimi delta attention: the facts file's hypothesis.
+
+    Five full-rank projections, and a rate for each head.
+    """
     if not llm.linear_attention_layers:
         return 0
-    return llm.linear_attention_layers * 5 * llm.hidden * llm.heads * (llm.v_head_dim or 0)
+    width = llm.heads * (5 * (llm.v_head_dim or 0) + 1)
+    return llm.linear_attention_layers * llm.hidden * width
 
 
 def _state_elements(llm: Llm) -> int:
@@ -239,8 +240,10 @@ def _inner_width(llm: Llm, moe_layers: int) -> int:
 
 def _attention(llm: Llm) -> tuple[Attention, ...]:
     """List groups of attention layers: those that see all, then those with a window."""
+    if llm.attention == COMPRESSED:
+        return compressed_attention(llm)
     if llm.kv_lora_rank is not None:
-        return (_mla_attention(llm),)
+        return select(_mla_attention(llm), llm)
     groups = [_gqa_attention(llm, llm.kv_layers, None, *_global_heads(llm))]
     if llm.window_layers:
         local = (llm.window, llm.kv_heads or 0, llm.head_dim or 0)
@@ -261,6 +264,7 @@ def _gqa_attention(
         decode_flops=flops,
         pair_flops=flops,
         expand_flops=0,
+        reads="all" if window is None else "sliding",
     )
 
 

@@ -5,7 +5,7 @@ A step holds `decodes` sequences that add one token each, and pieces of prompts
 
     base(decodes, prompt_tokens, prompts, emitting)
     + fixed + slope * C        over the C cached tokens that the decodes read
-    + window_fs * W            over the W of them that lie inside sliding windows
+    + window_fs * W            over the W of them inside sliding windows, or selected
     + chunk(tokens, prior)     for each chunk, after `prior` cached tokens
     + prompt(u)                for each prompt that ends, where the law draws
 
@@ -79,12 +79,12 @@ class StepLaw(Protocol):
 
     @property
     def window(self) -> int | None:
-        """Width of the sliding window in tokens; None: no sliding layers."""
+        """Tokens of a sequence that bounded layers read: a sliding window, or a selection."""
         ...
 
     @property
     def window_fs(self) -> int:
-        """Femtoseconds per token that decodes read inside their sliding windows."""
+        """Femtoseconds per token that decodes read inside `window`."""
         ...
 
     @property

@@ -118,7 +118,8 @@ def verdict(run: Run) -> list[Text]:
     rejected = _value(summary, "calls.rejected")
     if rejected:
         share = percent(rejected / _value(summary, "calls.arrived"))
-        lines.append(mark("Rejected: ", f"{share} of calls: longer than the KV cache", "red"))
+        why = "longer than the KV cache, or than the context of their LLM"
+        lines.append(mark("Rejected: ", f"{share} of calls: {why}", "red"))
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":

@@ -46,8 +46,12 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
 
 
-def rehearse(scenario: ScenarioSpec) -> None:
+def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
     """Do all that a run does before it begins, and read every trace to its end.
+
+    Returns
+    -------
+    What a run would do, though hardly as it was meant.
 
     Raises
     ------
@@ -56,6 +60,8 @@ def rehearse(scenario: ScenarioSpec) -> None:
     """
     from functools import partial
 
+    from factorysim.catalog import load_catalog
+    from factorysim.run.context import long_calls
     from factorysim.workload.demand import build_demand
     from factorysim.workload.traces import check_trace
 
@@ -73,6 +79,7 @@ def rehearse(scenario: ScenarioSpec) -> None:
             faults += error.faults
     if faults:
         raise UserError(*dict.fromkeys(faults))
+    return long_calls(scenario, load_catalog(Path(scenario.catalog) if scenario.catalog else None))
 
 
 def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:

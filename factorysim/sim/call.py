@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from factorysim.physics.vision import Encoder
     from factorysim.sim.handoff import HandOff
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
@@ -53,6 +54,10 @@ class Limits(NamedTuple):
     watched: bool = False
     """Whether a router looks into the cache: then no run goes on where it changes."""
     tuning: Tuning = Tuning()
+    context_tokens: int | None = None
+    """Prompt and output of a call together, at most: the LLM's context; None: no bound."""
+    encoder: Encoder | None = None
+    """Of images; None: their tokens are like any others."""
 
 
 class Call:
@@ -74,6 +79,7 @@ class Call:
         "handoff",
         "held_fs",
         "hit_tokens",
+        "image_tokens",
         "joined",
         "known",
         "kv_fs",
@@ -144,6 +150,8 @@ class Call:
         """Whatever the caller needs when the call comes back."""
         self.content = content
         """Ids of the full blocks of its prompt and output, as far as they are named."""
+        self.image_tokens = 0
+        """Of the prompt, to be encoded in the step that ends it."""
         self.asked_fs = 0
         """When its session asked."""
         self.server: Replica | None = None

@@ -181,6 +181,8 @@ class FactoryWorld:
             stepwise=self._scenario.run.clock == "stepwise",
             watched=serving.router.index == "exact",
             tuning=_tuning(serving),
+            context_tokens=serve.context_tokens,
+            encoder=serve.encoder,
         )
         kind = replica_kind(limits)
         costs = StepCosts(serve.law)
@@ -313,6 +315,8 @@ class FactoryWorld:
             not live.calls_left,
             tag=branch,
         )
+        if node.image_tokens:
+            call.image_tokens = node.image_tokens
         if live.contents is not None:
             call.content = live.contents.next_call(node)
         else:

@@ -99,7 +99,7 @@ class Gate:
             size = limits.block_tokens
             held = server.ledger.match(call.content, (call.prompt_tokens - 1) // size)[0] * size
         local = call.prompt_tokens - held < pairing.local_below
-        if server.down or most > limits.blocks * limits.block_tokens or local:
+        if server.down or most > server.longest or local:
             self.deployment.take(call)
         else:
             HandOff(call, self).begin()
@@ -138,6 +138,7 @@ class HandOff:
             tag=self,
             content=call.content,
         )
+        leg.image_tokens = call.image_tokens
         if call.run == UNNAMED:
             leg.run = UNNAMED
         # Decode computes the prompt's last token itself where it makes the first of its own.

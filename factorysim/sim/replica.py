@@ -86,6 +86,7 @@ class Replica:
         "law",
         "ledger",
         "limits",
+        "longest",
         "on_done",
         "on_start",
         "owner",
@@ -139,6 +140,10 @@ class Replica:
         self.running: dict[int, Call] = {}
         self._queue: list[tuple[int, float, Call]] = []
         self._partial: Call | None = None
+        self.longest = limits.blocks * limits.block_tokens
+        """Tokens that a call may ever have cached: all but its last."""
+        if limits.context_tokens is not None:
+            self.longest = min(self.longest, limits.context_tokens - 1)
         self._by_priority = limits.order == "priority"
         self._prefill_first = limits.scheduler in ("prefill_first", "sglang")
         """Whether prompts may hold up decodes."""
@@ -183,7 +188,7 @@ class Replica:
         most = call.prompt_tokens + call.output_tokens - 1
         if self.down:
             self._leave(call, "failed")
-        elif most > limits.blocks * limits.block_tokens:
+        elif most > self.longest:
             self._leave(call, "rejected")
         else:
             queue = self._queue
@@ -772,6 +777,8 @@ class Replica:
                     emitting += 1
                     if law.draws:
                         first += law.prompt(call.u)
+                    if call.image_tokens and self.limits.encoder is not None:
+                        first += self.limits.encoder.time_fs(call.image_tokens)
             steps = 1
             if len(chunks) == 1 and growth is not None and prior + size < call.known:
                 steps = (call.known - prior - 1) // size

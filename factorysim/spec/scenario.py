@@ -158,6 +158,17 @@ class CallsSpec(Spec):
     output_tokens: LengthSpec
 
 
+class ImagesSpec(Spec):
+    """Images in the prompts of a stream, each so many tokens of the prompt."""
+
+    share: Share = 1.0
+    """Of the calls that bring new images."""
+    count: LengthSpec = LengthSpec(mean=1)
+    """New images of such a call."""
+    tokens: int = Field(ge=1, le=1_000_000)
+    """Of the prompt, for one image."""
+
+
 class PoissonArrivals(Spec):
     """Independent sessions at a mean rate."""
 
@@ -206,6 +217,13 @@ class SloSpec(Spec):
     attain: Share = 0.95
 
 
+_RECORDED = {
+    "reasoning_effort": "remove it: outputs were recorded as they are, and later prompts hold them",
+    "images": "remove it: a recorded prompt counts the tokens of its images already",
+}
+"""What a trace has settled, and why it cannot be changed."""
+
+
 class StreamSpec(Spec):
     """Sessions that arrive: from exactly one of an agent, a trace, or plain calls."""
 
@@ -219,7 +237,9 @@ class StreamSpec(Spec):
     speed: float = Field(default=1.0, gt=0.0, le=1e6)
     """Of a trace's clock: 20 replays an hour in three minutes."""
     reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
-    """The agent's own where not given."""
+    """The agent's own where not given; of `calls` the outputs are those at `low`."""
+    images: ImagesSpec | None = None
+    """New in a call's prompt, on top of its text; they stay in the history of an agent."""
     arrivals: Arrivals = TraceArrivals()
     limit: int | None = Field(default=None, ge=1)
     """Stop after so many sessions."""
@@ -238,6 +258,9 @@ class StreamSpec(Spec):
         if self.replicate != "none" and self.trace is None:
             cure = "remove it: agents and calls differ between replications by themselves"
             raise refuse("replicate", self.replicate, "none, since there is no trace", cure)
+        for key, why in _RECORDED.items():
+            if self.trace is not None and getattr(self, key) is not None:
+                raise refuse(key, "a value", "none on a trace", why)
         if self.arrivals.process == "trace" and self.trace is None:
             found = "the times of a trace" if "arrivals" in self.model_fields_set else "nothing"
             cure = "for example `arrivals: {process: poisson, rate: 2/s}`"

@@ -22,7 +22,13 @@ from scipy.special import ndtri
 
 from factorysim.errors import Fault, SpecError
 from factorysim.spec.agent import AgentSpec
-from factorysim.workload.draws import count_table, draw_counts, lognormal_tokens, packed
+from factorysim.workload.draws import (
+    count_table,
+    draw_counts,
+    image_tokens,
+    lognormal_tokens,
+    packed,
+)
 from factorysim.workload.files import CATALOG, read_spec
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode
 from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorysim.spec.agent import Effort, LognormalTokens, ToolClassSpec, ToolsSpec, Widths
+    from factorysim.spec.scenario import ImagesSpec
     from factorysim.workload.session import Initiator, Node
 
     Floats = npt.NDArray[np.float64]
@@ -105,6 +112,8 @@ class _Steps(NamedTuple):
     tools: ToolDraws
     delegates: Mapping[int, _Delegate]
     """Calls whose tools a sub-agent replaces."""
+    images: Sequence[int] = ()
+    """Tokens of each call's new images; empty where no call has any."""
 
 
 _NO_DELEGATES: Mapping[int, _Delegate] = {}
@@ -147,8 +156,10 @@ class AgentModel:
         *,
         tools: ToolsSpec | None = None,
         name: str = "agent",
+        images: ImagesSpec | None = None,
     ) -> None:
         self.spec = spec
+        self._images = images
         self.effort: Effort = spec.effort if effort is None else effort
         classes = (load_tools() if tools is None else tools).tools
         _check(spec, self.effort, classes, name)
@@ -201,6 +212,9 @@ class AgentModel:
         if places:
             delegates = {place: self._subagent(generator) for place in places}
             steps = steps._replace(delegates=delegates)
+        if self._images is not None:  # drawn last: without them all else is the same
+            shown = image_tokens(self._images, generator.random((len(steps.outputs), 2)))
+            steps = steps._replace(images=packed(shown))
         total = len(steps.outputs) + sum(work.calls for work in steps.delegates.values())
         each = np.column_stack((calls, messages, gaps_ns)).ravel().tolist()
         return StagedNodes(total, partial(self._stages, steps, packed(each)))
@@ -271,7 +285,7 @@ class AgentModel:
         self, steps: _Steps, calls: int, at: _Place, initiator: Initiator
     ) -> Generator[list[Node], None, _Place]:
         """Build one turn: calls, each but the last followed by its tools."""
-        outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates = steps
+        outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates, images = steps
         costs, limit, kept_share = self._costs, self._limit, self._kept_share
         first, tool, prompt, prefix = at
         shared = 0 if initiator == "agent" else self._base
@@ -279,7 +293,12 @@ class AgentModel:
             if prompt > limit:
                 prompt, prefix = self._compacted(prompt, prefix)
             output = outputs[step]
-            yield [LlmNode(prompt, output, prefix, (), 0, None, initiator, shared_tokens=shared)]
+            node = LlmNode(prompt, output, prefix, (), 0, None, initiator, shared_tokens=shared)
+            if images:
+                node.image_tokens = images[step]
+                node.prompt_tokens = prompt = prompt + images[step]
+            yield [node]
+            del node  # a gap of an hour may come
             initiator = "tool"
             if kept_share == 1.0:
                 prompt = prefix = prompt + output

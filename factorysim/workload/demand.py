@@ -108,7 +108,9 @@ def _agent_sessions(
 
     assert stream.agent is not None
     label = Path(stream.agent).stem
-    model = AgentModel(find_agent(stream.agent), stream.reasoning_effort, name=stream.agent)
+    model = AgentModel(
+        find_agent(stream.agent), stream.reasoning_effort, name=stream.agent, images=stream.images
+    )
 
     def sessions() -> Iterator[Session]:
         uniforms = KeyedUniforms(seed, replication, name)
@@ -130,7 +132,14 @@ def _call_sessions(
 
     def sessions() -> Iterator[Session]:
         times = islice(arrival_times(stream.arrivals, seed, replication, name), stream.limit)
-        nodes = call_nodes(calls, seed, replication, name)
+        nodes = call_nodes(
+            calls,
+            seed,
+            replication,
+            name,
+            effort=stream.reasoning_effort,
+            images=stream.images,
+        )
         for ordinal, (at_ns, node) in enumerate(zip(times, nodes, strict=False)):
             yield Session(f"{name}-{ordinal}", at_ns, [node], "", "", stream.priority)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorysim.spec.agent import Count, LognormalTokens
-    from factorysim.spec.scenario import LengthSpec
+    from factorysim.spec.scenario import ImagesSpec, LengthSpec
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -169,3 +169,20 @@ def lengths(spec: LengthSpec, uniforms: Floats) -> list[int]:
         case _:
             assert_never(spec.kind)
     return whole_tokens(tokens, 100_000_000)
+
+
+def image_tokens(spec: ImagesSpec, uniforms: Floats) -> list[int]:
+    """Tokens of the new images of calls, 0 where there are none, from two uniforms a call.
+
+    Examples
+    --------
+    >>> from factorysim.spec.scenario import ImagesSpec, LengthSpec
+    >>> spec = ImagesSpec(share="50 %", count=LengthSpec(mean=2), tokens=300)
+    >>> image_tokens(spec, np.array([[0.1, 0.5], [0.9, 0.5]]))
+    [600, 0]
+    """
+    counts = lengths(spec.count, uniforms[:, 1])
+    brings: list[bool] = (uniforms[:, 0] < spec.share).tolist()
+    return [
+        count * spec.tokens if there else 0 for count, there in zip(counts, brings, strict=True)
+    ]

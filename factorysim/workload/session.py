@@ -43,6 +43,8 @@ class LlmNode:
     """Tokens of a block of `hashes`."""
     shared_tokens: int = 0
     """Leading prompt tokens that all sessions of the agent begin with."""
+    image_tokens: int = 0
+    """Of the prompt: those of images that are new in it, which an encoder makes."""
 
 
 @dataclass(slots=True)

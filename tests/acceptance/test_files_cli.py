@@ -221,3 +221,17 @@ def test_a_reader_that_goes_away_is_no_error_to_tell(shell):
         "sys.exit(subprocess.run(program, stdout=writer).returncode)"
     )
     assert shell(code=code).stderr == ""
+
+
+def test_validate_counts_the_calls_that_no_context_holds(run, tmp_path):
+    text = SCENARIO.replace(
+        "agent: chat", "calls: {prompt_tokens: {mean: %s}, output_tokens: {mean: 144}}"
+    )
+    fits, over = tmp_path / "fits.yaml", tmp_path / "over.yaml"
+    fits.write_text(text % 262_000)  # 262,144 tokens are the context
+    over.write_text(text % 262_001)
+    done = run("validate", str(fits), str(over))
+    assert done.returncode == 0
+    assert "4,096 of 4,096 calls are longer than the 262,144 tokens" in done.stderr
+    assert "over.yaml: warning: streams.desk" in done.stderr
+    assert done.stderr.count("warning") == 1

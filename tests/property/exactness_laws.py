@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from factorysim.catalog.efficiency import Efficiency
+from factorysim.catalog.values import Device, Llm
+from factorysim.physics.collectives import Links
+from factorysim.physics.roofline import RooflineLaw, roofline_law
 from factorysim.physics.step import Activity, Piece, StepRuns
+from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
 
 
 @dataclass(frozen=True)
@@ -88,3 +93,43 @@ class PiecewiseLaw(LinearLaw):
         index = bisect_right(knots, context)
         fixed, slope = self.pieces[index]
         return Piece(fixed, slope, knots[index] if index < len(knots) else None)
+
+
+FORMATS = ("fp32", "bf16", "fp8", "int8", "fp4")
+TINY = Llm(
+    id="tiny", name="Tiny", vendor="test", layers=2, hidden=16, vocab=50, tied_embeddings=False,
+    context_length=4096, total_params=1.0, active_params=1.0, native_precision="bf16",
+    attention="mla", heads=4, kv_heads=None, head_dim=None, kv_lora_rank=12, q_lora_rank=8,
+    qk_nope_head_dim=4, qk_rope_head_dim=4, v_head_dim=4, kv_layers=2, window=None,
+    window_layers=0, ffn_kind="dense", ffn_matrices=3, intermediate=32, dense_layers=2,
+    dense_intermediate=None, moe_layers=0, experts=None, experts_active=None,
+    shared_experts=None, expert_intermediate=None, shared_intermediate=None, facts=(),
+    indexer_heads=2, indexer_head_dim=4, indexer_layers=2, index_key_bytes=5.0,
+)  # fmt: skip
+
+
+def sparse_law(topk: int, bandwidth: float, flops: float, *, compressed: bool) -> RooflineLaw:
+    """The product's own law of a small LLM whose decodes read `topk` selected tokens.
+
+    Steps last some picoseconds at 1e15 B/s, so that sums stay short.
+    """
+    llm = replace(TINY, topk=topk)
+    if compressed:
+        llm = replace(
+            llm, attention="compressed_sparse_mqa", kv_heads=1, head_dim=8, kv_lora_rank=None,
+            topk=topk // 4, window=3, o_lora_rank=4, o_groups=2, indexer_layers=1,
+            layers_ratio_4=1, layers_ratio_128=1,
+        )  # fmt: skip
+    device = Device(
+        id="fast", name="Fast", vendor="test", kind="gpu", generation="none", memory_bytes=1e9,
+        memory_bandwidth=bandwidth, flops={"bf16": flops}, tdp_w=1.0, idle_w=0.0,
+        scale_up_bw=None, scale_out_bw=None, scale_up_latency_s=None, facts=(),
+    )  # fmt: skip
+    ideal = Efficiency(
+        linear_compute=dict.fromkeys(FORMATS, 1.0), expert_compute=dict.fromkeys(FORMATS, 1.0),
+        expert_padding_tokens=0.0, weight_bandwidth=1.0, kv_bandwidth=1.0, attention_compute=1.0,
+        decode_compute=1.0, block_s=0.0, moe_s=0.0, link_bandwidth=1.0, collective_s=0.0,
+        collective_hop_s=0.0, host_step_s=0.0, host_sequence_s=0.0, request_s=0.0, facts=(),
+    )  # fmt: skip
+    alone, links = ParallelSpec(), Links(1.0, 0.0, 1)
+    return roofline_law(llm, device, PrecisionSpec(), alone, links, ideal, "full")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from factorysim.physics.step import StepLaw
+    from factorysim.physics.vision import Encoder
 
 Path = tuple[int, ...]
 """What a full block holds: the ids of all blocks from the start of the context to it."""
@@ -46,6 +47,10 @@ class NaiveLimits(NamedTuple):
     order: Literal["fcfs", "priority"] = "fcfs"
     retain: Literal["session", "none"] = "session"
     tuning: NaiveTuning = NaiveTuning()
+    context_tokens: int | None = None
+    """Of the LLM: prompt and output together, at most."""
+    encoder: Encoder | None = None
+    """Of images."""
 
 
 class Submission(NamedTuple):
@@ -62,6 +67,8 @@ class Submission(NamedTuple):
     """Ids of its full blocks from its first token on, in runs (first id, how many)."""
     priority: int = 0
     u: float = 0.5
+    images: int = 0
+    """Tokens of the prompt that are images'."""
 
 
 class Interrupt(NamedTuple):
@@ -261,12 +268,17 @@ class NaiveReplica:
         self.calls[sub.number] = call
         if self.down:
             self.leave(now, call, "failed")
-        elif self.blocks_for(sub.prompt + sub.output - 1) > self.limits.blocks or (
-            self.limits.scheduler == "orca" and not self.fits_orca(call)
-        ):
+        elif self.too_long(sub) or (self.limits.scheduler == "orca" and not self.fits_orca(call)):
             self.leave(now, call, "rejected")
         else:
             self.waiting.append(call)
+
+    def too_long(self, sub: Submission) -> bool:
+        """For the cache if it had it to itself, or for the LLM's context."""
+        longest = self.limits.context_tokens
+        return self.blocks_for(sub.prompt + sub.output - 1) > self.limits.blocks or (
+            longest is not None and sub.prompt + sub.output > longest
+        )
 
     def cancel(self, now: int, number: int) -> None:
         call = self.calls.get(number)
@@ -695,6 +707,10 @@ class NaiveReplica:
                 duration += law.window_fs * window
         duration += sum(law.chunk(tokens, cached) for tokens, cached in sizes)
         duration += sum(law.prompt(call.sub.u) for call in ending)
+        encoder = self.limits.encoder
+        if encoder is not None:
+            images = [call.sub.images for call in ending if call.sub.images]
+            duration += sum(max(encoder.token_fs * one, encoder.read_fs) for one in images)
         assert duration >= 1
         return NaiveStep(
             started_fs=now,

@@ -16,12 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from factorysim.physics.vision import Encoder
 from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits, Tuning
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
 from factorysim.sim.schedulers import replica_kind
 from tests.property.exactness_contents import contents, first_blocks, texts
-from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
+from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw, sparse_law
 from tests.property.naive_replica import (
     Event,
     Interrupt,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from hypothesis.strategies import DrawFn
 
+    from factorysim.physics.roofline import RooflineLaw
     from factorysim.physics.step import StepLaw
     from factorysim.records import StepRow
     from factorysim.sim.call import Scheduler
@@ -69,7 +71,13 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     clock = Clock()
     departures: list[tuple[int, int]] = []
     given = case.limits
-    limits = Limits(*given[:7], stepwise=stepwise, tuning=Tuning(*given.tuning))
+    limits = Limits(
+        *given[:7],
+        stepwise=stepwise,
+        tuning=Tuning(*given.tuning),
+        context_tokens=given.context_tokens,
+        encoder=given.encoder,
+    )
     replica = replica_kind(limits)(
         clock,
         0,
@@ -90,6 +98,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
                 priority=event.priority,
                 u=event.u,
             )
+            calls[event.number].image_tokens = event.images
             replica.submit(calls[event.number])
         elif event.kind == "cancel":
             if event.argument in calls:
@@ -296,9 +305,19 @@ def piecewise_laws(draw: DrawFn, window: int | None) -> PiecewiseLaw:
     return PiecewiseLaw(**(vars(linear) | values))
 
 
+@st.composite
+def sparse_laws(draw: DrawFn, topk: int) -> RooflineLaw:
+    """The roofline of sparse attention: bound by memory, or by arithmetic."""
+    bandwidth = draw(st.sampled_from([1e15, 3e15, 1e16]))
+    flops = draw(st.sampled_from([1e16, 1e17, 1e18]))
+    compressed = topk % 4 == 0 and draw(st.booleans())
+    return sparse_law(topk, bandwidth, flops, compressed=compressed)
+
+
 def laws_of(window: int | None) -> st.SearchStrategy[StepLaw]:
-    """Laws of one LLM: its sliding window stays, whatever becomes of the rest."""
-    return st.one_of(linear_laws(window), window_chunk_laws(window), piecewise_laws(window))
+    """Laws of one LLM: its window stays, be it sliding or of selected tokens."""
+    laws = st.one_of(linear_laws(window), window_chunk_laws(window), piecewise_laws(window))
+    return laws if window is None else st.one_of(laws, sparse_laws(window))
 
 
 @st.composite
@@ -314,6 +333,7 @@ def submissions(draw: DrawFn) -> Submission:
         output=output,
         priority=draw(st.integers(-1, 1)),
         u=draw(st.sampled_from([0.1, 0.5, 0.9])),
+        images=draw(st.sampled_from([0, 0, 1, prompt])),
     )
 
 
@@ -368,6 +388,8 @@ def limits_for(
         order=draw(st.sampled_from(["fcfs", "priority"])),
         retain=draw(st.sampled_from(["session"] * 8 + ["none"])),
         tuning=draw(tunings(scheduler)),
+        context_tokens=draw(st.sampled_from([None, None, 60, 100])),
+        encoder=draw(st.sampled_from([None, Encoder(7, 40)])),
     )
 
 
@@ -499,6 +521,42 @@ def test_run_length_stepwise_and_the_naive_loop_agree(case: Case) -> None:
 @given(data=st.data())
 def test_they_agree_for_schedulers_by_name(scheduler: Scheduler, data: st.DataObject) -> None:
     check(data.draw(cases((scheduler,))))
+
+
+@st.composite
+def sparse_cases(draw: DrawFn) -> Case:
+    """Contexts that pass the number of selected tokens at different steps, in one batch."""
+    topk = draw(st.integers(2, 40))
+    laws = draw(st.lists(sparse_laws(topk), min_size=1, max_size=2))
+    calls = draw(st.lists(submissions(), min_size=2, max_size=8))
+    limits = draw(limits_for(calls))
+    events: list[Event] = []
+    now = 0
+    for number, call in enumerate(calls):
+        now += draw(st.sampled_from([0, 0, 500, 7000]))
+        events.append(call._replace(at_fs=now, number=number))
+    if len(laws) > 1:
+        events.append(Interrupt(now + draw(st.integers(0, 9000)), "change_law", 1))
+    return Case(limits, laws, events)
+
+
+@settings(STRICT, max_examples=150)
+@given(sparse_cases())
+def test_sparse_attention_is_exact_at_every_knee(case: Case) -> None:
+    check(case)
+
+
+def test_a_run_ends_where_a_sequence_reaches_its_selection() -> None:
+    """Alone, from 3 tokens on with 9 selected: five steps grow by a token, then none does."""
+    law = sparse_law(9, 1e15, 1e18, compressed=False)
+    limits = NaiveLimits(16, 100, token_budget=64, max_sequences=2)
+    case = Case(limits, [law], [Submission(0, 0, 0, prompt=3, output=20)])
+    check(case)
+    rows = simulate(case, stepwise=False, end_fs=10**9).rows
+    assert [row.steps for row in rows] == [1, 6, 13]
+    growth = [row.slope_fs for row in rows[1:]]
+    assert growth[0] - growth[1] == law.window_fs > 0
+    assert growth[1] == law.slope_fs > 0
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factorysim.physics.vision import Encoder
 from factorysim.workload.session import LlmNode, Session
-from tests.unit.sim.test_handoff import plan, simulate
+from tests.unit.sim.test_handoff import plan, shaped, simulate
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -34,7 +35,8 @@ def sessions(draw: DrawFn) -> list[Session]:
             prompt = repeated + draw(st.integers(1, 14))
             output = draw(st.integers(1, 12))
             after = (k - 1,) if k else ()
-            nodes.append(LlmNode(prompt, output, repeated, after))
+            shown = draw(st.sampled_from([0, 0, prompt - repeated]))
+            nodes.append(LlmNode(prompt, output, repeated, after, image_tokens=shown))
             context = prompt + output
         made.append(Session(f"s{number}", draw(st.integers(0, 12)) * 10**6, nodes))
     return sorted(made, key=lambda one: one.at_ns)
@@ -44,9 +46,10 @@ def check(
     made: list[Session], how: dict[str, object], shape: dict[str, int], kv: dict[str, object]
 ):
     """Walk a workload by runs and step by step, and compare everything but the steps' rows."""
-    runs = simulate(made, plan(**shape), how=how, horizon_s=0.2, kv=kv, token_budget=24)
+    factory = shaped(plan(**shape), encoder=Encoder(10**9, 10**10), context_tokens=45)
+    runs = simulate(made, factory, how=how, horizon_s=0.2, kv=kv, token_budget=24)
     single = simulate(
-        made, plan(**shape), how=how, horizon_s=0.2, kv=kv, token_budget=24, clock="stepwise"
+        made, factory, how=how, horizon_s=0.2, kv=kv, token_budget=24, clock="stepwise"
     )
     assert not runs["broken"]
     assert not single["broken"]

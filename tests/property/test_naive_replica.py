@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from factorysim.physics.vision import Encoder
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw
 from tests.property.naive_replica import (
     Interrupt,
@@ -571,3 +572,22 @@ def test_prefill_first_shares_within_and_between_its_steps():
     assert step_spans(result) == [(0, 116), (116, 101), (217, 120)]
     assert [step.held_blocks for step in result.steps] == [4, 3, 4]
     assert (result.cached_blocks, result.free_blocks) == (2, 98)
+
+
+def test_a_call_beyond_the_context_is_rejected_as_it_comes() -> None:
+    limits = ROOMY._replace(context_tokens=12)
+    fits, over = Submission(0, 0, 0, prompt=8, output=4), Submission(0, 1, 1, prompt=9, output=4)
+    result = serve(limits, [PAPER], [fits, over])
+    assert result.departures[0] == (0, 1)
+    assert [result.calls[number].outcome for number in (0, 1)] == ["completed", "rejected"]
+
+
+def test_images_lengthen_the_step_that_ends_their_prompt() -> None:
+    """Two chunks of 4; three image tokens at 50, then one at no less than 90."""
+    limits = ROOMY._replace(encoder=Encoder(50, 90))
+    call = Submission(0, 0, 0, prompt=8, output=2)
+    plain = serve(limits, [PAPER], [call]).steps
+    for images, longer in ((3, 150), (1, 90)):
+        steps = serve(limits, [PAPER], [call._replace(images=images)]).steps
+        growth = [b.duration_fs - a.duration_fs for a, b in zip(plain, steps, strict=True)]
+        assert growth == [0, longer, 0]

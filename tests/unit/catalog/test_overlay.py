@@ -285,3 +285,36 @@ def test_the_shipped_facts_keep_to_what_is_asked_of_a_user():
     known = [pair for pair in pairs if values.keys() >= set(pair)]
     assert len(known) > 100
     assert [pair for pair in known if values[pair[0]] > values[pair[1]]] == []
+
+
+def test_an_llm_gets_an_encoder_or_an_indexer_from_a_users_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "schema: factorysim.catalog/1\n"
+        "llms:\n"
+        "  qwen3_8b: {vision: {encoder_params: 6.0e+8, patches_per_token: 4}}\n"
+        "  mistral_small_4: {attention: {sparse_indexer: {heads: 16, head_dim: 64, topk: 1024}}}\n",
+        encoding="utf-8",
+    )
+    catalog = load_catalog(path)
+    vision = catalog.llm("qwen3_8b").vision
+    assert vision is not None
+    assert (vision.params, vision.patches_per_token) == (6e8, 4)
+    sparse = catalog.llm("mistral_small_4")
+    assert (sparse.topk, sparse.indexer_layers, sparse.index_key_bytes) == (1024, 36, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "qwen3_8b: {vision: {encoder_params: 6.0e+8, patches_per_token: 0}}",
+        "glm_5_2: {attention: {sparse_indexer: {layers: 79}}}",
+        "deepseek_v4_pro: {attention: {layers_ratio_4: 62}}",
+        "deepseek_v4_pro: {attention: {indexer_topk: 0}}",
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(tmp_path, text):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"schema: factorysim.catalog/1\nllms:\n  {text}\n", encoding="utf-8")
+    with pytest.raises(SpecError):
+        load_catalog(path)

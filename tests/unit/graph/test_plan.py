@@ -298,3 +298,44 @@ def test_straddling_without_a_fabric_is_refused(catalog, topology, scenario):
     wide = scenario({"a": {"llm": "chat", "pool": "h", "parallel": {"tp": 16}}})
     with pytest.raises(CapacityError, match="no link that joins them"):
         plan_factory(wide, spec, catalog)
+
+
+def test_an_encoder_is_planned_for_streams_with_images_only(planned):
+    """Its weights, 5 GB over 8 devices, are not left to the KV cache."""
+    deployments = {"serve": {"llm": "chat", "pool": "nvl72", "parallel": {"tp": 8}}}
+    calls = {"prompt_tokens": {"mean": 500}, "output_tokens": {"mean": 100}}
+    arrivals = {"process": "poisson", "rate": "1/s"}
+    plans = [
+        planned(
+            "closed/vera-rubin-nvl72",
+            deployments,
+            llm="mistral_large_3",
+            precision=FP8,
+            streams={"s": {"llm": "chat", "calls": calls, "arrivals": arrivals, **more}},
+        )
+        for more in ({}, {"images": {"tokens": 1000}})
+    ]
+    (plain,), (pictured,) = plans[0].serve, plans[1].serve
+    assert plain.encoder is None
+    assert pictured.encoder is not None
+    assert plain.context_tokens == pictured.context_tokens == 262_144
+    block = 16 * 61 * 576
+    assert plain.kv_blocks - pictured.kv_blocks == pytest.approx(5e9 / 8 / block, abs=1)
+    assert set(plans[1].facts) - set(plans[0].facts) == {
+        "llms.mistral_large_3.vision.encoder_params",
+        "llms.mistral_large_3.vision.patches_per_token",
+    }
+
+
+def test_images_for_an_llm_without_an_encoder_are_refused_with_the_facts(planned):
+    calls = {"prompt_tokens": {"mean": 500}, "output_tokens": {"mean": 100}}
+    stream = {"llm": "chat", "calls": calls, "arrivals": {"process": "poisson", "rate": "1/s"}}
+    told = refusal(
+        planned,
+        "closed/vera-rubin-nvl72",
+        {"serve": {"llm": "chat", "pool": "nvl72", "parallel": {"tp": 8}}},
+        llm="qwen3_8b",
+        streams={"s": {**stream, "images": {"tokens": 1000}}},
+    )
+    assert "not qwen3_8b" in told
+    assert "llms.qwen3_8b.vision.encoder_params" in told

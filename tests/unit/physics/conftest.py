@@ -34,7 +34,24 @@ MLA = replace(
     DENSE, id="tiny_mla", attention="mla", kv_heads=None, head_dim=None, kv_lora_rank=32,
     q_lora_rank=16, qk_nope_head_dim=8, qk_rope_head_dim=4, v_head_dim=8,
 )  # fmt: skip
+SPARSE = replace(
+    MLA, id="tiny_sparse", topk=10, indexer_heads=2, indexer_head_dim=4, indexer_layers=2,
+    index_key_bytes=5.0,
+)  # fmt: skip
+COMPRESSED = replace(
+    DENSE, id="tiny_compressed", attention="compressed_sparse_mqa", layers=3, kv_layers=3,
+    kv_heads=1, head_dim=32, q_lora_rank=16, o_lora_rank=4, o_groups=2, topk=5, window=3,
+    indexer_heads=2, indexer_head_dim=4, indexer_layers=1, layers_ratio_4=1, layers_ratio_128=1,
+)  # fmt: skip
 WINDOWED = replace(DENSE, id="tiny_window", kv_layers=1, window_layers=1, window=10)
+LLMS = {
+    "dense": DENSE,
+    "moe": MOE,
+    "mla": MLA,
+    "windowed": WINDOWED,
+    "sparse": SPARSE,
+    "compressed": COMPRESSED,
+}
 
 DEVICE = Device(
     id="slow", name="Slow", vendor="test", kind="gpu", generation="none", memory_bytes=1e9,
@@ -116,7 +133,7 @@ def slow_device():
 
 @pytest.fixture(scope="session")
 def llms_of():
-    return {"dense": DENSE, "moe": MOE, "mla": MLA, "windowed": WINDOWED}
+    return LLMS
 
 
 @pytest.fixture
@@ -126,7 +143,7 @@ def runs():
 
 @pytest.fixture
 def llms():
-    return {"dense": DENSE, "moe": MOE, "mla": MLA, "windowed": WINDOWED}
+    return LLMS
 
 
 @pytest.fixture

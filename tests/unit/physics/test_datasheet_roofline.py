@@ -11,7 +11,10 @@ from factorysim.physics.shape import llm_shape
 from factorysim.physics.step import StepRuns
 from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
 
-LLMS = ("llama_3_1_8b", "mistral_small_4", "gpt_oss_120b", "nemotron_3_super", "bloom_176b")
+LLMS = (
+    *("llama_3_1_8b", "mistral_small_4", "gpt_oss_120b", "nemotron_3_super", "bloom_176b"),
+    *("deepseek_v3_2", "deepseek_v4_pro"),
+)
 BEST = ("fp4", "fp8", "int8", "bf16", "fp32")
 STEPS = [
     # decodes, context of each, prompt tokens, prior tokens

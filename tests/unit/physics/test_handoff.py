@@ -28,3 +28,18 @@ def test_windows_and_recurrent_state_come_whole():
     assert nano.state_bytes > 0
     assert nano.moved(10, 0) == round(10 * nano.token_bytes + nano.state_bytes)
     assert nano.moved(10, 10) == 0
+
+
+def test_what_sparse_attention_selects_from_moves_with_its_keys():
+    """DeepSeek-V3.2: a latent of 576 and a key of 132 B in 61 layers, selected or not."""
+    sparse = state("deepseek_v3_2", tp=8)
+    assert (sparse.window, sparse.state_bytes) == (0, 0)
+    assert sparse.moved(5000, 1000) == 4000 * 61 * (576 + 132)
+
+
+def test_compressed_entries_move_with_the_last_tokens_as_they_are():
+    four = state("deepseek_v4_pro")
+    assert four.window == 128
+    assert four.window_bytes == 61 * 512
+    pending = 4 * (30 * 8 * 4 * 640 + 31 * 128 * 2 * 512)
+    assert four.moved(10_000, 0) == 10_000 * 4924 + 128 * 61 * 512 + pending

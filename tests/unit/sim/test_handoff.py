@@ -12,6 +12,7 @@ from factorysim.graph.factory import LinkTable, Path
 from factorysim.graph.plan import FactoryPlan, RackPlan, ReplicaPlan, ServePlan
 from factorysim.physics.handoff import KvState
 from factorysim.physics.power import PowerModel
+from factorysim.physics.vision import Encoder
 from factorysim.sim.factory import FactoryWorld
 from factorysim.sim.handoff import HandOff, Pairing
 from factorysim.sim.replica import Replica
@@ -303,3 +304,30 @@ class TestPlantedLeaks:
         monkeypatch.setattr(HandOff, "_end", lambda self: None)
         monkeypatch.setattr(Pairing, "unwritten", lambda self: ())
         assert "hand-offs begun = written" in self.broken()
+
+
+def shaped(factory: FactoryPlan, **fields: Any) -> FactoryPlan:
+    """Give every deployment of a plan some fields."""
+    return factory._replace(serve=tuple(serve._replace(**fields) for serve in factory.serve))
+
+
+@pytest.mark.parametrize("how", [{}, {"overlap": "layers"}, {"first_token_from": "decode"}])
+def test_images_are_encoded_where_the_prompt_is_computed(how):
+    """4 image tokens at 2 ms: the prefill takes 8 ms longer, the decode no time more."""
+    factory = shaped(plan(), encoder=Encoder(round(2e-3 * FS), 0))
+    (plain,) = simulate(calls([0], prompt=10, output=3), factory, how=how)["calls"]
+    pictured = [Session("s0", 0, [LlmNode(10, 3, image_tokens=4)])]
+    ran = simulate(pictured, factory, how=how)
+    (call,) = ran["calls"]
+    assert times(call) == tuple(round(at + 8.0, 6) for at in times(plain))
+    assert not ran["broken"]
+
+
+def test_a_call_beyond_the_context_is_turned_away_before_its_prompt_is_computed():
+    factory = shaped(plan(), context_tokens=12)
+    made = [Session("a", 0, [LlmNode(10, 3)]), Session("b", 0, [LlmNode(9, 3)])]
+    ran = simulate(made, factory)
+    assert {call.outcome for call in ran["calls"]} == {"rejected", "completed"}
+    assert len(ran["handoffs"]) == 1
+    assert sum(call.computed_tokens for call in ran["calls"]) == 9
+    assert not ran["broken"]

@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
+from factorysim.catalog import load_catalog
+from factorysim.catalog.efficiency import efficiency
+from factorysim.physics.collectives import Links
+from factorysim.physics.roofline import roofline_law
+from factorysim.physics.vision import Encoder
 from factorysim.records import StepChunk, StepRow
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
+from factorysim.sim.replica import Replica
 from factorysim.sim.schedulers import replica_kind
+from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
 from tests.unit.sim.builders import MS, UnitLaw
 
 LIMITS = Limits(block_tokens=4, blocks=100, token_budget=16, max_sequences=8)
@@ -347,3 +354,73 @@ def test_runs_not_steps_are_walked():
     assert len(bench.replica.rows) == 2
     assert bench.replica.steps == 10_000
     assert bench.clock.events < 10
+
+
+@pytest.mark.parametrize(
+    ("prompt", "output", "outcome"), [(20, 10, "completed"), (21, 10, "rejected")]
+)
+def test_prompt_and_output_must_fit_the_context(prompt, output, outcome):
+    bench = Bench(LIMITS._replace(context_tokens=30))
+    call = bench.call(0, prompt=prompt, output=output)
+    other = bench.call(0, prompt=4, output=1)
+    bench.run()
+    assert (call.outcome, other.outcome) == (outcome, "completed")
+    assert bench.replica.ledger.free == LIMITS.blocks
+
+
+def test_images_are_encoded_in_the_step_that_ends_the_prompt():
+    """16 + 16 + 8 tokens at 1 ms each; 5 image tokens at 3 ms, and never less than 9."""
+    bench = Bench(LIMITS._replace(encoder=Encoder(round(3 * MS), round(9 * MS))))
+    call = bench.call(0, prompt=40, output=3)
+    call.image_tokens = 5
+    few = bench.call(1000, prompt=4, output=1)
+    few.image_tokens = 2
+    bench.run()
+    assert ms(call.first_token_fs) == 40 + 15
+    assert ms(call.last_token_fs) == 40 + 15 + 2
+    assert [row.steps for row in bench.rows()][:3] == [2, 1, 2]
+    assert ms(few.first_token_fs) == 1000 + 4 + 9
+
+
+def test_images_without_an_encoder_are_tokens_like_others():
+    bench = Bench()
+    call = bench.call(0, prompt=4, output=1)
+    call.image_tokens = 4
+    bench.run()
+    assert ms(call.first_token_fs) == 4
+
+
+def test_a_million_tokens_take_as_many_runs_as_chunks():
+    """What is walked follows from chunks and knees, not from tokens; sums stay whole."""
+    catalog = load_catalog()
+    device = catalog.device("b200_sxm")
+    law = roofline_law(
+        catalog.llm("deepseek_v4_pro"),
+        device,
+        PrecisionSpec(weights="fp8", compute="fp8", kv="fp8"),
+        ParallelSpec(tp=8),
+        Links(9e11, 1e-6, 8),
+        efficiency(catalog, device.generation, "generic"),
+        "full",
+    )
+    clock, done = Clock(), []
+    limits = Limits(64, 20_000, token_budget=8192, max_sequences=8, context_tokens=1_048_576)
+    replica = Replica(clock, 0, law, limits, done.append)
+    call = Call(0, 0, 1_000_000, 48_576)
+    clock.at(0, ARRIVAL, lambda _: replica.submit(call), None)
+    clock.run_until(10**19)
+    rows = list(StepChunk.of(replica.rows))
+    assert call.outcome == "completed"
+    assert len(rows) == -(-1_000_000 // 8192) + 1
+    assert sum(row.prompt_tokens for row in rows) == 1_000_000
+    assert sum(row.pair_tokens for row in rows) == 1_000_000 * 1_000_001 // 2
+    chunks = [(min(8192, 1_000_000 - at), at) for at in range(0, 1_000_000, 8192)]
+    spent = sum(
+        law.base(0, tokens, 1, int(at + tokens == 1_000_000)) + law.chunk(tokens, at)
+        for tokens, at in chunks
+    )
+    assert call.first_token_fs == spent
+    for step in range(48_575):
+        spent += law.base(1, 0, 0, 1) + law.slope_fs * (1_000_001 + step)
+        spent += law.window_fs * law.window
+    assert call.last_token_fs == spent

@@ -3,17 +3,20 @@
 from itertools import islice
 
 import pytest
+from pydantic import ValidationError
 
 from factorysim.errors import SpecError, TraceError
 from factorysim.spec.scenario import (
     CallsSpec,
     FixedConcurrency,
     GammaArrivals,
+    ImagesSpec,
     LengthSpec,
     PoissonArrivals,
     StreamSpec,
 )
 from factorysim.workload.demand import build_demand
+from factorysim.workload.session import LlmNode
 
 ROWS = "".join(
     f'{{"timestamp": {1000 * i}, "input_length": {100 + i}, "output_length": {10 + i}}}\n'
@@ -132,3 +135,67 @@ def test_a_bad_trace_tells_its_faults_when_it_is_read(trace):
         first(StreamSpec(llm="l", trace="t"), 99, path=trace)
     with pytest.raises(TraceError, match="no path"):
         first(StreamSpec(llm="l", trace="t"), 99)
+
+
+LENGTHS = CallsSpec(
+    prompt_tokens=LengthSpec(kind="lognormal", mean=200, spread=1.0),
+    output_tokens=LengthSpec(kind="lognormal", mean=100, spread=0.8),
+)
+IMAGES = ImagesSpec(share="40 %", count=LengthSpec(kind="uniform", mean=2, spread=0.5), tokens=700)
+
+
+def calls_of(**more):
+    spec = StreamSpec(llm="l", calls=LENGTHS, arrivals=poisson("1/s"), **more)
+    return [session.nodes[0] for session in first(spec, 3000)]
+
+
+@pytest.mark.parametrize(
+    ("effort", "factor"), [("none", 0.6), ("low", 1.0), ("medium", 2.0), ("high", 4.5)]
+)
+def test_effort_scales_the_outputs_of_plain_calls(effort, factor):
+    """One output longer does not change another, nor any prompt."""
+    plain, scaled = calls_of(), calls_of(reasoning_effort=effort)
+    assert [call.prompt_tokens for call in plain] == [call.prompt_tokens for call in scaled]
+    for a, b in zip(plain, scaled, strict=True):
+        assert abs(b.output_tokens - factor * a.output_tokens) <= 0.5 + factor / 2
+
+
+def test_images_add_to_prompts_of_plain_calls():
+    plain, pictured = calls_of(), calls_of(images=IMAGES)
+    assert [call.output_tokens for call in plain] == [call.output_tokens for call in pictured]
+    shown = [call.image_tokens for call in pictured]
+    assert set(shown) == {0, 700, 1400, 2100}
+    assert sum(map(bool, shown)) / len(shown) == pytest.approx(0.4, abs=0.03)
+    for a, b in zip(plain, pictured, strict=True):
+        assert b.prompt_tokens == a.prompt_tokens + b.image_tokens
+    assert not any(call.image_tokens for call in plain)
+
+
+@pytest.mark.parametrize("agent", ["chat", "customer_service", "code_analysis"])
+def test_images_stay_in_the_history_of_an_agent(agent):
+    """Same calls, same outputs; each prompt is longer by all images so far, until a summary."""
+    spec = StreamSpec(llm="l", agent=agent, arrivals=poisson("1/s"))
+    pictured = spec.model_copy(update={"images": IMAGES})
+    seen = 0
+    for a, b in zip(first(spec, 40), first(pictured, 40), strict=True):
+        plain = [node for node in a.nodes if isinstance(node, LlmNode)]
+        shown = [node for node in b.nodes if isinstance(node, LlmNode)]
+        assert [node.output_tokens for node in plain] == [node.output_tokens for node in shown]
+        so_far = 0
+        for one, other in zip(plain, shown, strict=True):
+            if one.initiator == "agent" or other.prompt_tokens > 150_000:
+                break  # a sub-agent's own context, or a summary
+            so_far += other.image_tokens
+            seen += bool(other.image_tokens)
+            assert other.prompt_tokens == one.prompt_tokens + so_far
+            assert other.prefix_tokens + other.image_tokens <= other.prompt_tokens
+    assert seen > 10
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("reasoning_effort", "high"), ("images", {"tokens": 5})]
+)
+def test_what_a_trace_has_settled_is_refused_with_the_reason(key, value):
+    with pytest.raises(ValidationError, match="none on a trace") as refused:
+        StreamSpec.model_validate({"llm": "l", "trace": "t.jsonl", key: value})
+    assert "recorded" in str(refused.value.errors()[0]["ctx"])

@@ -1,0 +1,53 @@
+"""Calls that are longer than the context of their LLM: told before a run, which rejects them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factorysim.workload.session import LlmNode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from factorysim.catalog import Catalog
+    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+
+CALLS = 4096
+"""Of a stream of single calls that are looked at: of two in a thousand, eight."""
+SESSIONS = 256
+"""Of an agent's."""
+
+
+def long_calls(scenario: ScenarioSpec, catalog: Catalog) -> tuple[str, ...]:
+    """Tell of each stream how many of its calls no context holds, if there are any.
+
+    Prompt and output together must fit. Of traces all calls are counted, of drawn
+    streams the first ones.
+    """
+    told: list[str] = []
+    for name, stream in scenario.streams.items():
+        llm = catalog.llm(scenario.llms[stream.llm].llm)
+        sizes = list(_sizes(name, stream, scenario.run.seed))
+        over = [size for size in sizes if size > llm.context_length]
+        if over:
+            told.append(
+                f"streams.{name}: {len(over):,} of {len(sizes):,} calls are longer than the "
+                f"{llm.context_length:,} tokens of context of {llm.id} (the longest has "
+                f"{max(over):,}), and will be rejected: shorten them, or choose another LLM"
+            )
+    return tuple(told)
+
+
+def _sizes(name: str, stream: StreamSpec, seed: int) -> Iterator[int]:
+    """Prompt and output tokens of calls of a stream, those of a run's first replication."""
+    from factorysim.workload.demand import build_demand
+
+    path = Path(stream.trace) if stream.trace is not None else None
+    demand = build_demand(name, stream, seed=seed, replication=0, trace_path=path)
+    most = SESSIONS if stream.agent is not None else CALLS
+    for session in islice(demand.sessions(), None if path is not None else most):
+        for node in session.nodes:
+            if isinstance(node, LlmNode):
+                yield node.prompt_tokens + node.output_tokens
