@@ -140,7 +140,8 @@ class Live:
             self._stages = nodes.stages()
         else:
             self.calls_left = [type(node) for node in nodes].count(LlmNode)
-            self._stages = iter((nodes,))
+            # One stage, of which the iterator keeps nothing once it has given it.
+            self._stages = map(list.pop, [[nodes]])
         self.nodes: Sequence[Node | None] = ()
         """Those of the present stage: all that a long session holds."""
         self.unfinished = 0
@@ -173,13 +174,13 @@ class Live:
             for before in node.after:
                 links.dependents[before].append(index)
         self.nodes, self._links = links.nodes, links
-        self._stages = iter(())  # what waits within a stage is all there is: let it go
         return [index for index, awaited in enumerate(links.awaited) if not awaited]
 
     def finish(self, index: int) -> Sequence[int]:
         """End a node: which others may begin now, since they waited for it last."""
         self.unfinished -= 1
         if not self.unfinished:
+            self._links = None
             return self.begin()
         if self._links is None:
             return ()
