@@ -159,12 +159,14 @@ def check_deployments(
 ) -> None:
     """Refuse unknown LLMs of deployments and streams, and a second deployment of tools.
 
+    An LLM needs a deployment that takes prompts of any length, too.
+
     Parameters
     ----------
     llms
         Keys of the scenario's `llms`.
     streams
-        Stream to the key of its LLM.
+        Path below `streams` to the key of an LLM that is there.
 
     Raises
     ------
@@ -190,10 +192,31 @@ def check_deployments(
             expected = "an LLM that a deployment serves: " + ", ".join(
                 sorted(llm for llm in served if llm)
             )
-            key = f"streams.{name}.llm"
+            key = f"streams.{name}"
             faults.append(Fault(WHERE, key, f'"{llm}"', expected, _near(llm, known)))
+    faults += _length_faults(deployments)
     if faults:
         raise SpecError(*faults)
+
+
+def _length_faults(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:
+    """Find LLMs that only long prompts may go to."""
+    least: dict[str, tuple[int, str]] = {}
+    for name, spec in deployments.items():
+        if spec.llm is not None:
+            above = spec.prompts_above or 0
+            least[spec.llm] = min(least.get(spec.llm, (above, name)), (above, name))
+    return [
+        Fault(
+            WHERE,
+            f"deployments.{name}.prompts_above",
+            f"{above}",
+            f"another deployment of {llm} that takes shorter prompts",
+            "remove it here, or add a deployment without it",
+        )
+        for llm, (above, name) in least.items()
+        if above
+    ]
 
 
 def _near(word: str | None, words: Sequence[str]) -> str:

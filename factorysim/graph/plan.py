@@ -58,6 +58,8 @@ class ServePlan(NamedTuple):
     devices_per_replica: int
     door_fs: int = 0
     """That a call spends in the engine's front end before a replica queues it."""
+    prompts_above: int = 0
+    """Takes prompts of more tokens than this, up to where another of its LLM takes over."""
 
 
 class HostPlan(NamedTuple):
@@ -159,7 +161,10 @@ def plan_factory(
     >>> len(plan.serve[0].replicas), plan.serve[0].devices_per_replica
     (4, 2)
     """
-    streams = {name: stream.llm for name, stream in scenario.streams.items()}
+    streams = {f"{name}.llm": stream.llm for name, stream in scenario.streams.items()}
+    for name, stream in scenario.streams.items():
+        for step, llm in stream.llm_by_step.items():
+            streams[f"{name}.llm_by_step.{step}"] = llm
     check_deployments(scenario.deployments, scenario.llms, streams)
     graph = build_graph(topology, catalog)
     draft = _Draft(scenario, topology, catalog, graph, compile_graph(graph), table_files or {})
@@ -269,6 +274,7 @@ class _Draft:
             replicas=tuple(self._replica(nodes) for nodes in replicas),
             devices_per_replica=len(replicas[0]),
             door_fs=self._door_fs(spec, device),
+            prompts_above=spec.prompts_above or 0,
         )
 
     def _law(

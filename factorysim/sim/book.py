@@ -57,7 +57,11 @@ class Book:
         if held_fs < 0:
             held_fs += now_fs
         # One that no replica has taken in yet belongs to the first that may.
-        owner = (server or stream.router.replicas[0]).owner
+        if server is None:
+            router = stream.router if stream.routes is None else call.router
+            owner = router.replicas[0].owner
+        else:
+            owner = server.owner
         queued, scheduled = call.queued_fs, call.scheduled_fs
         first, last = call.first_token_fs, call.last_token_fs
         rows = self._calls

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
+    from factorysim.sim.router import Router
     from factorysim.workload.runs import Runs
 
 UNNAMED = -1
@@ -68,6 +69,7 @@ class Call:
         "prompt_tokens",
         "queued_fs",
         "recomputed_tokens",
+        "router",
         "run",
         "scheduled_fs",
         "server",
@@ -86,6 +88,9 @@ class Call:
     """(context - tick) mod block: which steps need a block."""
     emitted_fs: int
     """Instant of the token with which it joined; of its preemption, if none was made."""
+
+    router: Router
+    """Who sends it, where its stream has several routers, or where calls may be refused."""
 
     def __init__(
         self,

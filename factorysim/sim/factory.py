@@ -28,6 +28,7 @@ from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
+from factorysim.sim.routes import routes_of
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
@@ -132,7 +133,8 @@ class FactoryWorld:
         self._book = Book(sink, self._ledgers, tools)
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
-        self._routers: dict[str, Router] = {}
+        self._routers: dict[tuple[str, int], Router] = {}
+        """By LLM, and by the tokens that prompts are longer than."""
         self._deployments: list[Deployment] = []
         self._replicas: list[Replica] = []
         for serve in plan.serve:
@@ -144,10 +146,11 @@ class FactoryWorld:
 
     def _build_deployment(self, serve: ServePlan, policies: Mapping[str, Routing]) -> None:
         serving = self._scenario.serving
-        router = self._routers.get(serve.llm)
+        name = serve.llm, serve.prompts_above
+        router = self._routers.get(name)
         if router is None:
             spec = serving.router
-            router = self._routers[serve.llm] = Router(
+            router = self._routers[name] = Router(
                 self.clock,
                 policies.get("router") or routing(spec),
                 spec.snapshot,
@@ -217,7 +220,7 @@ class FactoryWorld:
         spec = self._scenario.streams[demand.name]
         serving = self._scenario.serving
         shares = serving.kv.retain == "shared" and spec.calls is None
-        stream = Stream(number, demand, self._routers[spec.llm], shares=shares)
+        stream = Stream(number, demand, routes_of(spec, self._routers), shares=shares)
         if demand.concurrency is None:
             self._await_next(stream)
         else:
@@ -286,7 +289,11 @@ class FactoryWorld:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs
         self._flying[number] = call
-        router = stream.router
+        routes = stream.routes
+        if routes is None:
+            router = stream.router
+        else:
+            call.router = router = routes.of(node)
         if router.draws:
             router.send(call, uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls))
         else:
@@ -337,8 +344,8 @@ class FactoryWorld:
             self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
         self._book.write_session(live, shares, outcome, now)
         stream = live.stream
-        if outcome != "completed":
-            stream.router.forget(live.number)
+        if outcome != "completed" or stream.routes is not None:
+            stream.forget(live.number)
         demand = stream.demand
         if demand.concurrency is not None:
             think = demand.think_ns * FS_PER_NS

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
-    from factorysim.sim.router import Router
+    from factorysim.sim.routes import Routes
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.content import Contents
     from factorysim.workload.demand import Demand
@@ -51,18 +51,31 @@ NO_TIME = [0] * len(SHARES)
 class Stream:
     """Sessions of one stream, as they arrive."""
 
-    __slots__ = ("demand", "draws", "name", "number", "plans", "router", "shares")
+    __slots__ = ("demand", "draws", "name", "number", "plans", "router", "routes", "shares")
 
-    def __init__(self, number: int, demand: Demand, router: Router, *, shares: bool) -> None:
+    def __init__(self, number: int, demand: Demand, routes: Routes, *, shares: bool) -> None:
         self.number = number
         self.demand = demand
         self.name = demand.name
-        self.router = router
-        self.draws = any(replica.law.draws for replica in router.replicas)
+        self.router = routes.all[0]
+        """Of all calls, unless there are routes."""
+        self.routes = routes if len(routes.all) > 1 else None
+        """Where calls go to several routers."""
+        replicas = [replica for router in routes.all for replica in router.replicas]
+        self.draws = any(replica.law.draws for replica in replicas)
         """Whether a law draws time per call, so that each needs a uniform."""
         self.shares = shares
         """Whether prompts of different sessions may begin alike."""
         self.plans: Iterator[Session] = demand.sessions()
+
+
+    def forget(self, session: int) -> None:
+        """Have the routers forget a session that is over."""
+        if self.routes is None:
+            self.router.forget(session)
+        else:
+            for router in self.routes.all:
+                router.forget(session)
 
 
 class World(Protocol):

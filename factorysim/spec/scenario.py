@@ -122,6 +122,8 @@ class DeploymentSpec(Spec):
     law: Law = RooflineLaw()
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
+    prompts_above: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    """Takes prompts of its LLM that are longer than so many tokens, and no others."""
 
     @model_validator(mode="after")
     def _llm_fits_role(self) -> Self:
@@ -129,6 +131,9 @@ class DeploymentSpec(Spec):
             raise refuse("llm", repr(self.llm), "none, since the role is tools", "remove it")
         if self.role == "serve" and self.llm is None:
             raise refuse("llm", "nothing", "a key of llms, since the role is serve", "add `llm:`")
+        if self.role != "serve" and self.prompts_above is not None:
+            expected = f"nothing, since the role is {self.role}"
+            raise refuse("prompts_above", f"{self.prompts_above}", expected, "remove it")
         return self
 
 
@@ -203,11 +208,21 @@ class SloSpec(Spec):
     attain: Share = 0.95
 
 
+AGENT_STEPS = ("planner", "worker", "user", "tool", "agent")
+"""Steps of an agent: its own calls and its sub-agents', and what sets off a call."""
+
+
 class StreamSpec(Spec):
     """Sessions that arrive: from exactly one of an agent, a trace, or plain calls."""
 
     llm: str
     """Key of `llms` that the calls go to."""
+    llm_by_step: dict[Name, str] = Field(default_factory=dict)
+    """Step -> key of `llms` that its calls go to instead. A step is what a call is labelled
+    with (`planner` and `worker` of an agent that delegates), or else what sets it off: `user`,
+    `tool`, `agent`, `system`."""
+    tenant: Name | None = None
+    """Whose sessions these are, for admission and for metrics by tenant."""
     agent: str | None = None
     """An agent of the catalog, or a YAML file of one."""
     trace: str | None = None
@@ -232,6 +247,15 @@ class StreamSpec(Spec):
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
             raise refuse("", found, "exactly one of agent, trace and calls")
+        if self.llm_by_step and self.calls is not None:
+            found = ", ".join(self.llm_by_step)
+            expected = "nothing, since calls of given lengths are all alike"
+            raise refuse("llm_by_step", found, expected, "take streams with an `llm` each")
+        if self.agent is not None:
+            for step in self.llm_by_step:
+                if step not in AGENT_STEPS:
+                    expected = f"a step of an agent: {', '.join(AGENT_STEPS)}"
+                    raise refuse(f"llm_by_step.{step}", repr(step), expected)
         if self.replicate != "none" and self.trace is None:
             cure = "remove it: agents and calls differ between replications by themselves"
             raise refuse("replicate", self.replicate, "none, since there is no trace", cure)
