@@ -15,7 +15,7 @@ import numpy as np
 from factorysim.policies.routing import routing
 from factorysim.records import Closing
 from factorysim.rng import uniform
-from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
+from factorysim.sim.audit import InFlight, Ledgers, Metered, admission_laws, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import UNNAMED, Call, Limits
@@ -24,6 +24,7 @@ from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
+from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.replica import Replica
@@ -117,6 +118,7 @@ class FactoryWorld:
         self._plan = plan
         self._seed_parts = (scenario.run.seed, "service", replication)
         self._routing_parts = (scenario.run.seed, "routing", replication)
+        self._retry_parts = (scenario.run.seed, "retry", replication)
         self._horizon_s = horizon_s
         self._arrivals_end_fs = round(arrivals_end_s * FS_PER_S)
         self._progress = progress
@@ -139,6 +141,7 @@ class FactoryWorld:
         self._replicas: list[Replica] = []
         for serve in plan.serve:
             self._build_deployment(serve, policies)
+        self._gateway = self._build_gateway(scenario)
         self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
         self._tool_station = self._build_tools()
 
@@ -196,6 +199,22 @@ class FactoryWorld:
             router.add(replica, way, deployment.take)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
+
+    def _build_gateway(self, scenario: ScenarioSpec) -> Gateway | None:
+        spec = scenario.serving.admission
+        if spec is None:
+            return None
+        bucket = spec.token_bucket
+        self._ledgers.weigh(prompts_only=bucket is not None and bucket.counts == "prompt")
+        return Gateway(
+            spec,
+            scenario.streams,
+            self._routers.values(),
+            self.clock,
+            self.calendar,
+            self._flying,
+            self._retry_parts,
+        )
 
     def _build_tools(self) -> ToolStation | None:
         if not self._plan.tools:
@@ -288,23 +307,35 @@ class FactoryWorld:
         if stream.draws:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs
-        self._flying[number] = call
         routes = stream.routes
         if routes is None:
             router = stream.router
         else:
             call.router = router = routes.of(node)
+        if self._gateway is not None:
+            self._ask_gateway(self._gateway, call, router, branch)
+            return call
+        self._flying[number] = call
         if router.draws:
             router.send(call, uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls))
         else:
             router.send(call)
         return call
 
+    def _ask_gateway(self, gateway: Gateway, call: Call, router: Router, branch: Branch) -> None:
+        """Send a call by way of the gateway, which may turn it away."""
+        live = branch.live
+        name, who = live.stream.name, (live.plan.sid, live.calls)
+        u = uniform(*self._routing_parts, name, *who) if router.draws else 0.5
+        call.router = router
+        gateway.ask(call, Visit(name, who, u))
+
     def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
         del self._flying[call.number]
         now = self.clock.now_fs
-        self._book.write_call(branch, call, call.outcome, now, now)
+        attempts = 1 if self._gateway is None else self._gateway.back(call)
+        self._book.write_call(branch, call, call.outcome, now, now, attempts)
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(now * S_PER_FS, self._sessions_arrived)
 
@@ -361,9 +392,13 @@ class FactoryWorld:
         now = self.clock.now_fs
         for replica in self._replicas:
             replica.settle()
+        gateway = self._gateway
+        if gateway is not None:
+            gateway.close()
         flying = self._in_flight()
         for call in self._flying.values():
-            self._book.write_call(call.tag, call, "censored", None, now)
+            attempts = 1 if gateway is None else gateway.attempts(call)
+            self._book.write_call(call.tag, call, "censored", None, now, attempts)
         for job in self._station_jobs():
             branch, node, asked = self._using[job.number]
             self._book.write_tool(branch, node, job, asked, "censored", None)
@@ -377,6 +412,7 @@ class FactoryWorld:
         self._book.rows("timeseries", self._samples())
         self._book.close()
         stations = self._stations()
+        present = sum(call.server is not None for call in self._flying.values())
         lines = audit(
             self._ledgers,
             flying,
@@ -388,6 +424,8 @@ class FactoryWorld:
             self._metered(),
             self._book.handed,
         )
+        if gateway is not None:
+            lines += admission_laws(gateway.gate(), self._ledgers, self._routers.values(), present)
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,

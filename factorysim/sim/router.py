@@ -17,7 +17,7 @@ from factorysim.policies.routing import Ask, Load
 from factorysim.sim.clock import FS_PER_S, TRANSFER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy.typing as npt
 
@@ -71,7 +71,10 @@ class Router:
         self._ways: list[tuple[Way, Landed]] = []
         self._index: dict[int, int] = {}
         """Position in those lists by the replica's own index."""
-        self._routed = 0
+        self.limit: int | None = None
+        """Calls at a replica from which on it is sent no more."""
+        self.routed = self.refused = 0
+        """Calls for which a replica was chosen; of them, those that it had no room for."""
         self._held: list[tuple[int, int, Call]] = []
         """Calls that wait here for a replica with room (`shared_queue`)."""
         self._homes: dict[int, int] = {}
@@ -101,23 +104,31 @@ class Router:
         self._no_hits.flags.writeable = False
         self._seen = _snapshot(self._calls, self._tokens, self._cache_tokens)
 
-    def send(self, call: Call, u: float = 0.5) -> None:
-        """Choose a replica for a call, and send it there; `u` is for policies that draw."""
+    def send(self, call: Call, u: float = 0.5) -> bool:
+        """Choose a replica for a call, and send it there; `u` is for policies that draw.
+
+        Returns whether it was taken: not if the replica is at its limit.
+        """
         if self._shared_queue and int(self._calls.min()) >= self._max_sequences:
-            call.held_fs = -self._clock.now_fs
+            call.held_fs -= self._clock.now_fs
             heappush(self._held, (call.priority, call.number, call))
         else:
             home = self._homes.get(call.session)
             prefixes = self._prefixes
             hits = self._no_hits if prefixes is None else prefixes.hits(call)
             tokens, repeated = call.prompt_tokens, call.prefix_tokens
-            ask = (self._routed, call.session, tokens, repeated, home, u, hits)
+            ask = (self.routed, call.session, tokens, repeated, home, u, hits)
             if self._period_fs:
                 self._copy_if_due()
             index = self._policy(self._seen, _make_tuple(Ask, ask))
+            if self.limit is not None and self._calls_at[index] >= self.limit:
+                self.routed += 1  # for the next the turn is another's
+                self.refused += 1
+                return False
             if prefixes is not None:
                 prefixes.sent(call, index)
             self._send_to(index, call)
+        return True
 
     def back(self, call: Call, landed: Landed) -> None:
         """Send the answer of a call that left its replica back to its session."""
@@ -139,12 +150,16 @@ class Router:
         """Calls that wait here, not at a replica."""
         return len(self._held)
 
+    def holding(self) -> Iterator[Call]:
+        """Go through the calls that wait here."""
+        return (call for _, _, call in self._held)
+
     def forget(self, session: int) -> None:
         """Forget where a session's last call ran: it is over."""
         self._homes.pop(session, None)
 
     def _send_to(self, index: int, call: Call) -> None:
-        self._routed += 1
+        self.routed += 1
         call.server = self.replicas[index]
         if call.last:
             self._homes.pop(call.session, None)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
 
+from factorysim.spec.admission import AdmissionSpec
 from factorysim.spec.base import (
     Bytes,
     GramsPerKwh,
@@ -376,6 +377,8 @@ class ServingSpec(Spec):
     """Whether host work hides behind the device's."""
     router: RouterSpec = RouterSpec()
     kv: KvSpec = KvSpec()
+    admission: AdmissionSpec | None = None
+    """Every call is let in, if not given."""
 
     @model_validator(mode="after")
     def _a_token_each(self) -> Self:
@@ -383,6 +386,14 @@ class ServingSpec(Spec):
             expected = f"at least max_sequences, which is {self.max_sequences}"
             cure = "each sequence of a step decodes one token: raise it, or lower max_sequences"
             raise refuse("token_budget", f"{self.token_budget}", expected, cure)
+        return self
+
+    @model_validator(mode="after")
+    def _limit_of_a_choice(self) -> Self:
+        limit = None if self.admission is None else self.admission.queue_limit
+        if limit is not None and limit.per == "replica" and self.router.policy == "shared_queue":
+            expected = "router, since the policy is shared_queue and chooses no replica"
+            raise refuse("admission.queue_limit.per", "'replica'", expected)
         return self
 
 
@@ -457,3 +468,20 @@ class ScenarioSpec(Spec):
     catalog: str | None = None
     """A user's file of facts, over the shipped ones."""
     run: RunSpec = RunSpec()
+
+    @model_validator(mode="after")
+    def _limits_are_of_somebody(self) -> Self:
+        admission = self.serving.admission
+        bucket = None if admission is None else admission.token_bucket
+        if bucket is None:
+            return self
+        known = [
+            stream.tenant or name if bucket.per == "tenant" else name
+            for name, stream in self.streams.items()
+        ]
+        for name in bucket.limits:
+            if name not in known:
+                expected = f"a {bucket.per}: {', '.join(dict.fromkeys(known))}"
+                key = f"serving.admission.token_bucket.limits.{name}"
+                raise refuse(key, repr(name), expected)
+        return self
