@@ -89,7 +89,7 @@ def _check_llms(tree: Marked) -> list[Fault]:
 
 
 def _check_lengths(tree: Marked) -> list[Fault]:
-    """An LLM with a deployment for long prompts has one for the others."""
+    """Find LLMs with a deployment for long prompts and none for the others."""
     long: dict[str, tuple[str, ...]] = {}
     served: set[str] = set()
     for word in _each(tree, ("deployments",), "llm"):

@@ -203,7 +203,9 @@ def admission_laws(
     held = [call for router in routers for call in router.holding()]
     sent = sum(router.routed - router.refused for router in routers)
     return (
-        _equal("admission: sent = let in + turned away", gate.asks, gate.refused + sent + len(held)),
+        _equal(
+            "admission: sent = let in + turned away", gate.asks, gate.refused + sent + len(held)
+        ),
         _equal("admission: sent = attempts of calls", gate.asks, ledgers.asks),
         _equal("admission: let in and not back = in flight", gate.present, at_replicas + len(held)),
         _spent(gate, ledgers.let_in or Counter(), held),

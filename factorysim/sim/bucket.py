@@ -63,7 +63,7 @@ class TokenBucket:
         self.spent += tokens
 
     def tokens(self, now_fs: int) -> Fraction:
-        """What is in it, below zero if there is a debt."""
+        """Tell what is in it, below zero if there is a debt."""
         self.affords(0, now_fs)
         return Fraction(self._level, self._unit)
 

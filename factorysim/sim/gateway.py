@@ -105,12 +105,12 @@ class Gateway:
         return self._refusals.pop(call, 0) + (call.server is not None)
 
     def attempts(self, call: Call) -> int:
-        """Times that a call in flight was sent so far."""
+        """Count how often a call in flight was sent so far."""
         turned_away = call.server is None and (call in self._waiting or call.outcome)
         return self._refusals.get(call, 0) + (not turned_away)
 
     def close(self) -> None:
-        """Number the calls that are to come again: a simulation ends."""
+        """Give the calls that are to come again their numbers: a simulation ends."""
         for call in self._waiting:
             self._enter(call)
 
@@ -206,9 +206,7 @@ def wait_fs(retry: RetrySpec, refusals: int, u: float) -> int:
     return max(1, round(wait_s * (1.0 - retry.jitter * u) * FS_PER_S))
 
 
-def _buckets(
-    spec: TokenBucketSpec, streams: Mapping[str, StreamSpec]
-) -> dict[str, TokenBucket]:
+def _buckets(spec: TokenBucketSpec, streams: Mapping[str, StreamSpec]) -> dict[str, TokenBucket]:
     """Make the bucket of each stream; those of one tenant have the same."""
     buckets: dict[tuple[bool, str], TokenBucket] = {}
     found: dict[str, TokenBucket] = {}

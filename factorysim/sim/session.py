@@ -68,7 +68,6 @@ class Stream:
         """Whether prompts of different sessions may begin alike."""
         self.plans: Iterator[Session] = demand.sessions()
 
-
     def forget(self, session: int) -> None:
         """Have the routers forget a session that is over."""
         if self.routes is None:

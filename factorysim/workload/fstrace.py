@@ -350,9 +350,7 @@ class _NodeBuilder:
         self.last[context] = node, row.flag("retain_out", default=True)
         return node
 
-    def _hashes(
-        self, record: Record, prompt: int, last: LlmNode | None
-    ) -> tuple[Runs, int | None]:
+    def _hashes(self, record: Record, prompt: int, last: LlmNode | None) -> tuple[Runs, int | None]:
         """Read ids and runs ``[first, count]``, of no more blocks than the prompt has."""
         listed = as_list(record.row.data.get("hashes", []))
         size = cast("int | None", record.row.data.get("bs", self.meta.block_size))

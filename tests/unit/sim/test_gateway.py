@@ -10,7 +10,7 @@ from factorysim.sim.bucket import TokenBucket
 from factorysim.sim.gateway import Gateway
 from factorysim.sim.router import Router
 from factorysim.workload.session import LlmNode, Session
-from tests.unit.sim.builders import MS, Listed, Ran, UnitLaw, calls, plan, run, scenario
+from tests.unit.sim.builders import Listed, Ran, UnitLaw, calls, plan, run, scenario
 
 if TYPE_CHECKING:
     from factorysim.sim.call import Call

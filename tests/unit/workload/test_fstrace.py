@@ -88,8 +88,7 @@ def test_drawn_sessions_survive_the_file(tmp_path, name):
     model = AgentModel(load_agent(name))
     uniforms = KeyedUniforms(4, 0, "code")
     sessions = [
-        Session(f"s{i}", 10**9 * i, model.nodes(uniforms.at("session", i)), name)
-        for i in range(40)
+        Session(f"s{i}", 10**9 * i, model.nodes(uniforms.at("session", i)), name) for i in range(40)
     ]
     out = tmp_path / "out.jsonl"
     write_fstrace(out, sessions, Meta("drawn"))
