@@ -33,6 +33,7 @@ from factorysim.sim.routes import routes_of
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
+from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
 from factorysim.workload.content import Contents
 
@@ -162,6 +163,9 @@ class FactoryWorld:
                 draws=spec.policy == "power_of_two",
                 prefixes=index_of(serving, self.clock),
             )
+            if spec.share is not None:
+                tenants = tenants_of(spec.share, self._scenario.streams)
+                router.take_turns(Turns(spec.share.weights), tenants)
         deployment = Deployment(
             len(self._deployments), serve, router, self.clock, self._write_steps
         )

@@ -17,7 +17,7 @@ from factorysim.policies.routing import Ask, Load
 from factorysim.sim.clock import FS_PER_S, TRANSFER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.prefix_index import PrefixIndex
     from factorysim.sim.replica import Replica
+    from factorysim.sim.turns import Turns
 
     Landed = Callable[[Call], None]
 
@@ -76,7 +77,11 @@ class Router:
         self.routed = self.refused = 0
         """Calls for which a replica was chosen; of them, those that it had no room for."""
         self._held: list[tuple[int, int, Call]] = []
-        """Calls that wait here for a replica with room (`shared_queue`)."""
+        """Calls that wait here for a replica with room (`shared_queue`), by priority or
+        turn, and then by number."""
+        self.turns: Turns | None = None
+        """Of tenants; None: the queue goes by priority."""
+        self._tenants: Mapping[str, str] = {}
         self._homes: dict[int, int] = {}
         self._seen_period = -1
         self._cache_tokens = np.zeros(0, dtype=np.int64)
@@ -111,7 +116,8 @@ class Router:
         """
         if self._shared_queue and int(self._calls.min()) >= self._max_sequences:
             call.held_fs -= self._clock.now_fs
-            heappush(self._held, (call.priority, call.number, call))
+            place = call.priority if self.turns is None else self._place(self.turns, call)
+            heappush(self._held, (place, call.number, call))
         else:
             home = self._homes.get(call.session)
             prefixes = self._prefixes
@@ -140,10 +146,20 @@ class Router:
         self._calls_at[index] -= 1
         self._tokens_at[index] -= call.prompt_tokens
         if self._held:
-            held = heappop(self._held)[2]
+            place, _, held = heappop(self._held)
+            if self.turns is not None:
+                self.turns.let_go(place)
             held.held_fs += self._clock.now_fs
             self._send_to(index, held)
         self._ways[index][0].back(call.output_made, TRANSFER + call.number, landed, call)
+
+    def take_turns(self, turns: Turns, tenants: Mapping[str, str]) -> None:
+        """Have tenants take turns in the queue; whose calls a stream's are."""
+        self.turns, self._tenants = turns, tenants
+
+    def _place(self, turns: Turns, call: Call) -> int:
+        tokens = call.prompt_tokens + call.output_tokens
+        return turns.tag(self._tenants[call.tag.live.stream.name], tokens)
 
     @property
     def held(self) -> int:

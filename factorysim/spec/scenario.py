@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
@@ -302,6 +303,7 @@ _ROUTER_KEYS: dict[str, tuple[RoutingPolicy, ...]] = {
     "index": ("prefix_aware", "score"),
     "index_blocks": ("prefix_aware", "score"),
     "weights": ("score",),
+    "share": ("shared_queue",),
 }
 """Which policies read a key of the router that not all of them do."""
 
@@ -327,6 +329,15 @@ class WeightsSpec(Spec):
         return self
 
 
+class ShareSpec(Spec):
+    """Turns in the router's own queue: tokens let go of each, by its weight."""
+
+    per: Literal["tenant", "stream"] = "tenant"
+    """Who takes turns; a stream without a tenant is one of its own."""
+    weights: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=dict)
+    """Of a tenant (or a stream); 1 where not given."""
+
+
 class RouterSpec(Spec):
     """Which replica a call goes to."""
 
@@ -345,6 +356,8 @@ class RouterSpec(Spec):
     index_blocks: int | None = Field(default=None, ge=1)
     """Of what was sent to each replica, so many are remembered; as its KV cache, if not given."""
     weights: WeightsSpec | None = None
+    share: ShareSpec | None = None
+    """Turns between tenants in the router's own queue, instead of priorities."""
 
     @model_validator(mode="after")
     def _keys_fit_policy(self) -> Self:
@@ -471,17 +484,21 @@ class ScenarioSpec(Spec):
 
     @model_validator(mode="after")
     def _limits_are_of_somebody(self) -> Self:
-        admission = self.serving.admission
+        admission, share = self.serving.admission, self.serving.router.share
         bucket = None if admission is None else admission.token_bucket
-        if bucket is None:
-            return self
+        if bucket is not None:
+            self._known(bucket.per, bucket.limits, "serving.admission.token_bucket.limits")
+        if share is not None:
+            self._known(share.per, share.weights, "serving.router.share.weights")
+        return self
+
+    def _known(self, per: Literal["tenant", "stream"], names: Iterable[str], path: str) -> None:
+        """Refuse names of tenants, or of streams, that there are not."""
         known = [
-            stream.tenant or name if bucket.per == "tenant" else name
+            stream.tenant or name if per == "tenant" else name
             for name, stream in self.streams.items()
         ]
-        for name in bucket.limits:
+        for name in names:
             if name not in known:
-                expected = f"a {bucket.per}: {', '.join(dict.fromkeys(known))}"
-                key = f"serving.admission.token_bucket.limits.{name}"
-                raise refuse(key, repr(name), expected)
-        return self
+                expected = f"a {per}: {', '.join(dict.fromkeys(known))}"
+                raise refuse(f"{path}.{name}", repr(name), expected)

@@ -165,7 +165,7 @@ def _longest_warmup(
 
 def _asks(scenario: ScenarioSpec, stream: str) -> StreamSpec:
     """Give a stream as demand: which LLM answers, and who pays, does not change who comes."""
-    same = {"llm": "", "llm_by_step": {}, "tenant": None}
+    same: dict[str, object] = {"llm": "", "llm_by_step": {}, "tenant": None}
     return scenario.streams[stream].model_copy(update=same)
 
 

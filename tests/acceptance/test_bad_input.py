@@ -138,6 +138,19 @@ SCENARIOS = {
         14,
         "a tenant: calls",
     ),
+    "turns without a queue": (
+        changed("serving: {", "serving: {router: {share: {}}, "),
+        14,
+        "shared_queue read it",
+    ),
+    "a share for nobody": (
+        changed(
+            "serving: {",
+            "serving: {router: {policy: shared_queue, share: {weights: {x: 2}}}, ",
+        ),
+        14,
+        "a tenant: calls",
+    ),
     "admission that lets all in": (limited("retry: {attempts: 2}"), 14, "queue_limit"),
     "a retry that is none": (
         limited("queue_limit: {calls: 9}, retry: {attempts: 1}"),

@@ -200,8 +200,9 @@ def test_nothing_is_lost_whatever_turns_calls_away(
     rules, calls, most, per, policy, snapshot, horizon_s
 ):
     """Both clocks agree, every law holds, limits are kept, at any end of the run."""
+    turns = {}
     if policy == "shared_queue":
-        per = "router"
+        per, turns = "router", {"share": {"weights": {"t": 2}}}
     limit = {"queue_limit": {"calls": most, "per": per}}
     ran = [
         run(
@@ -210,7 +211,7 @@ def test_nothing_is_lost_whatever_turns_calls_away(
                 serving={
                     "admission": {**rules.spec(), **limit},
                     "max_sequences": 2,
-                    "router": {"policy": policy, "snapshot": snapshot},
+                    "router": {"policy": policy, "snapshot": snapshot, **turns},
                 },
                 run={"clock": clock},
             ),
