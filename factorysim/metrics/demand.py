@@ -93,10 +93,14 @@ def call_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
 
 def counted_calls(calls: Columns, mine: Bools) -> list[Value]:
     """Count calls by what became of them, and how often admission turned some away."""
+    import numpy as np
+
     values = [Value("calls.arrived", float(mine.sum()))]
     for outcome in CALL_OUTCOMES:
         count = float((mine & calls["outcome"].equal(outcome)).sum())
         values.append(Value(f"calls.{outcome}", count))
+    gone = mine & calls["outcome"].equal("rejected") & np.isnan(calls["queued_s"])
+    values.append(Value("calls.turned_away", float(gone.sum())))
     again = calls["attempts"][mine] - 1
     values.append(Value("calls.retried", float((again > 0).sum())))
     values.append(Value("calls.retries", float(again.sum())))

@@ -53,6 +53,9 @@ def _spread(name: str, population: str, window: str, formula: str) -> dict[str, 
 METRICS: dict[str, Metric] = {
     **_counts("sessions", ("arrived", "completed", "in_slo", "censored", "failed")),
     **_counts("calls", tuple(_OUTCOMES)),
+    "calls.turned_away": Metric(
+        "1", _CALLS, "arrivals", "number that admission turned away to the last attempt"
+    ),
     "calls.retried": Metric("1", _CALLS, "arrivals", "number that were sent more than once"),
     "calls.retries": Metric("1", _CALLS, "arrivals", "sum of attempts after the first"),
     "tokens.prompt": Metric("tok", _CALLS, "arrivals", "sum of prompt tokens"),

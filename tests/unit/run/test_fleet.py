@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from factorysim.report.terminal import verdict
 from factorysim.run import simulate
 from factorysim.run.prepare import prepare
 from factorysim.spec.scenario import ScenarioSpec
@@ -151,6 +152,16 @@ def test_time_turned_away_is_time_in_queue(run):
     assert len(late) > 3
     assert np.all(late.held_s > 0.2)
     assert np.allclose(late.queued_s - late.arrived_s, late.held_s, atol=0.01)  # and the door
+
+
+def test_the_report_tells_of_admission(run):
+    text = " ".join(str(line) for line in verdict(run))
+    turned_away = (run.calls.outcome == "rejected") & (run.calls.arrived_s < 30)
+    assert (run.calls.replica[turned_away] == -1).all()
+    assert run.summary["calls.turned_away"].value == turned_away.sum() > 0
+    assert "Turned away: " in text
+    assert "Came again: " in text
+    assert "longer than the KV cache" not in text
 
 
 @pytest.mark.slow
