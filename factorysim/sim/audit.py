@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from factorysim.records import StationLine, StepChunk
     from factorysim.sim.call import Call
     from factorysim.sim.fabric import Books, LinkLoad
-    from factorysim.sim.gateway import Gate
+    from factorysim.sim.gateway import Tally
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Router
 
@@ -42,6 +42,10 @@ class Ledgers:
         """Prompts and outputs of completed calls, by calls and by their sessions."""
         self.call_numbers = self.session_numbers = 0
         """Sums of them: a row lost and another written twice would show."""
+        self.handoffs = 0
+        """Begun."""
+        self.discarded_tokens = 0
+        """First tokens that a prefill replica made, and no call got."""
         self.stepped_tokens = self.emitted_tokens = 0
         """By steps: of prompts, and of outputs."""
         self.steps = 0
@@ -113,6 +117,10 @@ class Metered(NamedTuple):
     core_s: float
     metered_core_s: float
     steps: int
+    served_s: float
+    """Core-seconds that tool hosts gave."""
+    done_s: float
+    """Those that their jobs got, by what they asked for."""
     hosts_astray: int
     """Tool hosts that account for other cores or memory than their jobs hold."""
 
@@ -128,6 +136,8 @@ class InFlight(NamedTuple):
     asleep: int
     """Sessions under way that nothing will wake."""
     tools_used: int
+    stranded: int
+    """Calls that wait for KV which will never come."""
 
 
 def audit(
@@ -152,6 +162,8 @@ def audit(
         ),
         _equal("sessions: in flight and asleep for ever", 0, flying.asleep),
         _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
+        _equal("calls whose KV never comes", 0, flying.stranded),
+        _equal("hand-offs begun = written", ledgers.handoffs, ledgers.rows["handoffs"]),
         _equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
         _equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
         _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
@@ -163,9 +175,9 @@ def audit(
             ledgers.computed_tokens + ledgers.recomputed_tokens,
         ),
         _equal(
-            "tokens emitted by steps = output of calls",
+            "tokens emitted by steps = output of calls + discarded",
             ledgers.emitted_tokens,
-            ledgers.made_tokens,
+            ledgers.made_tokens + ledgers.discarded_tokens,
         ),
         _blocks(replicas),
         _locks(replicas),
@@ -174,6 +186,7 @@ def audit(
         _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
         _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
+        _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
         _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
         _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(
@@ -190,7 +203,7 @@ def audit(
 
 
 def admission_laws(
-    gate: Gate, ledgers: Ledgers, routers: Iterable[Router], at_replicas: int
+    tally: Tally, ledgers: Ledgers, routers: Iterable[Router], at_replicas: int
 ) -> tuple[AuditLine, ...]:
     """Draw the balances of admission.
 
@@ -204,28 +217,30 @@ def admission_laws(
     sent = sum(router.routed - router.refused for router in routers)
     return (
         _equal(
-            "admission: sent = let in + turned away", gate.asks, gate.refused + sent + len(held)
+            "admission: sent = let in + turned away", tally.asks, tally.refused + sent + len(held)
         ),
-        _equal("admission: sent = attempts of calls", gate.asks, ledgers.asks),
-        _equal("admission: let in and not back = in flight", gate.present, at_replicas + len(held)),
-        _spent(gate, ledgers.let_in or Counter(), held),
+        _equal("admission: sent = attempts of calls", tally.asks, ledgers.asks),
+        _equal(
+            "admission: let in and not back = in flight", tally.present, at_replicas + len(held)
+        ),
+        _spent(tally, ledgers.let_in or Counter(), held),
         _equal(
             "admission: buckets whose rate over time is not what they hold, spilled and gave",
             0,
-            sum(bucket.error() != 0 for bucket, _ in gate.buckets),
+            sum(bucket.error() != 0 for bucket, _ in tally.buckets),
         ),
     )
 
 
-def _spent(gate: Gate, let_in: Counter[str], held: Sequence[Call]) -> AuditLine:
+def _spent(tally: Tally, let_in: Counter[str], held: Sequence[Call]) -> AuditLine:
     """Every bucket gave the tokens of the calls that were let in, and no others."""
     tokens = let_in.copy()
     for call in held:
-        output = 0 if gate.prompts_only else call.output_tokens
+        output = 0 if tally.prompts_only else call.output_tokens
         tokens[call.tag.live.stream.name] += call.prompt_tokens + output
     total = found = 0
     off = []
-    for bucket, streams in gate.buckets:
+    for bucket, streams in tally.buckets:
         here = sum(tokens[name] for name in streams)
         total += bucket.spent
         found += here
@@ -275,7 +290,7 @@ def _blocks(replicas: Sequence[Replica]) -> AuditLine:
             cached += extent.count
             if not extent.refs:
                 unlocked += extent.count
-        private = sum(replica.blocks_of(call) for call in replica.running.values())
+        private = sum(replica.blocks_of(call) for call in _holders(replica))
         here = ledger.free + cached + private
         total += ledger.blocks
         found += here
@@ -295,7 +310,7 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
     for replica in replicas:
         paths: Counter[int] = Counter()
         short = 0
-        for call in replica.running.values():
+        for call in _holders(replica):
             blocks = call.shared
             for extent in path(call.leaf):
                 paths[id(extent)] += 1
@@ -311,6 +326,11 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
                 f"running calls; {short} paths are not as long as their calls say"
             )
     return AuditLine("KV locks = paths of running calls", not off, locks, found, "; ".join(off[:3]))
+
+
+def _holders(replica: Replica) -> list[Call]:
+    """List the calls that hold blocks: those that run, and those whose KV is to leave."""
+    return [*replica.running.values(), *(replica.held or {}).values()]
 
 
 def _little(station: StationLine) -> AuditLine:

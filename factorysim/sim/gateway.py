@@ -36,7 +36,7 @@ class Visit(NamedTuple):
     """For a router that draws."""
 
 
-class Gate(NamedTuple):
+class Tally(NamedTuple):
     """What the gateway counted, beside what others counted of the same."""
 
     asks: int
@@ -114,13 +114,13 @@ class Gateway:
         for call in self._waiting:
             self._enter(call)
 
-    def gate(self) -> Gate:
+    def tally(self) -> Tally:
         """Draw the balance."""
         streams: dict[int, set[str]] = {}
         for name, bucket in self._buckets.items():
             streams.setdefault(id(bucket), set()).add(name)
         by_id = {id(bucket): bucket for bucket in self._buckets.values()}
-        return Gate(
+        return Tally(
             asks=self._asks,
             refused=self._refused,
             present=sum(self._present.values()),
