@@ -249,7 +249,10 @@ class _Draft:
         """See that KV can move from every prefill deployment to every decode one of its LLM."""
         for source in serve:
             for target in serve:
-                if (source.role, target.role, target.llm) == ("prefill", "decode", source.llm):
+                roles = source.role, target.role
+                if roles == ("prefill", "decode") and (
+                    (source.llm, source.prompts_above) == (target.llm, target.prompts_above)
+                ):
                     ends = (one.replicas[0].devices[0] for one in (source, target))
                     self._factory.routes(*ends)
 
