@@ -95,8 +95,17 @@ class Gateway:
         """Calls numbered so far."""
 
     def ask(self, call: Call, visit: Visit) -> None:
-        """Take a session's call, which comes back as any other, or `rejected`."""
-        self._try(call, visit)
+        """Let a call in, and send it to its replica; or turn it away, to come again.
+
+        It comes back to its session as any other, or `rejected`.
+        """
+        self._asks += 1
+        if self._lets_in(call, visit):
+            self._present[call.router] += 1
+            self._enter(call)
+        else:
+            self._refused += 1
+            self._turn_away(call, visit)
 
     def back(self, call: Call) -> int:
         """Count out a call that is back; returns how often it was sent."""
@@ -127,16 +136,6 @@ class Gateway:
             prompts_only=self._prompts_only,
             buckets=tuple((by_id[key], frozenset(names)) for key, names in streams.items()),
         )
-
-    def _try(self, call: Call, visit: Visit) -> None:
-        """Let a call in, send it to its replica; or turn it away."""
-        self._asks += 1
-        if self._lets_in(call, visit):
-            self._present[call.router] += 1
-            self._enter(call)
-        else:
-            self._refused += 1
-            self._turn_away(call, visit)
 
     def _lets_in(self, call: Call, visit: Visit) -> bool:
         """Look at the router's limit, the bucket, and last at the replica that is chosen."""
@@ -175,7 +174,7 @@ class Gateway:
         if call.tag.live.failed:
             self._give_up(call, "cancelled")
         else:
-            self._try(call, visit)
+            self.ask(call, visit)
 
     def _enter(self, call: Call) -> None:
         call.number = number = self._entered
