@@ -63,7 +63,7 @@ class CallRow(NamedTuple):
     outcome: str
     """`completed`, `rejected`, `failed`, `cancelled`, `censored`."""
     arrived_s: float
-    """Sent by the session; TTFT counts from here."""
+    """Sent by the session, for the first time; TTFT counts from here."""
     queued_s: float | None
     """At the replica, after the network."""
     scheduled_s: float | None
@@ -86,7 +86,10 @@ class CallRow(NamedTuple):
     """Output tokens asked for."""
     preemptions: int
     held_s: float
-    """In the router's own queue from its arrival on, before it was sent."""
+    """From its arrival on, before it was sent to a replica: turned away and waiting to come
+    again, or in the router's own queue."""
+    attempts: int = 1
+    """Times that it was sent: 1 where admission turned nothing away."""
 
 
 class ToolRow(NamedTuple):

@@ -166,12 +166,14 @@ def check_deployments(
     Unknown LLMs, a second deployment of tools, prefill without decode, decode without
     prefill, and either beside a deployment that does both.
 
+    An LLM needs a deployment that takes prompts of any length, too.
+
     Parameters
     ----------
     llms
         Keys of the scenario's `llms`.
     streams
-        Stream to the key of its LLM.
+        Path below `streams` to the key of an LLM that is there.
     disaggregated
         Whether `serving` says how prefill and decode work together.
 
@@ -204,19 +206,44 @@ def check_deployments(
             expected = "an LLM that a deployment serves: " + ", ".join(
                 sorted(llm for llm in served if llm)
             )
-            key = f"streams.{name}.llm"
+            key = f"streams.{name}"
             faults.append(Fault(WHERE, key, f'"{llm}"', expected, _near(llm, known)))
+    faults += _length_faults(deployments)
     if faults:
         raise SpecError(*faults)
 
 
-def _lone_roles(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:
-    """Tell of prefill and decode deployments that lack the other, or do not need it."""
-    roles: dict[str | None, dict[str, str]] = {}
+def _length_faults(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:
+    """Find LLMs that only long prompts may go to."""
+    least: dict[str, tuple[int, str]] = {}
     for name, spec in deployments.items():
-        roles.setdefault(spec.llm, {}).setdefault(spec.role, name)
+        if spec.llm is not None:
+            above = spec.prompts_above or 0
+            least[spec.llm] = min(least.get(spec.llm, (above, name)), (above, name))
+    return [
+        Fault(
+            WHERE,
+            f"deployments.{name}.prompts_above",
+            f"{above}",
+            f"another deployment of {llm} that takes shorter prompts",
+            "remove it here, or add a deployment without it",
+        )
+        for llm, (above, name) in least.items()
+        if above
+    ]
+
+
+def _lone_roles(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:
+    """Tell of prefill and decode deployments that lack the other, or do not need it.
+
+    Those of one LLM that take prompts of the same lengths work together.
+    """
+    roles: dict[tuple[str | None, int], dict[str, str]] = {}
+    for name, spec in deployments.items():
+        roles.setdefault((spec.llm, spec.prompts_above or 0), {}).setdefault(spec.role, name)
     faults: list[Fault] = []
-    for llm, names in roles.items():
+    for (key_of_llm, above), names in roles.items():
+        llm = f"{key_of_llm} and its prompts above {above:,}" if above else key_of_llm
         for role, other in (("prefill", "decode"), ("decode", "prefill")):
             if role in names and other not in names:
                 key = f"deployments.{names[role]}.role"

@@ -68,6 +68,8 @@ class ServePlan(NamedTuple):
     """Of the LLM: what a call's prompt and output may add up to."""
     encoder: Encoder | None = None
     """Of images, where a stream has some."""
+    prompts_above: int = 0
+    """Takes prompts of more tokens than this, up to where another of its LLM takes over."""
 
 
 class HostPlan(NamedTuple):
@@ -169,7 +171,10 @@ def plan_factory(
     >>> len(plan.serve[0].replicas), plan.serve[0].devices_per_replica
     (4, 2)
     """
-    streams = {name: stream.llm for name, stream in scenario.streams.items()}
+    streams = {f"{name}.llm": stream.llm for name, stream in scenario.streams.items()}
+    for name, stream in scenario.streams.items():
+        for step, llm in stream.llm_by_step.items():
+            streams[f"{name}.llm_by_step.{step}"] = llm
     disaggregated = scenario.serving.disaggregation is not None
     check_deployments(scenario.deployments, scenario.llms, streams, disaggregated=disaggregated)
     graph = build_graph(topology, catalog)
@@ -250,7 +255,10 @@ class _Draft:
         """See that KV can move from every prefill deployment to every decode one of its LLM."""
         for source in serve:
             for target in serve:
-                if (source.role, target.role, target.llm) == ("prefill", "decode", source.llm):
+                roles = source.role, target.role
+                if roles == ("prefill", "decode") and (
+                    (source.llm, source.prompts_above) == (target.llm, target.prompts_above)
+                ):
                     ends = (one.replicas[0].devices[0] for one in (source, target))
                     self._factory.routes(*ends)
 
@@ -302,12 +310,17 @@ class _Draft:
             door_fs=self._door_fs(spec, device),
             context_tokens=llm.context_length,
             encoder=self._encoder(spec, device, vision),
+            prompts_above=spec.prompts_above or 0,
         )
 
     def _vision(self, key: str, llm: Llm) -> Vision | None:
         """Find the encoder that streams with images need; None where none has any."""
         streams = self._scenario.streams
-        asking = [name for name, one in streams.items() if one.llm == key and one.images]
+        asking = [
+            name
+            for name, one in streams.items()
+            if one.images and key in (one.llm, *one.llm_by_step.values())
+        ]
         if not asking:
             return None
         if llm.vision is None:

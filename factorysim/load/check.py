@@ -75,12 +75,39 @@ def _check_llms(tree: Marked) -> list[Fault]:
     for word in _each(tree, ("deployments",), "llm"):
         served.add(word.text)
         faults += _one_of(tree, word, llms, "a key of llms")
-    for word in _each(tree, ("streams",), "llm"):
+    used = [*_each(tree, ("streams",), "llm")]
+    for name in _entries(tree, "streams"):
+        path = ("streams", name, "llm_by_step")
+        used += [w for step in _entries(tree, *path) if (w := _word(tree, (*path, step)))]
+    for word in used:
         faults += _one_of(tree, word, llms, "a key of llms")
         if word.text in llms and word.text not in served:
             cure = "add a deployment with `llm: " + word.text + "`"
             expected = "an llm that a deployment serves"
             faults.append(_fault(tree, word, expected, cure))
+    return faults + _check_lengths(tree)
+
+
+def _check_lengths(tree: Marked) -> list[Fault]:
+    """Find LLMs with a deployment for long prompts and none for the others."""
+    long: dict[str, tuple[str, ...]] = {}
+    served: set[str] = set()
+    for word in _each(tree, ("deployments",), "llm"):
+        path = (*word.path[:-1], "prompts_above")
+        node = tree.find(path)
+        if node is None or node.value is None:
+            served.add(word.text)
+        else:
+            long.setdefault(word.text, path)
+    faults = []
+    for llm, path in long.items():
+        if llm not in served:
+            node = tree.find(path)
+            found = shown(node.value if node is not None else None)
+            expected = f"another deployment of {llm} that takes shorter prompts"
+            cure = "remove it here, or add a deployment without it"
+            where = str(tree.nearest(path))
+            faults.append(Fault(where, dotted(path), found, expected, cure))
     return faults
 
 

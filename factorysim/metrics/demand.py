@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.metrics.handoffs import NOT_APART
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import distribution
-from factorysim.metrics.slo import inside, tpot_s
+from factorysim.metrics.slo import inside, of_streams, tpot_s
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,10 +34,7 @@ def session_values(tables: Tables, window: Window) -> list[Value]:
     """Count the measured sessions, time them, and split their time."""
     sessions = tables.sessions
     mine = inside(window, sessions["arrived_s"])
-    values = [Value("sessions.arrived", float(mine.sum()))]
-    for outcome in SESSION_OUTCOMES:
-        count = float((mine & sessions["outcome"].equal(outcome)).sum())
-        values.append(Value(f"sessions.{outcome}", count))
+    values = counted_sessions(sessions, mine)
     values.append(_finished_per_s("sessions", sessions, window))
     values += _durations(sessions, mine)
     for code, word in enumerate(sessions["stream"].words):
@@ -79,10 +76,7 @@ def call_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
     """Count the measured calls, their tokens and latencies, whole and broken down."""
     calls = tables.calls
     mine = inside(window, calls["arrived_s"])
-    values = [Value("calls.arrived", float(mine.sum()))]
-    for outcome in CALL_OUTCOMES:
-        count = float((mine & calls["outcome"].equal(outcome)).sum())
-        values.append(Value(f"calls.{outcome}", count))
+    values = counted_calls(calls, mine)
     values.append(_finished_per_s("calls", calls, window))
     values += _tokens(calls, mine)
     values += _latencies(tables, mine)
@@ -95,6 +89,45 @@ def call_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
     for by, key, mask in parts:
         part = _tokens(calls, mine & mask) + _latencies(tables, mine & mask)
         values += [v._replace(by=by, key=key) for v in part]
+    return values
+
+
+def counted_calls(calls: Columns, mine: Bools) -> list[Value]:
+    """Count calls by what became of them, and how often admission turned some away."""
+    import numpy as np
+
+    values = [Value("calls.arrived", float(mine.sum()))]
+    for outcome in CALL_OUTCOMES:
+        count = float((mine & calls["outcome"].equal(outcome)).sum())
+        values.append(Value(f"calls.{outcome}", count))
+    gone = mine & calls["outcome"].equal("rejected") & np.isnan(calls["queued_s"])
+    values.append(Value("calls.turned_away", float(gone.sum())))
+    again = calls["attempts"][mine] - 1
+    values.append(Value("calls.retried", float((again > 0).sum())))
+    values.append(Value("calls.retries", float(again.sum())))
+    return values
+
+
+def counted_sessions(sessions: Columns, mine: Bools) -> list[Value]:
+    """Count sessions by what became of them."""
+    values = [Value("sessions.arrived", float(mine.sum()))]
+    for outcome in SESSION_OUTCOMES:
+        count = float((mine & sessions["outcome"].equal(outcome)).sum())
+        values.append(Value(f"sessions.{outcome}", count))
+    return values
+
+
+def tenant_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
+    """Sessions and calls of each tenant: counts, tokens and times."""
+    sessions, calls = tables.sessions, tables.calls
+    values: list[Value] = []
+    for tenant in dict.fromkeys(tenant for _, tenant in layout.tenants):
+        streams = {stream for stream, whose in layout.tenants if whose == tenant}
+        its = inside(window, sessions["arrived_s"]) & of_streams(sessions, streams)
+        part = counted_sessions(sessions, its) + _durations(sessions, its)
+        its = inside(window, calls["arrived_s"]) & of_streams(calls, streams)
+        part += counted_calls(calls, its) + _tokens(calls, its) + _latencies(tables, its)
+        values += [value._replace(by="tenant", key=tenant) for value in part]
     return values
 
 

@@ -18,6 +18,7 @@ CALL_COLUMNS = (
     "call", "session", "stream", "deployment", "outcome", "arrived_s", "queued_s", "scheduled_s",
     "first_token_s", "finished_s", "last_token_s", "prompt_tokens", "hit_tokens",
     "computed_tokens", "recomputed_tokens", "output_tokens", "requested_tokens", "held_s",
+    "attempts",
 )  # fmt: skip
 TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s")
 STEP_COLUMNS = (
@@ -83,6 +84,8 @@ class Layout(NamedTuple):
     pue: float
     carbon_g_per_kwh: float | None
     usd_per_kwh: float | None
+    tenants: tuple[tuple[str, str], ...] = ()
+    """Stream and tenant, of streams that have one."""
 
     def serving(self) -> tuple[Station, ...]:
         """Deployments of LLMs, in order of their replicas."""
@@ -111,5 +114,5 @@ class Value(NamedTuple):
     """Observations behind it; 0 where it is not a statistic of a sample."""
     reason: str = ""
     by: str = "all"
-    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`."""
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`."""
     key: str = ""

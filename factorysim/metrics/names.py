@@ -41,7 +41,8 @@ _OUTCOMES = {
     "in_slo": "completed within every threshold of its stream",
     "censored": "had not ended at the end of the run",
     "failed": "failed",
-    "rejected": "no replica could ever hold, or were longer than the LLM's context",
+    "rejected": "no replica could ever hold, were longer than the LLM's context, or admission "
+    "turned away to the last attempt",
     "cancelled": "was cancelled",
 }
 
@@ -53,6 +54,11 @@ def _spread(name: str, population: str, window: str, formula: str) -> dict[str, 
 METRICS: dict[str, Metric] = {
     **_counts("sessions", ("arrived", "completed", "in_slo", "censored", "failed")),
     **_counts("calls", tuple(_OUTCOMES)),
+    "calls.turned_away": Metric(
+        "1", _CALLS, "arrivals", "number that admission turned away to the last attempt"
+    ),
+    "calls.retried": Metric("1", _CALLS, "arrivals", "number that were sent more than once"),
+    "calls.retries": Metric("1", _CALLS, "arrivals", "sum of attempts after the first"),
     "tokens.prompt": Metric("tok", _CALLS, "arrivals", "sum of prompt tokens"),
     "tokens.prompt_hit": Metric("tok", _CALLS, "arrivals", "prompt tokens found in the KV cache"),
     "tokens.prompt_computed": Metric(

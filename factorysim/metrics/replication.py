@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.metrics.activity import activities
 from factorysim.metrics.audit import audit_tables
-from factorysim.metrics.demand import call_values, number_in_system, session_values
+from factorysim.metrics.demand import (
+    call_values,
+    number_in_system,
+    session_values,
+    tenant_values,
+)
 from factorysim.metrics.energy import NO_PRICES, energy_values
 from factorysim.metrics.handoffs import handoff_values
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import gap_values
-from factorysim.metrics.slo import goodput
+from factorysim.metrics.slo import goodput, tenant_goodput
 from factorysim.metrics.stations import pool_values
 from factorysim.records import AuditLine
 
@@ -76,8 +81,10 @@ def replication_metrics(
     activity, gaps = activities(tables, window, layout.serving())
     made = sum(total.emitted_tokens for total in activity.values())
     values = session_values(tables, window) + call_values(tables, window, layout)
+    values += tenant_values(tables, window, layout)
     values += [Value("tokens.output_per_s", made / window.length_s)]
     values += gap_values("itl_s", gaps) + goodput(tables, window, slos)
+    values += tenant_goodput(tables, window, slos, layout)
     values += pool_values(tables, window, layout, activity)
     values += energy_values(tables, window, layout, activity)
     values += handoff_values(tables, window)

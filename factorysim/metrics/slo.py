@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from factorysim.metrics.inputs import Tables, Value, Window
+from factorysim.metrics.inputs import Layout, Tables, Value, Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,6 +183,46 @@ def goodput(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list
     verdict = None if not met else float(all(met))
     values.append(Value("slo.met", verdict, reason="" if met else "no session has a verdict"))
     return values + missed(tables, window, slos)
+
+
+def tenant_goodput(
+    tables: Tables, window: Window, slos: Mapping[str, SloSpec], layout: Layout
+) -> list[Value]:
+    """Goodput and attainment of each tenant with a stream that asks for anything."""
+    calls, sessions = tables.calls, tables.sessions
+    values: list[Value] = []
+    if not layout.tenants or not any(has_threshold(slo) for slo in slos.values()):
+        return values
+    of_calls = call_verdicts(calls, slos, tables.closing.end_s)
+    of_sessions = session_verdicts(tables, slos, of_calls)
+    calls_in = inside(window, calls["arrived_s"])
+    sessions_in = inside(window, sessions["arrived_s"])
+    for tenant in dict.fromkeys(tenant for _, tenant in layout.tenants):
+        streams = {stream for stream, whose in layout.tenants if whose == tenant}
+        its_calls = calls_in & of_streams(calls, streams)
+        its_sessions = sessions_in & of_streams(sessions, streams)
+        good = its_calls & (of_calls == MET)
+        amounts = (
+            float((its_sessions & (of_sessions == MET)).sum()),
+            float(good.sum()),
+            float(calls["output_tokens"][good].sum()),
+        )
+        values += [
+            Value(f"goodput.{what}_per_s", amount / window.length_s, 0, "", "tenant", tenant)
+            for what, amount in zip(RATES, amounts, strict=True)
+        ]
+        values += _attainment("slo.sessions", of_sessions[its_sessions], "tenant", tenant)
+        values += _attainment("slo.calls", of_calls[its_calls], "tenant", tenant)
+    return values
+
+
+def of_streams(table: Columns, streams: set[str]) -> Bools:
+    """Which rows are of some streams."""
+    import numpy as np
+
+    codes = [code for code, word in enumerate(table["stream"].words) if word in streams]
+    found: Bools = np.isin(table["stream"].codes, codes)
+    return found
 
 
 RATES = ("sessions", "calls", "output_tokens")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from factorysim.catalog import Catalog
-    from factorysim.graph.plan import FactoryPlan
+    from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.spec.scenario import StreamSpec
     from factorysim.spec.topology import TopologySpec
 
@@ -94,7 +94,7 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
         table.add_row(
             serve.name,
             serve.pool,
-            f"{spec.llms[serve.llm].llm} ({spec.llms[serve.llm].precision.weights})",
+            _served(spec, serve),
             f"{count:,}",
             f"{count * serve.devices_per_replica:,} {serve.device.id}",
             f"{amount(float(serve.kv_blocks))} each",
@@ -110,8 +110,18 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
 def _streams(spec: ScenarioSpec) -> Table:
     table = titled_table("Streams", ["stream", "from", "llm", "arrivals", "SLO"])
     for name, stream in spec.streams.items():
-        table.add_row(name, _source(stream), stream.llm, _arrivals(stream), _slo(stream))
+        table.add_row(name, _source(stream), _llms(stream), _arrivals(stream), _slo(stream))
     return table
+
+
+def _served(spec: ScenarioSpec, serve: ServePlan) -> str:
+    use = spec.llms[serve.llm]
+    long = f", prompts above {serve.prompts_above:,}" if serve.prompts_above else ""
+    return f"{use.llm} ({use.precision.weights}){long}"
+
+
+def _llms(stream: StreamSpec) -> str:
+    return ", ".join([stream.llm, *(f"{llm} ({step})" for step, llm in stream.llm_by_step.items())])
 
 
 def _source(stream: StreamSpec) -> str:

@@ -104,6 +104,26 @@ def run_report(run: Run) -> list[RenderableType]:
     return [*parts, "", *_footer(run, notes)]
 
 
+def _turned_away(summary: Summary) -> list[Text]:
+    """Say which calls were not served, and why; and how many only came in late."""
+    calls = _value(summary, "calls.arrived")
+    gone = _value(summary, "calls.turned_away")
+    too_long = _value(summary, "calls.rejected") - gone
+    retried = _value(summary, "calls.retried")
+    lines: list[Text] = []
+    if too_long:
+        share = percent(too_long / calls)
+        why = "longer than the KV cache, or than the context of their LLM"
+        lines.append(mark("Rejected: ", f"{share} of calls: {why}", "red"))
+    if gone:
+        told = f"{percent(gone / calls)} of calls: by admission, to the last attempt"
+        lines.append(mark("Turned away: ", told, "red"))
+    if retried:
+        told = f"{percent(retried / calls)} of calls were sent more than once"
+        lines.append(mark("Came again: ", told, ""))
+    return lines
+
+
 def verdict(run: Run) -> list[Text]:
     """SLO, load and bottleneck in a few lines."""
     from rich.text import Text
@@ -115,11 +135,7 @@ def verdict(run: Run) -> list[Text]:
         Text(),
     ]
     lines += [_slo_line(name, slo) for name, slo in manifest["slo"].items()]
-    rejected = _value(summary, "calls.rejected")
-    if rejected:
-        share = percent(rejected / _value(summary, "calls.arrived"))
-        why = "longer than the KV cache, or than the context of their LLM"
-        lines.append(mark("Rejected: ", f"{share} of calls: {why}", "red"))
+    lines += _turned_away(summary)
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":

@@ -15,12 +15,14 @@ from factorysim.records import AuditLine, CallRow, SessionRow
 from factorysim.sim.prefix import path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from factorysim.records import StationLine, StepChunk
     from factorysim.sim.call import Call
     from factorysim.sim.fabric import Books, LinkLoad
+    from factorysim.sim.gateway import Tally
     from factorysim.sim.replica import Replica
+    from factorysim.sim.router import Router
 
 _TOLERANCE = 1e-9
 """Relative, between sums of floats: double precision leaves 1e-12."""
@@ -53,6 +55,15 @@ class Ledgers:
         """Completed calls whose prompt or output does not add up."""
         self.share_errors_fs = 0
         """Sum over sessions of |time shares - duration|."""
+        self.asks = 0
+        """Times that calls were sent, let in or not, by calls."""
+        self.let_in: Counter[str] | None = None
+        """Tokens of the calls that came to a replica, by stream, as buckets count them."""
+        self._prompts_only = False
+
+    def weigh(self, *, prompts_only: bool) -> None:
+        """Sum up what calls take from token buckets, too."""
+        self.let_in, self._prompts_only = Counter(), prompts_only
 
     def add_calls(self, rows: Sequence[CallRow | tuple[Any, ...]]) -> None:
         """Add calls whose rows are being written."""
@@ -62,6 +73,9 @@ class Ledgers:
         self.recomputed_tokens += sum(columns["recomputed_tokens"])
         self.made_tokens += sum(columns["output_tokens"])
         self.call_numbers += sum(columns["call"])
+        self.asks += sum(columns["attempts"])
+        if self.let_in is not None:
+            self._weigh(self.let_in, columns)
         completed = [outcome == "completed" for outcome in columns["outcome"]]
         for name in ("prompt_tokens", "output_tokens"):
             self.answered_tokens += sum(compress(columns[name], completed))
@@ -69,6 +83,16 @@ class Ledgers:
         asked = zip(columns["prompt_tokens"], columns["requested_tokens"], strict=True)
         got = zip(known, columns["output_tokens"], strict=True)
         self.incomplete += sum(compress(map(ne, asked, got), completed))
+
+    def _weigh(self, let_in: Counter[str], columns: Mapping[str, Sequence[Any]]) -> None:
+        tokens = columns["prompt_tokens"]
+        if not self._prompts_only:
+            tokens = tuple(map(add, tokens, columns["requested_tokens"]))
+        for stream, replica, count in zip(
+            columns["stream"], columns["replica"], tokens, strict=True
+        ):
+            if replica >= 0:
+                let_in[stream] += count
 
     def add_sessions(self, rows: Sequence[SessionRow | tuple[Any, ...]]) -> None:
         """Add sessions whose rows are being written."""
@@ -172,6 +196,54 @@ def audit(
         *_transfers(fabric),
     ]
     return tuple(lines)
+
+
+def admission_laws(
+    tally: Tally, ledgers: Ledgers, routers: Iterable[Router], at_replicas: int
+) -> tuple[AuditLine, ...]:
+    """Draw the balances of admission.
+
+    Parameters
+    ----------
+    at_replicas
+        Calls in flight that were sent to a replica.
+    """
+    routers = list(routers)
+    held = [call for router in routers for call in router.holding()]
+    sent = sum(router.routed - router.refused for router in routers)
+    return (
+        _equal(
+            "admission: sent = let in + turned away", tally.asks, tally.refused + sent + len(held)
+        ),
+        _equal("admission: sent = attempts of calls", tally.asks, ledgers.asks),
+        _equal(
+            "admission: let in and not back = in flight", tally.present, at_replicas + len(held)
+        ),
+        _spent(tally, ledgers.let_in or Counter(), held),
+        _equal(
+            "admission: buckets whose rate over time is not what they hold, spilled and gave",
+            0,
+            sum(bucket.error() != 0 for bucket, _ in tally.buckets),
+        ),
+    )
+
+
+def _spent(tally: Tally, let_in: Counter[str], held: Sequence[Call]) -> AuditLine:
+    """Every bucket gave the tokens of the calls that were let in, and no others."""
+    tokens = let_in.copy()
+    for call in held:
+        output = 0 if tally.prompts_only else call.output_tokens
+        tokens[call.tag.live.stream.name] += call.prompt_tokens + output
+    total = found = 0
+    off = []
+    for bucket, streams in tally.buckets:
+        here = sum(tokens[name] for name in streams)
+        total += bucket.spent
+        found += here
+        if here != bucket.spent:
+            off.append(f"{', '.join(sorted(streams))}: {bucket.spent} taken, {here} let in")
+    name = "admission: tokens taken = tokens of calls let in"
+    return AuditLine(name, not off, total, found, "; ".join(off[:3]))
 
 
 def _numbers(count: int) -> int:

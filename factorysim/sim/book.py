@@ -48,18 +48,27 @@ class Book:
         """Rows given to the sink, by table."""
 
     def write_call(
-        self, branch: Branch, call: Call, outcome: str, finished_fs: int | None, now_fs: int
+        self,
+        branch: Branch,
+        call: Call,
+        outcome: str,
+        finished_fs: int | None,
+        now_fs: int,
+        attempts: int = 1,
     ) -> None:
         """Write down a call that is back, or in flight at the end."""
         live = branch.live
         stream = live.stream
         server = call.server
         made = call.output_made if server is None else server.made(call)
-        held_fs = call.held_fs  # below zero: since then, and still
-        if held_fs < 0:
-            held_fs += now_fs
-        # One that no replica has taken in yet belongs to the first that may.
-        owner = (server or stream.router.replicas[0]).owner
+        held_fs = call.held_fs
+        # One that no replica has taken in yet belongs to the first that may, and is held.
+        if server is None:
+            router = stream.router if stream.routes is None else call.router
+            owner = router.replicas[0].owner
+            held_fs = now_fs - call.asked_fs
+        else:
+            owner = server.owner
         queued, scheduled = call.queued_fs, call.scheduled_fs
         first, last = call.first_token_fs, call.last_token_fs
         rows = self._calls
@@ -85,6 +94,7 @@ class Book:
                 call.output_tokens,
                 call.preemptions,
                 held_fs * S_PER_FS,
+                attempts,
             )
         )
         if len(rows) >= CHUNK_ROWS:

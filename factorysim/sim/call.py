@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from factorysim.sim.handoff import HandOff
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
+    from factorysim.sim.router import Router
     from factorysim.workload.runs import Runs
 
 UNNAMED = -1
@@ -100,6 +101,7 @@ class Call:
         "queued_fs",
         "recomputed_tokens",
         "route_u",
+        "router",
         "run",
         "scheduled_fs",
         "server",
@@ -120,6 +122,9 @@ class Call:
     """Instant of the token with which it joined; of its preemption, if none was made."""
     route_u: float
     """Uniform for the router, where its policy draws."""
+
+    router: Router
+    """Who sends it, where its stream has several routers, or where calls may be refused."""
 
     def __init__(
         self,

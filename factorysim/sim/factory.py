@@ -15,7 +15,7 @@ import numpy as np
 from factorysim.policies.routing import routing
 from factorysim.records import Closing
 from factorysim.rng import uniform
-from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
+from factorysim.sim.audit import InFlight, Ledgers, Metered, admission_laws, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import GONE, MOVING, UNNAMED, Call, Limits, Tuning
@@ -24,14 +24,17 @@ from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
+from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.router import Router
+from factorysim.sim.routes import routes_of
 from factorysim.sim.schedulers import replica_kind
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
+from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
 from factorysim.spec.scenario import DisaggregationSpec
 from factorysim.workload.content import Contents
@@ -120,6 +123,7 @@ class FactoryWorld:
         self._plan = plan
         self._seed_parts = (scenario.run.seed, "service", replication)
         self._routing_parts = (scenario.run.seed, "routing", replication)
+        self._retry_parts = (scenario.run.seed, "retry", replication)
         self._horizon_s = horizon_s
         self._arrivals_end_fs = round(arrivals_end_s * FS_PER_S)
         self._progress = progress
@@ -136,22 +140,25 @@ class FactoryWorld:
         self._book = Book(sink, self._ledgers, tools)
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
-        self._routers: dict[str, Router] = {}
-        """Where calls go, by LLM."""
-        self._pairings: dict[str, Pairing] = {}
-        """Of LLMs whose prompts are computed apart."""
+        self._routers: dict[tuple[str, int], Router] = {}
+        """Where calls go: by LLM, and by the tokens that prompts are longer than."""
+        self._pairings: dict[tuple[str, int], Pairing] = {}
+        """The same, of prompts that are computed apart."""
         self._places: dict[int, ReplicaPlan] = {}
         """Of replicas, by index."""
         self._deployments: list[Deployment] = []
         self._replicas: list[Replica] = []
-        apart = dict.fromkeys(serve.llm for serve in plan.serve if serve.role == "prefill")
+        apart = dict.fromkeys(
+            (serve.llm, serve.prompts_above) for serve in plan.serve if serve.role == "prefill"
+        )
         how = scenario.serving.disaggregation or DisaggregationSpec()
-        for llm in apart:
-            self._pairings[llm] = Pairing(
+        for name in apart:
+            self._pairings[name] = Pairing(
                 how, self._fabric, self._router(policies), self._places, self._book.write_handoff
             )
         for serve in plan.serve:
             self._build_deployment(serve, policies)
+        self._gateway = self._build_gateway(scenario)
         self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
         self._tool_station = self._build_tools()
 
@@ -159,12 +166,13 @@ class FactoryWorld:
 
     def _build_deployment(self, serve: ServePlan, policies: Mapping[str, Routing]) -> None:
         serving = self._scenario.serving
+        name = serve.llm, serve.prompts_above
         if serve.role == "prefill":
-            router = self._pairings[serve.llm].prefill
-        elif serve.llm in self._routers:
-            router = self._routers[serve.llm]
+            router = self._pairings[name].prefill
+        elif name in self._routers:
+            router = self._routers[name]
         else:
-            router = self._routers[serve.llm] = self._router(policies)
+            router = self._routers[name] = self._router(policies)
         deployment = Deployment(
             len(self._deployments), serve, router, self.clock, self._write_steps
         )
@@ -188,7 +196,7 @@ class FactoryWorld:
         costs = StepCosts(serve.law)
         landed = deployment.take
         if serve.kv_state is not None:
-            landed = Gate(self._pairings[serve.llm], deployment, serve.kv_state).take
+            landed = Gate(self._pairings[name], deployment, serve.kv_state).take
         for placed in serve.replicas:
             index = len(self._replicas)
             replica = kind(
@@ -210,7 +218,7 @@ class FactoryWorld:
             way: Way
             if serve.role == "prefill":
                 way = LegWay(self.clock, self._fabric, self._plan, self._places)
-                if self._pairings[serve.llm].early:
+                if self._pairings[name].early:
                     replica.on_start = _start_leg
             else:
                 way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
@@ -221,7 +229,7 @@ class FactoryWorld:
     def _router(self, policies: Mapping[str, Routing]) -> Router:
         serving = self._scenario.serving
         spec = serving.router
-        return Router(
+        router = Router(
             self.clock,
             policies.get("router") or routing(spec),
             spec.snapshot,
@@ -229,6 +237,26 @@ class FactoryWorld:
             max_sequences=serving.max_sequences,
             draws=spec.policy == "power_of_two",
             prefixes=index_of(serving, self.clock),
+        )
+        if spec.share is not None:
+            tenants = tenants_of(spec.share, self._scenario.streams)
+            router.take_turns(Turns(spec.share.weights), tenants)
+        return router
+
+    def _build_gateway(self, scenario: ScenarioSpec) -> Gateway | None:
+        spec = scenario.serving.admission
+        if spec is None:
+            return None
+        bucket = spec.token_bucket
+        self._ledgers.weigh(prompts_only=bucket is not None and bucket.counts == "prompt")
+        return Gateway(
+            spec,
+            scenario.streams,
+            self._routers.values(),
+            self.clock,
+            self.calendar,
+            self._flying,
+            self._retry_parts,
         )
 
     def _build_tools(self) -> ToolStation | None:
@@ -254,7 +282,7 @@ class FactoryWorld:
         spec = self._scenario.streams[demand.name]
         serving = self._scenario.serving
         shares = serving.retained == "shared" and spec.calls is None
-        stream = Stream(number, demand, self._routers[spec.llm], shares=shares)
+        stream = Stream(number, demand, routes_of(spec, self._routers), shares=shares)
         if demand.concurrency is None:
             self._await_next(stream)
         else:
@@ -324,8 +352,15 @@ class FactoryWorld:
         if stream.draws:
             call.u = uniform(*self._seed_parts, stream.name, live.plan.sid, live.calls)
         call.asked_fs = self.clock.now_fs
+        routes = stream.routes
+        if routes is None:
+            router = stream.router
+        else:
+            call.router = router = routes.of(node)
+        if self._gateway is not None:
+            self._ask_gateway(self._gateway, call, router, branch)
+            return call
         self._flying[number] = call
-        router = stream.router
         if router.draws:
             call.route_u = u = uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls)
             router.send(call, u)
@@ -333,11 +368,20 @@ class FactoryWorld:
             router.send(call)
         return call
 
+    def _ask_gateway(self, gateway: Gateway, call: Call, router: Router, branch: Branch) -> None:
+        """Send a call by way of the gateway, which may turn it away."""
+        live = branch.live
+        name, who = live.stream.name, (live.plan.sid, live.calls)
+        u = uniform(*self._routing_parts, name, *who) if router.draws else 0.5
+        call.router, call.route_u = router, u
+        gateway.ask(call, Visit(name, who, u))
+
     def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
         del self._flying[call.number]
         now = self.clock.now_fs
-        self._book.write_call(branch, call, call.outcome, now, now)
+        attempts = 1 if self._gateway is None else self._gateway.back(call)
+        self._book.write_call(branch, call, call.outcome, now, now, attempts)
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(now * S_PER_FS, self._sessions_arrived)
 
@@ -377,8 +421,10 @@ class FactoryWorld:
             self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
         self._book.write_session(live, shares, outcome, now)
         stream = live.stream
-        if outcome != "completed":
-            stream.router.forget(live.number)
+        if outcome != "completed" or stream.routes is not None:
+            stream.forget(live.number)
+            for pairing in self._pairings.values():
+                pairing.prefill.forget(live.number)
         demand = stream.demand
         if demand.concurrency is not None:
             think = demand.think_ns * FS_PER_NS
@@ -394,10 +440,14 @@ class FactoryWorld:
         now = self.clock.now_fs
         for replica in self._replicas:
             replica.settle()
+        gateway = self._gateway
+        if gateway is not None:
+            gateway.close()
         flying = self._in_flight()
         self._close_handoffs()
         for call in self._flying.values():
-            self._book.write_call(call.tag, call, "censored", None, now)
+            attempts = 1 if gateway is None else gateway.attempts(call)
+            self._book.write_call(call.tag, call, "censored", None, now, attempts)
         for job in self._station_jobs():
             branch, node, asked = self._using[job.number]
             self._book.write_tool(branch, node, job, asked, "censored", None)
@@ -411,6 +461,7 @@ class FactoryWorld:
         self._book.rows("timeseries", self._samples())
         self._book.close()
         stations = self._stations()
+        present = sum(call.server is not None for call in self._flying.values())
         lines = audit(
             self._ledgers,
             flying,
@@ -422,6 +473,8 @@ class FactoryWorld:
             self._metered(),
             self._book.handed,
         )
+        if gateway is not None:
+            lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,

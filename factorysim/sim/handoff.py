@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from factorysim.sim.fabric import Fabric
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Landed, Router
+    from factorysim.sim.session import Live
     from factorysim.spec.scenario import DisaggregationSpec
 
 _BITS = 1 << 20
@@ -156,6 +157,12 @@ class HandOff:
         self.moved_bytes = 0
         self._flows = 0
         """Under way, and those of KV that is not computed yet."""
+
+    @property
+    def live(self) -> Live:
+        """Whose it is."""
+        live: Live = self.call.tag.live
+        return live
 
     @property
     def alone(self) -> bool:

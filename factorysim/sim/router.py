@@ -17,7 +17,7 @@ from factorysim.policies.routing import Ask, Load
 from factorysim.sim.clock import FS_PER_S, TRANSFER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.prefix_index import PrefixIndex
     from factorysim.sim.replica import Replica
+    from factorysim.sim.turns import Turns
 
     Landed = Callable[[Call], None]
 
@@ -71,9 +72,16 @@ class Router:
         self._ways: list[tuple[Way, Landed]] = []
         self._index: dict[int, int] = {}
         """Position in those lists by the replica's own index."""
-        self._routed = 0
+        self.limit: int | None = None
+        """Calls at a replica from which on it is sent no more."""
+        self.routed = self.refused = 0
+        """Calls for which a replica was chosen; of them, those that it had no room for."""
         self._held: list[tuple[int, int, Call]] = []
-        """Calls that wait here for a replica with room (`shared_queue`)."""
+        """Calls that wait here for a replica with room (`shared_queue`), by priority or
+        turn, and then by number."""
+        self.turns: Turns | None = None
+        """Of tenants; None: the queue goes by priority."""
+        self._tenants: Mapping[str, str] = {}
         self._homes: dict[int, int] = {}
         self._seen_period = -1
         self._cache_tokens = np.zeros(0, dtype=np.int64)
@@ -101,23 +109,32 @@ class Router:
         self._no_hits.flags.writeable = False
         self._seen = _snapshot(self._calls, self._tokens, self._cache_tokens)
 
-    def send(self, call: Call, u: float = 0.5) -> None:
-        """Choose a replica for a call, and send it there; `u` is for policies that draw."""
+    def send(self, call: Call, u: float = 0.5) -> bool:
+        """Choose a replica for a call, and send it there; `u` is for policies that draw.
+
+        Returns whether it was taken: not if the replica is at its limit.
+        """
         if self._shared_queue and int(self._calls.min()) >= self._max_sequences:
-            call.held_fs = -self._clock.now_fs
-            heappush(self._held, (call.priority, call.number, call))
+            call.held_fs -= self._clock.now_fs
+            place = call.priority if self.turns is None else self._place(self.turns, call)
+            heappush(self._held, (place, call.number, call))
         else:
             home = self._homes.get(call.session)
             prefixes = self._prefixes
             hits = self._no_hits if prefixes is None else prefixes.hits(call)
             tokens, repeated = call.prompt_tokens, call.prefix_tokens
-            ask = (self._routed, call.session, tokens, repeated, home, u, hits)
+            ask = (self.routed, call.session, tokens, repeated, home, u, hits)
             if self._period_fs:
                 self._copy_if_due()
             index = self._policy(self._seen, _make_tuple(Ask, ask))
+            if self.limit is not None and self._calls_at[index] >= self.limit:
+                self.routed += 1  # for the next the turn is another's
+                self.refused += 1
+                return False
             if prefixes is not None:
                 prefixes.sent(call, index)
             self._send_to(index, call)
+        return True
 
     def back(self, call: Call, landed: Landed) -> None:
         """Send the answer of a call that left its replica back to its session."""
@@ -129,22 +146,36 @@ class Router:
         self._calls_at[index] -= 1
         self._tokens_at[index] -= call.prompt_tokens
         if self._held:
-            held = heappop(self._held)[2]
+            place, _, held = heappop(self._held)
+            if self.turns is not None:
+                self.turns.let_go(place)
             held.held_fs += self._clock.now_fs
             self._send_to(index, held)
         self._ways[index][0].back(call.output_made, TRANSFER + call.number, landed, call)
+
+    def take_turns(self, turns: Turns, tenants: Mapping[str, str]) -> None:
+        """Have tenants take turns in the queue; whose calls a stream's are."""
+        self.turns, self._tenants = turns, tenants
+
+    def _place(self, turns: Turns, call: Call) -> int:
+        tokens = call.prompt_tokens + call.output_tokens
+        return turns.tag(self._tenants[call.tag.live.stream.name], tokens)
 
     @property
     def held(self) -> int:
         """Calls that wait here, not at a replica."""
         return len(self._held)
 
+    def holding(self) -> Iterator[Call]:
+        """Go through the calls that wait here."""
+        return (call for _, _, call in self._held)
+
     def forget(self, session: int) -> None:
         """Forget where a session's last call ran: it is over."""
         self._homes.pop(session, None)
 
     def _send_to(self, index: int, call: Call) -> None:
-        self._routed += 1
+        self.routed += 1
         call.server = self.replicas[index]
         if call.last:
             self._homes.pop(call.session, None)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
-    from factorysim.sim.router import Router
+    from factorysim.sim.routes import Routes
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.content import Contents
     from factorysim.workload.demand import Demand
@@ -51,18 +51,30 @@ NO_TIME = [0] * len(SHARES)
 class Stream:
     """Sessions of one stream, as they arrive."""
 
-    __slots__ = ("demand", "draws", "name", "number", "plans", "router", "shares")
+    __slots__ = ("demand", "draws", "name", "number", "plans", "router", "routes", "shares")
 
-    def __init__(self, number: int, demand: Demand, router: Router, *, shares: bool) -> None:
+    def __init__(self, number: int, demand: Demand, routes: Routes, *, shares: bool) -> None:
         self.number = number
         self.demand = demand
         self.name = demand.name
-        self.router = router
-        self.draws = any(replica.law.draws for replica in router.replicas)
+        self.router = routes.all[0]
+        """Of all calls, unless there are routes."""
+        self.routes = routes if len(routes.all) > 1 else None
+        """Where calls go to several routers."""
+        replicas = [replica for router in routes.all for replica in router.replicas]
+        self.draws = any(replica.law.draws for replica in replicas)
         """Whether a law draws time per call, so that each needs a uniform."""
         self.shares = shares
         """Whether prompts of different sessions may begin alike."""
         self.plans: Iterator[Session] = demand.sessions()
+
+    def forget(self, session: int) -> None:
+        """Have the routers forget a session that is over."""
+        if self.routes is None:
+            self.router.forget(session)
+        else:
+            for router in self.routes.all:
+                router.forget(session)
 
 
 class World(Protocol):
@@ -140,7 +152,8 @@ class Live:
             self._stages = nodes.stages()
         else:
             self.calls_left = [type(node) for node in nodes].count(LlmNode)
-            self._stages = iter((nodes,))
+            # One stage, of which the iterator keeps nothing once it has given it.
+            self._stages = map(list.pop, [[nodes]])
         self.nodes: Sequence[Node | None] = ()
         """Those of the present stage: all that a long session holds."""
         self.unfinished = 0
@@ -173,13 +186,13 @@ class Live:
             for before in node.after:
                 links.dependents[before].append(index)
         self.nodes, self._links = links.nodes, links
-        self._stages = iter(())  # what waits within a stage is all there is: let it go
         return [index for index, awaited in enumerate(links.awaited) if not awaited]
 
     def finish(self, index: int) -> Sequence[int]:
         """End a node: which others may begin now, since they waited for it last."""
         self.unfinished -= 1
         if not self.unfinished:
+            self._links = None
             return self.begin()
         if self._links is None:
             return ()

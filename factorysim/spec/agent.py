@@ -186,15 +186,22 @@ class CompactionSpec(Evidence):
 
 
 class SubAgentSpec(Evidence):
-    """Sub-agents: blocking calls that run a chain of LLM and tool calls of their own."""
+    """Sub-agents: blocking calls that run a chain of LLM and tool calls of their own.
+
+    The step of their calls is `worker`, that of the agent's own is `planner`.
+    """
 
     session_share: Share
     """Of the sessions that call tools at all."""
     per_session: int = Field(ge=1, le=64)
-    """One after the other."""
+    """Times that the agent delegates, one after the other."""
+    at_once: Count | None = None
+    """Sub-agents each time, side by side: the agent waits for all; 1 if not given."""
     calls: Count
     prompt_tokens: LognormalTokens
     """First prompt of a sub-agent: it starts without the parent's context."""
+    shared_tokens: Tokens | None = None
+    """Of it, what all sub-agents of the agent begin with; nothing if not given."""
     summary_tokens: LognormalTokens
     """What it hands back."""
 

@@ -155,6 +155,9 @@ SecondsOrAuto = Annotated[
     Quantity("seconds", "a time", "10 min", high=_YEARS_1000, words=("auto",)),
 ]
 Watts = Annotated[float, Quantity("watts", "a power", "120 kW", high=1e15)]
+TokensPerSecond = Annotated[
+    float, Quantity("tokens_per_s", "a rate", "50000 tok/s", low=1e-6, high=1e15)
+]
 PerSecond = Annotated[float, Quantity("per_s", "a rate", "2/s", low=1e-12, high=1e12)]
 Ratio = Annotated[float, Quantity("ratio", "a share", "95 %", high=1e6)]
 Share = Annotated[float, Quantity("ratio", "a share", "95 %", high=1.0)]

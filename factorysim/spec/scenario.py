@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
 
+from factorysim.spec.admission import AdmissionSpec
 from factorysim.spec.base import (
     Bytes,
     GramsPerKwh,
@@ -124,6 +126,8 @@ class DeploymentSpec(Spec):
     law: Law = RooflineLaw()
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
+    prompts_above: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    """Takes prompts of its LLM that are longer than so many tokens, and no others."""
 
     @model_validator(mode="after")
     def _llm_fits_role(self) -> Self:
@@ -132,6 +136,9 @@ class DeploymentSpec(Spec):
         if self.role != "tools" and self.llm is None:
             expected = f"a key of llms, since the role is {self.role}"
             raise refuse("llm", "nothing", expected, "add `llm:`")
+        if self.role == "tools" and self.prompts_above is not None:
+            expected = "nothing, since the role is tools"
+            raise refuse("prompts_above", f"{self.prompts_above}", expected, "remove it")
         return self
 
 
@@ -222,6 +229,8 @@ _RECORDED = {
     "images": "remove it: a recorded prompt counts the tokens of its images already",
 }
 """What a trace has settled, and why it cannot be changed."""
+AGENT_STEPS = ("planner", "worker", "user", "tool", "agent")
+"""Steps of an agent: its own calls and its sub-agents', and what sets off a call."""
 
 
 class StreamSpec(Spec):
@@ -229,6 +238,12 @@ class StreamSpec(Spec):
 
     llm: str
     """Key of `llms` that the calls go to."""
+    llm_by_step: dict[Name, str] = Field(default_factory=dict)
+    """Step -> key of `llms` that its calls go to instead. A step is what a call is labelled
+    with (`planner` and `worker` of an agent that delegates), or else what sets it off: `user`,
+    `tool`, `agent`, `system`."""
+    tenant: Name | None = None
+    """Whose sessions these are, for admission and for metrics by tenant."""
     agent: str | None = None
     """An agent of the catalog, or a YAML file of one."""
     trace: str | None = None
@@ -255,6 +270,15 @@ class StreamSpec(Spec):
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
             raise refuse("", found, "exactly one of agent, trace and calls")
+        if self.llm_by_step and self.calls is not None:
+            found = ", ".join(self.llm_by_step)
+            expected = "nothing, since calls of given lengths are all alike"
+            raise refuse("llm_by_step", found, expected, "take streams with an `llm` each")
+        if self.agent is not None:
+            for step in self.llm_by_step:
+                if step not in AGENT_STEPS:
+                    expected = f"a step of an agent: {', '.join(AGENT_STEPS)}"
+                    raise refuse(f"llm_by_step.{step}", repr(step), expected)
         if self.replicate != "none" and self.trace is None:
             cure = "remove it: agents and calls differ between replications by themselves"
             raise refuse("replicate", self.replicate, "none, since there is no trace", cure)
@@ -303,6 +327,7 @@ _ROUTER_KEYS: dict[str, tuple[RoutingPolicy, ...]] = {
     "index": ("prefix_aware", "score"),
     "index_blocks": ("prefix_aware", "score"),
     "weights": ("score",),
+    "share": ("shared_queue",),
 }
 """Which policies read a key of the router that not all of them do."""
 
@@ -328,6 +353,15 @@ class WeightsSpec(Spec):
         return self
 
 
+class ShareSpec(Spec):
+    """Turns in the router's own queue: tokens let go of each, by its weight."""
+
+    per: Literal["tenant", "stream"] = "tenant"
+    """Who takes turns; a stream without a tenant is one of its own."""
+    weights: dict[Name, Annotated[int, Field(ge=1, le=1000)]] = Field(default_factory=dict)
+    """Of a tenant (or a stream); 1 where not given."""
+
+
 class RouterSpec(Spec):
     """Which replica a call goes to."""
 
@@ -346,6 +380,8 @@ class RouterSpec(Spec):
     index_blocks: int | None = Field(default=None, ge=1)
     """Of what was sent to each replica, so many are remembered; as its KV cache, if not given."""
     weights: WeightsSpec | None = None
+    share: ShareSpec | None = None
+    """Turns between tenants in the router's own queue, instead of priorities."""
 
     @model_validator(mode="after")
     def _keys_fit_policy(self) -> Self:
@@ -423,6 +459,8 @@ class ServingSpec(Spec):
     """Whether host work hides behind the device's."""
     router: RouterSpec = RouterSpec()
     kv: KvSpec = KvSpec()
+    admission: AdmissionSpec | None = None
+    """Every call is let in, if not given."""
     disaggregation: DisaggregationSpec | None = None
     """The defaults of its keys, where an LLM has a prefill and a decode deployment."""
 
@@ -469,6 +507,14 @@ class ServingSpec(Spec):
             expected = f"at least max_sequences, which is {self.max_sequences}"
             cure = "each sequence of a step decodes one token: raise it, or lower max_sequences"
             raise refuse("token_budget", f"{self.token_budget}", expected, cure)
+        return self
+
+    @model_validator(mode="after")
+    def _limit_of_a_choice(self) -> Self:
+        limit = None if self.admission is None else self.admission.queue_limit
+        if limit is not None and limit.per == "replica" and self.router.policy == "shared_queue":
+            expected = "router, since the policy is shared_queue and chooses no replica"
+            raise refuse("admission.queue_limit.per", "'replica'", expected)
         return self
 
 
@@ -558,3 +604,23 @@ class ScenarioSpec(Spec):
             expected = f"nothing, since {apart[0]} computes prompts or decodes alone"
             raise refuse("serving.prefill_every", f"{serving.prefill_every}", expected, "remove it")
         return self
+
+    def _limits_are_of_somebody(self) -> Self:
+        admission, share = self.serving.admission, self.serving.router.share
+        bucket = None if admission is None else admission.token_bucket
+        if bucket is not None:
+            self._known(bucket.per, bucket.limits, "serving.admission.token_bucket.limits")
+        if share is not None:
+            self._known(share.per, share.weights, "serving.router.share.weights")
+        return self
+
+    def _known(self, per: Literal["tenant", "stream"], names: Iterable[str], path: str) -> None:
+        """Refuse names of tenants, or of streams, that there are not."""
+        known = [
+            stream.tenant or name if per == "tenant" else name
+            for name, stream in self.streams.items()
+        ]
+        for name in names:
+            if name not in known:
+                expected = f"a {per}: {', '.join(dict.fromkeys(known))}"
+                raise refuse(f"{path}.{name}", repr(name), expected)

@@ -7,6 +7,7 @@ the end, so that nothing half-written is ever found under a final name.
 from __future__ import annotations
 
 from factorysim.store.folder import check_place as check_place
+from factorysim.store.folder import made_folder as made_folder
 from factorysim.store.folder import make_folder as make_folder
 from factorysim.store.folder import publish as publish
 from factorysim.store.folder import staging as staging

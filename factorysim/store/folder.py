@@ -146,6 +146,28 @@ def make_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
 
 
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder for files of ours; should they not come about, it is gone again.
+
+    What was there before stays, and so does whatever has been put into it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or written to.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty
+            for path in missing:
+                path.rmdir()
+        raise
+
+
 def write_json(path: Path, value: object) -> None:
     """Write JSON that every reader takes: UTF-8, no NaN, keys in the order given."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -179,7 +180,7 @@ def capacity(
     """
     from factorysim.run.prepare import prepare
     from factorysim.run.replicate import Watch, cores, resolved, settings_of, warmup_of
-    from factorysim.store import make_folder, write_json
+    from factorysim.store import made_folder, write_json
 
     title = name or (Path(scenario).stem if isinstance(scenario, str | Path) else "run")
     spec = resolved(scenario)
@@ -191,16 +192,15 @@ def capacity(
     prepared = prepare(spec)
     scaling = scaling_of(spec, stream)
     bounds = _bounds(scaling, low, high)
-    if out is not None:
-        make_folder(Path(out))
-    workers = workers or cores()
-    warmup = warmup_of(prepared, workers, Watch(progress), policies)
-    settings = settings_of(prepared, warmup, policies, title)
-    hunt = _Hunt(prepared, scaling, settings, bounds, tolerance, progress)
-    hunt.run(workers, policies)
-    found = _result(hunt, scaling, settings, bounds, tolerance)
-    if out is not None:
-        write_json(Path(out) / "capacity.json", as_json(found))
+    with nullcontext() if out is None else made_folder(Path(out)):
+        workers = workers or cores()
+        warmup = warmup_of(prepared, workers, Watch(progress), policies)
+        settings = settings_of(prepared, warmup, policies, title)
+        hunt = _Hunt(prepared, scaling, settings, bounds, tolerance, progress)
+        hunt.run(workers, policies)
+        found = _result(hunt, scaling, settings, bounds, tolerance)
+        if out is not None:
+            write_json(Path(out) / "capacity.json", as_json(found))
     return found
 
 

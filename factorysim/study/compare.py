@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from factorysim.run import Run
     from factorysim.run.replicate import Progress
     from factorysim.run.replication import Policies
-    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
 
 W_PER_MW = 1e6
 SCALED = ("goodput.sessions_per_s", "goodput.output_tokens_per_s", "tokens.output_per_s",
@@ -163,11 +163,17 @@ def _longest_warmup(
     return seconds
 
 
+def _asks(scenario: ScenarioSpec, stream: str) -> StreamSpec:
+    """Give a stream as demand: which LLM answers, and who pays, does not change who comes."""
+    same: dict[str, object] = {"llm": "", "llm_by_step": {}, "tenant": None}
+    return scenario.streams[stream].model_copy(update=same)
+
+
 def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     """Say where the demand differs: then differences are not of the factories alone."""
     names = [name for name in a.streams if name not in b.streams]
     names += [name for name in b.streams if name not in a.streams]
-    differ = [n for n in a.streams if n in b.streams and a.streams[n] != b.streams[n]]
+    differ = [n for n in a.streams if n in b.streams and _asks(a, n) != _asks(b, n)]
     notes = [f"only one of them has stream {name!r}" for name in names]
     return notes + [f"stream {name!r} differs between them" for name in differ]
 

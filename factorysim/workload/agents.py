@@ -30,7 +30,7 @@ from factorysim.workload.draws import (
     packed,
 )
 from factorysim.workload.files import CATALOG, read_spec
-from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode
+from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode, side_by_side
 from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def agent_names() -> tuple[str, ...]:
     Examples
     --------
     >>> agent_names()
-    ('chat', 'code_analysis', 'customer_service')
+    ('chat', 'code_analysis', 'customer_service', 'supply_chain')
     """
     return tuple(sorted(path.stem for path in (CATALOG / "agents").glob("*.yaml")))
 
@@ -97,6 +97,8 @@ def find_agent(name: str) -> AgentSpec:
 class _Delegate(NamedTuple):
     """A sub-agent's work, drawn."""
 
+    context: int
+    """Its number in the session, from 1 on."""
     calls: int
     prompt_tokens: int
     summary_tokens: int
@@ -110,13 +112,13 @@ class _Steps(NamedTuple):
     widths: array[int]
     """Tools after each call; 0 after the last of a turn."""
     tools: ToolDraws
-    delegates: Mapping[int, _Delegate]
-    """Calls whose tools a sub-agent replaces."""
+    delegates: Mapping[int, Sequence[_Delegate]]
+    """Calls whose tools sub-agents replace."""
     images: Sequence[int] = ()
     """Tokens of each call's new images; empty where no call has any."""
 
 
-_NO_DELEGATES: Mapping[int, _Delegate] = {}
+_NO_DELEGATES: Mapping[int, Sequence[_Delegate]] = {}
 """Of nearly all sessions, which share it."""
 
 
@@ -181,8 +183,14 @@ class AgentModel:
         widths = sorted(spec.parallel.shares)
         self._widths = np.array(widths)
         self._width_cdf = _cdf([spec.parallel.shares[width] for width in widths])
+        self._shared = {"planner": self._base, "worker": 0}
+        """Tokens that all contexts of a kind begin with."""
         if spec.subagents is not None:
             self._sub_calls: list[float] = count_table(spec.subagents.calls, factors.calls).tolist()
+            if spec.subagents.at_once is not None:
+                self._at_once: list[float] = count_table(spec.subagents.at_once).tolist()
+            if spec.subagents.shared_tokens is not None:
+                self._shared["worker"] = spec.subagents.shared_tokens.value
 
     def nodes(self, generator: np.random.Generator) -> list[Node]:
         """Draw one session, and build the whole of it."""
@@ -210,12 +218,17 @@ class AgentModel:
         steps = self._steps(generator, calls)
         places = self._places(generator, head[2], steps.widths)
         if places:
-            delegates = {place: self._subagent(generator) for place in places}
+            delegates: dict[int, list[_Delegate]] = {}
+            context = 1
+            for place in places:
+                delegates[place] = self._subagents(generator, context)
+                context += len(delegates[place])
             steps = steps._replace(delegates=delegates)
         if self._images is not None:  # drawn last: without them all else is the same
             shown = image_tokens(self._images, generator.random((len(steps.outputs), 2)))
             steps = steps._replace(images=packed(shown))
-        total = len(steps.outputs) + sum(work.calls for work in steps.delegates.values())
+        total = len(steps.outputs)
+        total += sum(work.calls for works in steps.delegates.values() for work in works)
         each = np.column_stack((calls, messages, gaps_ns)).ravel().tolist()
         return StagedNodes(total, partial(self._stages, steps, packed(each)))
 
@@ -252,7 +265,16 @@ class AgentModel:
         order = generator.random(len(batches)).argsort()
         return [batches[i] for i in order[: spec.per_session]]
 
-    def _subagent(self, generator: np.random.Generator) -> _Delegate:
+    def _subagents(self, generator: np.random.Generator, context: int) -> list[_Delegate]:
+        """Draw those that work side by side."""
+        spec = self.spec.subagents
+        assert spec is not None
+        count = 1
+        if spec.at_once is not None:
+            count += bisect_right(self._at_once, generator.random())
+        return [self._subagent(generator, context + place) for place in range(count)]
+
+    def _subagent(self, generator: np.random.Generator, context: int) -> _Delegate:
         """Draw a sub-agent: a chain of its own and what it hands back."""
         spec = self.spec.subagents
         assert spec is not None
@@ -260,6 +282,7 @@ class AgentModel:
         calls = bisect_right(self._sub_calls, head[0]) + 1
         steps = self._steps(generator, np.array([calls]))
         return _Delegate(
+            context,
             calls,
             _tokens(spec.prompt_tokens, head[1]),
             _tokens(spec.summary_tokens, head[2]),
@@ -275,25 +298,40 @@ class AgentModel:
             Calls, tokens of the message, and the gap that follows, turn by turn.
         """
         at = _Place(0, 0, self._base, 0)
+        step = "planner" if self.spec.subagents is not None else ""
         for turn in range(0, len(turns), 3):
             if turn:
                 yield [GapNode(turns[turn - 1])]
             at = at._replace(context=at.context + turns[turn + 1])
-            at = yield from self._turn(steps, turns[turn], at, "user")
+            at = yield from self._turn(steps, turns[turn], at, "user", step)
+
+    def _work(self, work: _Delegate) -> Iterator[list[Node]]:
+        """Build a sub-agent's chain, in a context of its own."""
+        at = _Place(0, 0, work.prompt_tokens, 0)
+        return self._turn(work.steps, work.calls, at, "agent", "worker", work.context)
 
     def _turn(
-        self, steps: _Steps, calls: int, at: _Place, initiator: Initiator
+        self,
+        steps: _Steps,
+        calls: int,
+        at: _Place,
+        initiator: Initiator,
+        role: str,
+        context: int = 0,
     ) -> Generator[list[Node], None, _Place]:
         """Build one turn: calls, each but the last followed by its tools."""
         outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates, images = steps
         costs, limit, kept_share = self._costs, self._limit, self._kept_share
         first, tool, prompt, prefix = at
-        shared = 0 if initiator == "agent" else self._base
+        common = self._shared[role or "planner"]
         for step in range(first, first + calls):
             if prompt > limit:
                 prompt, prefix = self._compacted(prompt, prefix)
             output = outputs[step]
-            node = LlmNode(prompt, output, prefix, (), 0, None, initiator, shared_tokens=shared)
+            shared = common if common < prompt else prompt
+            node = LlmNode(
+                prompt, output, prefix, (), 0, None, initiator, (), None, shared, context, role
+            )
             if images:
                 node.image_tokens = images[step]
                 node.prompt_tokens = prompt = prompt + images[step]
@@ -307,13 +345,12 @@ class AgentModel:
                 prompt += max(1, round(output * kept_share))
             end = tool + widths[step]
             if step in delegates:
-                work = delegates[step]
-                # A session has one last context, and now it is the sub-agent's:
-                # the next call of the parent repeats none of it.
-                yield from self._turn(
-                    work.steps, work.calls, _Place(0, 0, work.prompt_tokens, 0), "agent"
-                )
-                prompt, prefix = prompt + work.summary_tokens, 0
+                works = delegates[step]
+                if len(works) == 1:
+                    yield from self._work(works[0])
+                else:
+                    yield side_by_side(map(self._work, works))
+                prompt += sum(work.summary_tokens for work in works)
             elif end > tool:
                 tools: list[Node] = []
                 for job in range(tool, end):

@@ -3,8 +3,11 @@
 A call names the full blocks of its prompt and of its output, from its first token
 on. What it begins with may be shared by all sessions of its agent (system prompt
 and tool schemas); then come blocks of its session, of which `prefix_tokens` says
-how many repeat the call before. Where a trace gives ids of its own they are taken,
-cut to the engine's blocks.
+how many repeat the call before in its context. Where a trace gives ids of its own
+they are taken, cut to the engine's blocks.
+
+Ids are of text, whichever LLM reads it. A replica serves one LLM, so what another
+LLM has read is in other caches, and is no hit.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ SESSION_BITS = 32
 """Ids of one session, or of what an agent's sessions share: more blocks than any fills."""
 TRACE_BITS = 128
 """Ids of one trace, or of one session of a trace whose ids mean something in it only."""
+_SUB_AGENTS = 1 << (SESSION_BITS - 1)
+"""Of the ids that an agent's sessions share, the half for what its sub-agents begin with."""
 _TRACES = 1 << TRACE_BITS
 _OWN = 1 << 2 * TRACE_BITS
 
@@ -39,7 +44,7 @@ class Contents:
         this session only.
     """
 
-    __slots__ = ("_fresh", "_last", "_named", "_shared", "_trace", "block_tokens")
+    __slots__ = ("_fresh", "_last", "_named", "_others", "_shared", "_trace", "block_tokens")
 
     def __init__(
         self, session: int, block_tokens: int, shared: int | None = None, trace: int | None = None
@@ -52,14 +57,17 @@ class Contents:
             _OWN + (session << TRACE_BITS) if trace is None else _TRACES + (trace << TRACE_BITS)
         )
         self._last: Runs = ()
-        """Of the previous call."""
+        """Of the previous call of context 0."""
         self._named = 0
         """Blocks of it."""
+        self._others: dict[int, tuple[Runs, int]] = {}
+        """The same of the other contexts."""
 
     def next_call(self, node: LlmNode) -> Runs:
         """Name the blocks of the session's next call.
 
-        A block that repeated tokens fill in part is another block.
+        A block that repeated tokens fill in part is another block. Contexts share
+        nothing but what all begin with.
 
         Examples
         --------
@@ -77,19 +85,26 @@ class Contents:
             return blocks_of_hashes(
                 node.hashes, node.block_tokens or size, size, prompt, self._trace
             )
-        content, repeated = self._last, self._named
+        if node.context:
+            content, repeated = self._others.get(node.context, ((), 0))
+        else:
+            content, repeated = self._last, self._named
         most = min(node.prefix_tokens, prompt) // size
         if most < repeated:
             content, repeated = head_of(content, most), most
         if node.shared_tokens and self._shared is not None:
             shared = min(node.shared_tokens, prompt) // size
             if repeated < shared:
-                content, repeated = ((self._shared, shared),), shared
-        self._named = named = (prompt + node.output_tokens) // size
+                first = self._shared + (_SUB_AGENTS if node.context else 0)
+                content, repeated = ((first, shared),), shared
+        named = (prompt + node.output_tokens) // size
         if named > repeated:
             content = lengthened(content, self._fresh, named - repeated)
             self._fresh += named - repeated
-        self._last = content
+        if node.context:
+            self._others[node.context] = content, named
+        else:
+            self._last, self._named = content, named
         return content
 
 

@@ -19,7 +19,7 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     "session": ("k", "sid", "t", "agent", "client", "priority", "src"),
     "llm": (
         *("k", "sid", "id", "t", "after", "delay", "initiator", "in", "out", "cached"),
-        *("hashes", "bs", "shared", "retain_out", "reset"),
+        *("hashes", "bs", "shared", "retain_out", "reset", "context", "step"),
     ),
     "tool": (
         *("k", "sid", "id", "call", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
@@ -47,6 +47,9 @@ CARRIED: dict[str, tuple[str, ...]] = {
     "gap": ("src",),
 }
 """Fields that are kept and written back, and change nothing in a simulation."""
+
+MAX_CONTEXTS = 1_000_000
+"""Of one session: its own and its sub-agents'."""
 
 META = (
     *("k", "schema", "name", "source", "origin_format", "epoch", "block_size"),
@@ -182,6 +185,8 @@ def _check_llm(row: Row) -> None:
         row.whole("cached", 0, prompt)
     if row.data.get("bs") is not None:
         row.whole("bs", 1, 1_000_000)
+    row.whole("context", 0, MAX_CONTEXTS, default=0)
+    row.text("step", "")
     row.flag("retain_out", default=True)
     row.flag("reset", default=False)
 

@@ -17,7 +17,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from factorysim.workload.fsrecords import CARRIED, Meta, Record, read_meta, read_record
+from factorysim.workload.fsrecords import (
+    CARRIED,
+    MAX_CONTEXTS,
+    Meta,
+    Record,
+    read_meta,
+    read_record,
+)
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
 from factorysim.workload.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
@@ -285,10 +292,9 @@ class _NodeBuilder:
     def __init__(self, meta: Meta, at_ns: int) -> None:
         self.meta = meta
         self.at_ns = at_ns
-        self.last: LlmNode | None = None
+        self.last: dict[int, tuple[LlmNode, bool]] = {}
+        """Of each context the last call, and whether its output is in the context."""
         self.blocks = 0
-        self.retained = True
-        """Whether the last call's output is in the context."""
 
     def node(self, record: Record, after: tuple[int, ...]) -> Node:
         """Make a node of a record."""
@@ -319,12 +325,15 @@ class _NodeBuilder:
     ) -> LlmNode:
         row = record.row
         prompt, output = row.whole("in", 1, 10**9), row.whole("out", 1, 10**9)
-        hashes, size = self._hashes(record, prompt)
-        last = None if row.flag("reset", default=False) else self.last
+        context = row.whole("context", 0, MAX_CONTEXTS, default=0)
+        last, retained = self.last.get(context, (None, True))
+        hashes, size = self._hashes(record, prompt, last)
+        if row.flag("reset", default=False):
+            last = None
         cached = row.whole("cached", 0, prompt, default=0)
         if self.meta.prompt_mode == "delta" and last is not None:
-            context = last.prompt_tokens + (last.output_tokens if self.retained else 0)
-            prompt, cached = prompt + context, cached or context
+            before = last.prompt_tokens + (last.output_tokens if retained else 0)
+            prompt, cached = prompt + before, cached or before
             if prompt > MAX_TOKENS:
                 problem = Problem("in", f"a prompt of {prompt:,}", f"at most {MAX_TOKENS:,}")
                 raise _BadSession(record.line, problem)
@@ -333,14 +342,15 @@ class _NodeBuilder:
             cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
         shared = row.whole("shared", 0, prompt, default=0)
+        step = row.text("step", "")
         node = LlmNode(
-            prompt, output, cached, after, delay_ns, at_ns, initiator, hashes, size, shared
+            *(prompt, output, cached, after, delay_ns, at_ns, initiator),
+            *(hashes, size, shared, context, step),
         )
-        self.last = node
-        self.retained = row.flag("retain_out", default=True)
+        self.last[context] = node, row.flag("retain_out", default=True)
         return node
 
-    def _hashes(self, record: Record, prompt: int) -> tuple[Runs, int | None]:
+    def _hashes(self, record: Record, prompt: int, last: LlmNode | None) -> tuple[Runs, int | None]:
         """Read ids and runs ``[first, count]``, of no more blocks than the prompt has."""
         listed = as_list(record.row.data.get("hashes", []))
         size = cast("int | None", record.row.data.get("bs", self.meta.block_size))
@@ -358,7 +368,7 @@ class _NodeBuilder:
         if blocks > -(-prompt // size):
             expected = f"at most one for each {size} tokens of in, {prompt}"
             raise _BadSession(record.line, Problem("hashes", f"{blocks} blocks", expected))
-        self.blocks += blocks + (0 if self.last is None else blocks_in(self.last.hashes))
+        self.blocks += blocks + (0 if last is None else blocks_in(last.hashes))
         if self.blocks > SESSION_BLOCKS:
             problem = Problem("hashes", f"over {SESSION_BLOCKS:,} blocks", "fewer in a session")
             raise _BadSession(record.line, problem)

@@ -118,6 +118,10 @@ def _llm_fields(node: LlmNode) -> Row:
         row["bs"] = node.block_tokens
     if node.shared_tokens:
         row["shared"] = node.shared_tokens
+    if node.context:
+        row["context"] = node.context
+    if node.step:
+        row["step"] = node.step
     return row
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from factorysim.workload.runs import Runs
 
@@ -29,8 +29,8 @@ class LlmNode:
     output_tokens: int
     """At least 1; reasoning included."""
     prefix_tokens: int = 0
-    """Leading prompt tokens that repeat this session's last context (prompt and
-    output of its previous call): what a warm KV cache can save."""
+    """Leading prompt tokens that repeat the last of its context (prompt and output of
+    the previous call in it): what a warm KV cache can save."""
     after: tuple[int, ...] = ()
     delay_ns: int = 0
     """Between the end of the last of `after` and the call."""
@@ -42,7 +42,12 @@ class LlmNode:
     block_tokens: int | None = None
     """Tokens of a block of `hashes`."""
     shared_tokens: int = 0
-    """Leading prompt tokens that all sessions of the agent begin with."""
+    """Leading prompt tokens that all sessions of the agent begin with; of a context
+    other than 0, all sub-agents of the agent."""
+    context: int = 0
+    """Which of the session's contexts it goes on: a sub-agent has one of its own."""
+    step: str = ""
+    """What it does in the session, for routing: `planner`, `worker`; empty: not told."""
     image_tokens: int = 0
     """Of the prompt: those of images that are new in it, which an encoder makes."""
 
@@ -95,7 +100,8 @@ class StagedNodes(Sequence[Node]):
     calls
         LLM calls in all stages.
     stages
-        Gives the stages from the first on; their nodes leave `after` empty.
+        Gives the stages from the first on. `after` of their nodes counts within the
+        stage, and is empty in most.
 
     Examples
     --------
@@ -115,12 +121,7 @@ class StagedNodes(Sequence[Node]):
         nodes: list[Node] = []
         after: tuple[int, ...] = ()
         for stage in self.stages():
-            first = len(nodes)
-            for node in stage:
-                node.after = after
-            nodes += stage
-            alone = len(stage) == 1 and first < _SHARED
-            after = _SINGLE[first] if alone else tuple(range(first, len(nodes)))
+            after = _append(nodes, stage, after)
         return nodes
 
     def __len__(self) -> int:
@@ -142,6 +143,35 @@ class StagedNodes(Sequence[Node]):
         return self.whole() == list(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _append(nodes: list[Node], stage: list[Node], after: tuple[int, ...]) -> tuple[int, ...]:
+    """Append a stage that waits for some nodes; returns what the next has to wait for."""
+    first = len(nodes)
+    awaited = {place for node in stage for place in node.after}
+    for node in stage:
+        node.after = tuple(first + place for place in node.after) if node.after else after
+    nodes += stage
+    if len(stage) == 1 and first < _SHARED:
+        return _SINGLE[first]
+    return tuple(first + place for place in range(len(stage)) if place not in awaited)
+
+
+def side_by_side(chains: Iterable[Iterable[list[Node]]]) -> list[Node]:
+    """Make one stage of several chains of stages that run beside each other.
+
+    Examples
+    --------
+    >>> chains = [[[LlmNode(9, 5)], [LlmNode(20, 5)]], [[LlmNode(7, 1)]]]
+    >>> [node.after for node in side_by_side(chains)]
+    [(), (0,), ()]
+    """
+    nodes: list[Node] = []
+    for chain in chains:
+        after: tuple[int, ...] = ()
+        for stage in chain:
+            after = _append(nodes, stage, after)
+    return nodes
 
 
 @dataclass(slots=True)

@@ -56,6 +56,15 @@ def refused_run(content, *options):
 
 NESTED = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
 
+AGENTS = changed(DEMAND, "agent: chat\n    llm_by_step: {user: som}")
+"""A chat whose first calls go to an LLM that there is not."""
+
+
+def limited(rules, more=""):
+    """The small scenario behind a gateway with these rules."""
+    return changed("serving: {", f"serving: {{{more}admission: {{{rules}}}, ")
+
+
 SCENARIOS = {
     "broken YAML": (SMALL + "site: {pue: 1.1\n", 17, "broken YAML"),
     "a tab": (changed("  any:", "\tany:"), 5, "indent with spaces"),
@@ -101,6 +110,58 @@ SCENARIOS = {
     "a merge key": (SMALL + "<<: {question: Why?}\n", 16, "use `extends:`"),
     "a second document": (SMALL + "---\na: b\n", 16, "a second document"),
     "words for a number": (changed("ations: 2", "ations: two"), 15, "a whole number"),
+    "an LLM of a step that is not among llms": (AGENTS, 12, "(any)"),
+    "a step that no agent has": (AGENTS.replace("user: som", "planer: any"), 12, "planner, worker"),
+    "steps of calls that are all alike": (
+        changed("    slo:", "    llm_by_step: {user: any}\n    slo:"),
+        13,
+        "an `llm` each",
+    ),
+    "long prompts and nothing for others": (
+        changed("pool: gpu", "pool: gpu, prompts_above: 100"),
+        7,
+        "takes shorter prompts",
+    ),
+    "long prompts for tools": (
+        changed("queue:", "t: {role: tools, pool: gpu.cpu, prompts_above: 9}\n  queue:"),
+        7,
+        "since the role is tools",
+    ),
+    "a bucket in other units": (limited("token_bucket: {rate: 10 /s, burst: 5}"), 14, "tok/min"),
+    "a bucket that holds nothing": (
+        limited("token_bucket: {rate: 9 tok/s, burst: 0}"),
+        14,
+        "burst",
+    ),
+    "a limit on nobody": (
+        limited("token_bucket: {rate: 9 tok/s, burst: 1, limits: {x: {rate: 1 tok/s, burst: 1}}}"),
+        14,
+        "a tenant: calls",
+    ),
+    "turns without a queue": (
+        changed("serving: {", "serving: {router: {share: {}}, "),
+        14,
+        "shared_queue read it",
+    ),
+    "a share for nobody": (
+        changed(
+            "serving: {",
+            "serving: {router: {policy: shared_queue, share: {weights: {x: 2}}}, ",
+        ),
+        14,
+        "a tenant: calls",
+    ),
+    "admission that lets all in": (limited("retry: {attempts: 2}"), 14, "queue_limit"),
+    "a retry that is none": (
+        limited("queue_limit: {calls: 9}, retry: {attempts: 1}"),
+        14,
+        "from 2",
+    ),
+    "a limit of replicas that nobody chooses": (
+        limited("queue_limit: {calls: 9}", "router: {policy: shared_queue}, "),
+        14,
+        "shared_queue",
+    ),
     "no topology": (changed("topology: teaching/mm1\n", ""), 1, "add `topology:`"),
 }
 

@@ -104,7 +104,7 @@ def test_ctrl_c_exits_with_130(factorysim, monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(workers, "run_jobs", interrupted)
-    code, out, err = factorysim("mine.yaml", *QUICK, "--out", "x")
+    code, out, err = factorysim("mine.yaml", *QUICK, "--out", "x/y")
     assert (code, out) == (130, "")
     assert "interrupted" in err
-    assert not (tmp_path / "x" / "capacity.json").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml"}

@@ -92,6 +92,21 @@ def test_idle_silicon_shows_what_a_rack_of_cpus_changes():
 
 
 @pytest.mark.slow
+def test_mixed_llms_shows_what_small_workers_bring():
+    """The same demand on as many GPUs: tokens come faster and cost less where workers are small."""
+    told("compare", "mixed-llms", "mixed-llms-all-large", "--reps", "2", "--out", "both", "--quiet")
+    [comparison] = json.loads(Path("both/comparison.json").read_text())["comparisons"]
+    assert comparison["notes"] == []  # the demand is the same
+    assert comparison["devices"] == {"a": 16, "b": 16}
+    metrics = comparison["metrics"]
+    assert metrics["sessions.arrived"]["a"] == metrics["sessions.arrived"]["b"] > 100
+    for name in ("ttft_s.mean", "tpot_s.mean", "energy.j_per_output_token.accelerator"):
+        assert metrics[name]["b"] > 1.5 * metrics[name]["a"], name
+    served = pd.read_parquet("both/mixed-llms/calls.parquet")
+    assert set(served.deployment) == {"planner", "worker"}
+
+
+@pytest.mark.slow
 def test_quickstart_answers_closed_or_open():
     told("compare", "quickstart", "quickstart-open", "--reps", "2", "--out", "both", "--quiet")
     [comparison] = json.loads(Path("both/comparison.json").read_text())["comparisons"]

@@ -15,6 +15,13 @@ def roles(**named):
     return {name: DeploymentSpec(role=role, pool="hgx", llm="m") for name, role in named.items()}
 
 
+def long(**named):
+    return {
+        name: spec.model_copy(update={"prompts_above": 9000})
+        for name, spec in roles(**named).items()
+    }
+
+
 @pytest.mark.parametrize(
     ("deployments", "keys"),
     [
@@ -22,11 +29,18 @@ def roles(**named):
         (roles(a="decode", b="decode"), ["deployments.a.role"]),
         (roles(a="prefill", b="decode", c="serve"), ["deployments.c.role"]),
         (roles(a="prefill", b="decode"), []),
+        (roles(a="serve") | long(b="prefill", c="decode"), []),
+        (roles(a="serve") | long(b="prefill"), ["deployments.b.role"]),
+        (
+            roles(a="prefill", b="decode") | long(c="serve", d="decode"),
+            ["deployments.d.role", "deployments.c.role"],
+        ),
+        (long(a="prefill", b="decode"), ["deployments.a.prompts_above"]),
     ],
 )
 def test_prefill_and_decode_go_together(deployments, keys):
     if not keys:
-        check_deployments(deployments, ["m"], {"s": "m"}, disaggregated=True)
+        check_deployments(deployments, ["m"], {"s.llm": "m"}, disaggregated=True)
         return
     with pytest.raises(SpecError) as caught:
         check_deployments(deployments, ["m"], {"s": "m"})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from factorysim.errors import OutputError
-from factorysim.store import check_place, publish, staging, write_json
+from factorysim.store import check_place, made_folder, publish, staging, write_json
 
 
 def run_folder(path, text="old"):
@@ -23,6 +23,26 @@ def test_publish_renames_and_nothing_is_left_beside(tmp_path):
         publish(staged, final)
     assert [p.name for p in final.parent.iterdir()] == ["a"]
     assert (final / "x").read_text() == "1"
+
+
+def half_done(folder):
+    with made_folder(folder):
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+
+def test_a_folder_for_files_that_do_not_come_about_is_gone_again(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("mine/new/deep", "mine", "new"):
+        with pytest.raises(KeyboardInterrupt), made_folder(tmp_path / name):
+            raise KeyboardInterrupt
+        assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+    with pytest.raises(KeyboardInterrupt):
+        half_done(tmp_path / "mine/kept")
+    assert (tmp_path / "mine/kept/half").exists()
+    with made_folder(tmp_path / "whole"):
+        pass
+    assert (tmp_path / "whole").is_dir()
 
 
 def test_a_failure_leaves_nothing(tmp_path):

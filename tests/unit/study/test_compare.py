@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factorysim.errors import SpecError
-from factorysim.study.compare import align, as_json, compare, labels
+from factorysim.study.compare import _demand_notes, align, as_json, compare, labels
 from tests.unit.run.builders import mm1
 
 
@@ -77,6 +77,13 @@ def test_one_side_overloaded_gives_no_ratio():
 def test_different_demand_is_said():
     given = [mm1(), mm1(rate="0.6 /s")]
     assert compare(given, workers=1)[0].notes == ("stream 'calls' differs between them",)
+
+
+def test_another_llm_or_tenant_is_no_other_demand():
+    one = mm1()
+    (name,) = one.streams
+    other = one.streams[name].model_copy(update={"llm": "x", "tenant": "t"})
+    assert _demand_notes(one, one.model_copy(update={"streams": {name: other}})) == []
 
 
 def test_all_take_the_firsts_clock_and_seed():

@@ -1,6 +1,7 @@
 """Agents: sessions as the tables say, well-formed, and a function of their key alone."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -229,16 +230,61 @@ def test_subagents_are_chains_of_their_own_that_block_their_caller():
         begins = [i for i, n in enumerate(nodes) if getattr(n, "initiator", "") == "agent"]
         assert len(begins) <= 3
         for begin in begins:
-            assert nodes[begin].prefix_tokens == 0
-            end = next(
-                i
-                for i in range(begin + 1, len(nodes))
-                if isinstance(nodes[i], LlmNode) and nodes[i].prefix_tokens == 0
-            )
-            chains.append(len(calls_of(nodes[begin:end])))
+            assert nodes[begin].prefix_tokens == nodes[begin].shared_tokens == 0
+            context = nodes[begin].context
+            own = [n for n in calls_of(nodes) if n.context == context]
+            assert {n.step for n in own} == {"worker"}
+            chains.append(len(own))
+        assert {n.step for n in calls_of(nodes) if n.context == 0} == {"planner"}
     model_mean = table_mean(count_table(spec.subagents.calls, 1.1))
     assert model_mean == pytest.approx(11 * 1.1)
     assert np.mean(chains) == pytest.approx(model_mean, rel=4 * 0.45 / np.sqrt(len(chains)))
+
+
+def test_after_a_subagent_its_caller_repeats_all_that_it_had():
+    """The next prompt of the caller: its last context, and what the sub-agents hand back."""
+    model = AgentModel(load_agent("supply_chain"))
+    uniforms = KeyedUniforms(8, 0, "plan")
+    returns = 0
+    for ordinal in range(60):
+        nodes = model.nodes(uniforms.at("session", ordinal))
+        own = [n for n in calls_of(nodes) if n.context == 0]
+        for before, call in pairwise(own):
+            context = before.prompt_tokens + before.output_tokens
+            if any(isinstance(nodes[i], LlmNode) for i in call.after):
+                assert call.prefix_tokens == context < call.prompt_tokens
+                returns += 1
+    assert returns > 30
+
+
+def test_workers_side_by_side_begin_together_and_are_all_awaited():
+    model = AgentModel(load_agent("supply_chain"))
+    uniforms = KeyedUniforms(8, 0, "plan")
+    widths = []
+    for ordinal in range(200):
+        nodes = model.nodes(uniforms.at("session", ordinal))
+        contexts = {n.context for n in calls_of(nodes)}
+        assert contexts == set(range(len(contexts)))
+        rounds = {}
+        for node in calls_of(nodes):
+            if node.initiator == "agent":
+                assert node.shared_tokens == min(4000, node.prompt_tokens)
+                rounds.setdefault(node.after, []).append(node.context)
+        assert len(rounds) <= 2
+        for after, workers in rounds.items():
+            widths.append(len(workers))
+            lasts = {
+                max(i for i, n in enumerate(nodes) if getattr(n, "context", 0) == worker)
+                for worker in workers
+            }
+            joins = [n for n in nodes if lasts <= set(n.after)]
+            assert len(joins) == 1
+            assert isinstance(joins[0], LlmNode)
+            assert set(joins[0].after) == lasts
+            assert joins[0].prefix_tokens > nodes[after[0]].prompt_tokens
+    # The mean is that of the file: a lognormal of 4, at most 8.
+    assert np.mean(widths) == pytest.approx(4.0, abs=4 * np.std(widths) / np.sqrt(len(widths)))
+    assert set(widths) <= set(range(1, 9))
 
 
 def test_compaction_resets_the_prefix_to_system_and_schemas():

@@ -56,6 +56,29 @@ def test_siblings_share_what_both_repeat_of_the_call_before_them():
     assert not set(ids(one)[6:]) & set(ids(other)[6:])
 
 
+def test_a_context_goes_on_where_it_was_whatever_others_did_meanwhile():
+    session = Contents(0, 10)
+    assert session.next_call(LlmNode(50, 10, 0)) == ((0, 6),)
+    assert session.next_call(LlmNode(30, 10, 0, context=1)) == ((6, 4),)
+    assert session.next_call(LlmNode(30, 10, 0, context=2)) == ((10, 4),)
+    assert session.next_call(LlmNode(60, 20, 40, context=1)) == ((6, 4), (14, 4))
+    assert session.next_call(LlmNode(90, 10, 60)) == ((0, 6), (18, 4))
+
+
+def test_sub_agents_begin_alike_and_not_as_their_caller_does():
+    sessions = [Contents(n, 10, shared=3) for n in range(2)]
+    own = [ids(s.next_call(LlmNode(50, 0, shared_tokens=30))) for s in sessions]
+    subs = [
+        ids(s.next_call(LlmNode(50, 0, shared_tokens=20, context=n)))
+        for s in sessions
+        for n in (1, 2)
+    ]
+    assert own[0][:3] == own[1][:3]
+    assert len({tuple(sub[:2]) for sub in subs}) == 1
+    assert len({tuple(sub[2:]) for sub in subs}) == 4
+    assert not set(own[0]) & set(subs[0])
+
+
 def test_sessions_share_no_ids():
     last = 2**SESSION_BITS - 1
     assert max(ids(Contents(3, 10).next_call(LlmNode(500, 500, 0)))) <= (3 << SESSION_BITS) + last

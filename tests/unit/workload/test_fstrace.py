@@ -83,12 +83,12 @@ def test_what_is_written_is_read_back_with_its_ids_and_carried_fields(tmp_path):
     }
 
 
-def test_drawn_sessions_survive_the_file(tmp_path):
-    model = AgentModel(load_agent("code_analysis"))
+@pytest.mark.parametrize("name", ["code_analysis", "supply_chain"])
+def test_drawn_sessions_survive_the_file(tmp_path, name):
+    model = AgentModel(load_agent(name))
     uniforms = KeyedUniforms(4, 0, "code")
     sessions = [
-        Session(f"s{i}", 10**9 * i, model.nodes(uniforms.at("session", i)), "code_analysis")
-        for i in range(40)
+        Session(f"s{i}", 10**9 * i, model.nodes(uniforms.at("session", i)), name) for i in range(40)
     ]
     out = tmp_path / "out.jsonl"
     write_fstrace(out, sessions, Meta("drawn"))
