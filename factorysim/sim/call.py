@@ -33,6 +33,8 @@ class Limits(NamedTuple):
     role: Literal["serve", "prefill", "decode"] = "serve"
     watched: bool = False
     """Whether a router looks into the cache: then no run goes on where it changes."""
+    cache_outputs: bool = True
+    """Whether what a call answers can be found again, before it comes in a prompt."""
 
 
 class Call:
