@@ -16,7 +16,7 @@ ResourceKind = Literal["topologies", "scenarios"]
 
 _PACKAGE = Path(__file__).resolve().parent
 _SUFFIX = ".yaml"
-_READ_BY_SCENARIOS = ("agents", "traces")
+_READ_BY_SCENARIOS = ("agents", "catalogs", "traces")
 """Folders of `scenarios` whose files are no scenarios."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from analysis.bench.workloads import MOONCAKE, WORKLOADS
+from analysis.bench.workloads import MOONCAKE, WEKA, WORKLOADS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -55,8 +55,9 @@ def fresh(*command: str) -> str:
 
 @pytest.mark.parametrize("name", ["floor", *WORKLOADS])
 def test_workload(benchmark: Any, name: str) -> None:
-    if name == "mooncake" and not MOONCAKE.exists():
-        pytest.skip(f"the Mooncake trace is not at {MOONCAKE}")
+    trace = {"mooncake": MOONCAKE, "weka": WEKA}.get(name)
+    if trace is not None and not trace.exists():
+        pytest.skip(f"no trace at {trace}")
     rows: list[dict[str, Any]] = []
     benchmark.pedantic(
         lambda: rows.append(json.loads(fresh("analysis/bench/measure.py", name))),

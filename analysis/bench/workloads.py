@@ -17,6 +17,7 @@ from factorysim.resources import resource_path
 MOONCAKE = (
     Path(__file__).resolve().parents[3] / "shared/traces/mooncake_conversation_trace.jsonl.gz"
 )
+WEKA = MOONCAKE.parent / "weka_claude_code"
 TRACE_S = 3600.0 / 20
 """Of the Mooncake trace at twenty times its speed."""
 
@@ -96,6 +97,23 @@ def mooncake() -> Workload:
     )
 
 
+def weka() -> Workload:
+    """Replay the shared Claude Code sessions on one NVL72, one a minute, as they went."""
+    return Workload(
+        _scenario(
+            "closed/vera-rubin-nvl72",
+            llm={"llm": "mistral_large_3", "precision": FP8},
+            deployments={
+                "serve": {"pool": "nvl72", "replicas": 9, "parallel": {"tp": 8}, "llm": "m"}
+            },
+            stream={"arrivals": {"process": "poisson", "rate": "1 /min"}},
+            serving={"router": {"policy": "sticky"}},
+        ),
+        60 * 86400.0,
+        (f"streams.s.trace={json.dumps(str(WEKA))}",),
+    )
+
+
 def agents(sessions: int = 25_000) -> Workload:
     """Run code-analysis agents on the pod of 1,152 GPUs, 20 sessions a second."""
     return Workload(
@@ -130,6 +148,7 @@ WORKLOADS = {
     "large_batch": saturated,
     "kv_thrash": lambda: w1(16, output=512, rate=2.0, kv={"blocks": 420}),
     "mooncake": mooncake,
+    "weka": weka,
     "agents": agents,
 }
 """Row of `bench.json` -> what it runs."""

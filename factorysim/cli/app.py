@@ -47,10 +47,11 @@ def root(
 
 
 def _mount() -> None:
-    from factorysim.cli import capacity, catalog, files, predict, runs, trace
+    from factorysim.cli import capacity, catalog, files, pareto, predict, runs, trace
 
     runs.register(app)
     capacity.register(app)
+    pareto.register(app)
     predict.register(app)
     files.register(app)
     app.add_typer(catalog.app, name="catalog")

@@ -90,7 +90,7 @@ def compare(
 
     loaded = [load(scenario, overrides, seed, reps) for scenario in scenarios]
     specs, names = [one.scenario for one in loaded], study.labels(scenarios)
-    with running(quiet) as tell, _locating(loaded):
+    with running(quiet) as tell, locating(loaded):
         found = study.compare(specs, names=names, out=out, workers=workers, progress=tell)
     if as_json:
         typer.echo(json.dumps([study.as_json(one) for one in found], indent=2, allow_nan=False))
@@ -123,7 +123,7 @@ def load(scenario: str, overrides: list[str] | None, seed: int | None, reps: int
 
 
 @contextmanager
-def _locating(scenarios: list[Loaded]) -> Iterator[None]:
+def locating(scenarios: list[Loaded]) -> Iterator[None]:
     """Find out which of several scenarios does not fit, and where it says so."""
     from factorysim.errors import CapacityError
     from factorysim.run.prepare import prepare

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into traces, make them, convert them.", no_args_is_help=True)
 
-Format = Literal["auto", "fstrace", "mooncake", "azure"]
+Format = Literal["auto", "fstrace", "mooncake", "azure", "weka"]
 Target = Literal["fstrace", "mooncake"]
 FormatOption = Annotated[Format, typer.Option("--format", help="Of the trace; auto tells it.")]
 
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A trace, plain or gzip.")],
+    file: Annotated[
+        Path, typer.Argument(help="A trace, plain or gzip; a folder of Weka sessions.")
+    ],
     trace_format: FormatOption = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -63,7 +65,9 @@ def generate(
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(help="A trace, plain or gzip.")],
+    file: Annotated[
+        Path, typer.Argument(help="A trace, plain or gzip; a folder of Weka sessions.")
+    ],
     out: Annotated[Path, typer.Argument(help="File to write; gzip if it ends in .gz.")],
     to: Annotated[
         Literal["fstrace", "mooncake"], typer.Option(help="Format to write.")

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from factorysim.errors import Fault, SpecError
+from factorysim.errors import Fault, SpecError, TraceError
 from factorysim.marked import shown
 from factorysim.resources import resource_names, resource_path, resource_root
 from factorysim.spec.shape import nearest
@@ -32,7 +32,11 @@ class InputFile(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """Hash of its bytes."""
+        """Hash of its bytes; of a folder, of the names and hashes of its files."""
+        if self.path.is_dir():
+            files = sorted(path for path in self.path.iterdir() if path.is_file())
+            told = "".join(f"{one.name} {InputFile(self.kind, one).sha256}\n" for one in files)
+            return hashlib.sha256(told.encode()).hexdigest()
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -71,7 +75,8 @@ def find_file(name: str, kind: Kind, home: Home, where: str = "", key: str = "")
     ------
     SpecError
         If there is none, it lies outside the folders that may be read, or it is
-        no regular file; the fault stands at `where` and `key`.
+        no regular file (nor, of a trace, a folder of them); the fault stands at
+        `where` and `key`.
     """
     shipped = SHIPPED.get(kind)
     if shipped is not None and name in resource_names(shipped):
@@ -86,7 +91,7 @@ def find_file(name: str, kind: Kind, home: Home, where: str = "", key: str = "")
         cure += "name another on the command line with --set"
         expected = f"a {kind} file below {home.root}"
         raise SpecError(Fault(where, key, shown(name), expected, cure))
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISREG(mode) and not (kind == "trace" and _holds_traces(path)):
         found = f"{shown(name)}, which is no regular file"
         raise SpecError(Fault(where, key, found, f"a {kind} file"))
     return path
@@ -95,6 +100,16 @@ def find_file(name: str, kind: Kind, home: Home, where: str = "", key: str = "")
 def _inside(path: Path, root: Path) -> bool:
     roots = (root, resource_root("scenarios").resolve(), resource_root("topologies").resolve())
     return any(path.is_relative_to(folder) for folder in roots)
+
+
+def _holds_traces(path: Path) -> bool:
+    """Tell a folder of sessions, each a file, from what is no trace."""
+    from factorysim.workload.weka import weka_files
+
+    try:
+        return path.is_dir() and bool(weka_files(path))
+    except (TraceError, OSError):
+        return False
 
 
 def _missing(name: str, kind: Kind) -> tuple[str, str, str]:

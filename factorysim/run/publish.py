@@ -195,12 +195,15 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
 
 def input_files(prepared: Prepared) -> list[Path]:
     """Files of data that a run reads besides its scenario."""
+    from factorysim.workload.weka import weka_files
+
     scenario = prepared.scenario
     names = [stream.trace for stream in scenario.streams.values()]
     names += [getattr(deployment.law, "file", None) for deployment in scenario.deployments.values()]
     names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]
     names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
-    return sorted({Path(name) for name in names if name is not None})
+    paths = {Path(name) for name in names if name is not None}
+    return sorted(file for path in paths for file in weka_files(path))
 
 
 def cpu_name() -> str:

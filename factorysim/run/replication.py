@@ -44,6 +44,8 @@ class Job(NamedTuple):
     arrivals_end_s: float
     folder: str | None
     """Where its tables go; None: a pilot, which leaves none."""
+    key: int = 0
+    """What whoever asks for it knows it by; comes back with its outcome."""
 
 
 class Outcome(NamedTuple):
@@ -57,6 +59,8 @@ class Outcome(NamedTuple):
     """Of a pilot: mean sessions and calls present in equal bins; else empty."""
     sessions: int = 0
     """That arrived."""
+    key: int = 0
+    """Of its job."""
 
 
 class Bench:
@@ -102,14 +106,14 @@ class Bench:
         check_audit(closing.audit, job.replication)
         if isinstance(sink, PilotSink):
             presence = sink.presence(job.horizon_s)
-            return Outcome(job.replication, closing, None, presence, sink.sessions)
+            return Outcome(job.replication, closing, None, presence, sink.sessions, job.key)
         tables = read_tables(Path(job.folder or ""), closing)
         check_audit(stored_rows(Path(job.folder or ""), closing), job.replication)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
         check_audit(metrics.audit, job.replication)
         arrived = len(tables.sessions["session"])
-        return Outcome(job.replication, closing, metrics, ([], []), arrived)
+        return Outcome(job.replication, closing, metrics, ([], []), arrived, job.key)
 
     def _prepare(self, text: str) -> Prepared:
         from factorysim.run.prepare import prepare

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, float, int], None]
 """Told replication, simulated seconds, sessions."""
-Then = Callable[["Outcome"], "Job | None"]
-"""Gives the job that follows an outcome, if any does."""
+Then = Callable[["Outcome"], "list[Job]"]
+"""Gives the jobs that follow an outcome, if any do."""
 
 _TELL_EVERY_S = 0.1
 """Wall time between two words of progress of a worker."""
@@ -48,8 +48,8 @@ def run_jobs(
     Parameters
     ----------
     then
-        Called here with each outcome before it is yielded; the job that it gives
-        joins the others.
+        Called here with each outcome before it is yielded; the jobs that it gives
+        join the others.
 
     Raises
     ------
@@ -68,8 +68,8 @@ def run_jobs(
     while waiting:
         job = waiting.popleft()
         outcome = bench.run(job, _teller(job, on_progress))
-        if then is not None and (following := then(outcome)) is not None:
-            waiting.append(following)
+        if then is not None:
+            waiting += then(outcome)
         yield outcome
 
 
@@ -112,9 +112,9 @@ def _run_apart(
             kind, answer = answers.get()
             if kind == "outcome":
                 left -= 1
-                if then is not None and (following := then(answer)) is not None:
+                for job in () if then is None else then(answer):
                     left += 1
-                    waiting.put(following)
+                    waiting.put(job)
                 yield answer
             elif kind == "error":
                 raise answer

@@ -59,6 +59,8 @@ class Limits(NamedTuple):
     """Prompt and output of a call together, at most: the LLM's context; None: no bound."""
     encoder: Encoder | None = None
     """Of images; None: their tokens are like any others."""
+    cache_outputs: bool = True
+    """Whether what a call answers can be found again, before it comes in a prompt."""
 
 
 class Call:

@@ -37,7 +37,7 @@ from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
 from factorysim.spec.scenario import DisaggregationSpec
-from factorysim.workload.content import Contents
+from factorysim.workload.content import Contents, PromptContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -191,6 +191,7 @@ class FactoryWorld:
             tuning=_tuning(serving),
             context_tokens=serve.context_tokens,
             encoder=serve.encoder,
+            cache_outputs=serving.kv.cache_outputs,
         )
         kind = replica_kind(limits)
         costs = StepCosts(serve.law)
@@ -318,12 +319,13 @@ class FactoryWorld:
 
     def _contents(self, live: Live) -> Contents:
         """Name what a session's calls hold, as far as others may hold the same."""
-        size, stream, plan = self._scenario.serving.kv.block_tokens, live.stream, live.plan
+        kv, stream, plan = self._scenario.serving.kv, live.stream, live.plan
+        size, named = kv.block_tokens, Contents if kv.cache_outputs else PromptContents
         if not stream.shares:
-            return Contents(live.number, size)
+            return named(live.number, size)
         agent = self._agents.setdefault(plan.agent, len(self._agents)) if plan.agent else None
         trace = stream.number if plan.hash_scope == "global" else None
-        return Contents(live.number, size, agent, trace)
+        return named(live.number, size, agent, trace)
 
     # What sessions ask (`session.World`).
 

@@ -568,7 +568,10 @@ class Replica:
         place now; most calls are never preempted, and pay nothing.
         """
         size = self.limits.block_tokens
-        blocks = (call.prompt_tokens + call.output_tokens) // size
+        tokens = call.prompt_tokens
+        if self.limits.cache_outputs:
+            tokens += call.output_tokens
+        blocks = tokens // size
         call.content, call.run = ((_ALONE + (call.number << SESSION_BITS), blocks),), 0
         self.ledger.register(call, call.context // size)
 

@@ -248,7 +248,7 @@ class StreamSpec(Spec):
     """An agent of the catalog, or a YAML file of one."""
     trace: str | None = None
     calls: CallsSpec | None = None
-    format: Literal["auto", "fstrace", "mooncake", "azure"] = "auto"
+    format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
     speed: float = Field(default=1.0, gt=0.0, le=1e6)
     """Of a trace's clock: 20 replays an hour in three minutes."""
     reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
@@ -307,6 +307,9 @@ class KvSpec(Spec):
     retain: Literal["shared", "session", "none"] = "shared"
     """Cached until evicted (LRU): what any call has computed, for all that begin alike;
     for later calls of the same session only; nothing."""
+    cache_outputs: bool = True
+    """Whether what a call answers is cached as well, as engines do; if not, its blocks are
+    cached once they come in a later prompt."""
 
 
 RoutingPolicy = Literal[

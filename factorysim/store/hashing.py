@@ -77,6 +77,8 @@ class _ColumnHash:
             self._lengths.update(pc.binary_length(filled).to_numpy().astype("<i4").tobytes())
             self._values.update(_text(filled))
             return
+        if pa.types.is_boolean(chunk.type):
+            chunk = chunk.cast(pa.uint8())
         values = pc.fill_null(chunk, 0).to_numpy(zero_copy_only=False)
         if values.dtype.kind == "f":
             values = np.where(np.isnan(values), np.nan, values) + 0.0

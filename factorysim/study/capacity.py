@@ -248,7 +248,7 @@ class _Hunt:
 
         with TemporaryDirectory(prefix="factorysim-") as folder:
             self._folder = Path(folder)
-            first = [job for r in range(len(self.searches)) if (job := self._next(r)) is not None]
+            first = [job for r in range(len(self.searches)) for job in self._next(r)]
             self._say()
             try:
                 for _ in run_jobs(first, workers, None, policies, self._then):
@@ -257,7 +257,7 @@ class _Hunt:
                 raise Interrupted(None, 0, len(self.searches)) from None
         self.evaluations.sort(key=lambda one: (one.replication, one.scale))
 
-    def _then(self, outcome: Outcome) -> Job | None:
+    def _then(self, outcome: Outcome) -> list[Job]:
         from shutil import rmtree
 
         replication = outcome.replication
@@ -268,12 +268,12 @@ class _Hunt:
         self.searches[replication].tell(evaluation.scale, evaluation.inside)
         return self._next(replication)
 
-    def _next(self, replication: int) -> Job | None:
+    def _next(self, replication: int) -> list[Job]:
         from factorysim.run.replication import Job
 
         scale = self.searches[replication].next()
         if scale is None:
-            return None
+            return []
         self._asked[replication] = scale
         folder = self._folder / f"{replication}"
         folder.mkdir()
@@ -281,7 +281,7 @@ class _Hunt:
         steady = scenario.run.kind == "steady_state"
         end_s = settings.horizon_s if steady else settings.window.end_s
         text = scenario.model_dump_json(by_alias=True)
-        return Job(text, replication, settings.window, settings.horizon_s, end_s, str(folder))
+        return [Job(text, replication, settings.window, settings.horizon_s, end_s, str(folder))]
 
     def _evaluated(self, outcome: Outcome, scale: float) -> Evaluation:
         metrics, scenario = outcome.metrics, self._prepared.scenario

@@ -16,9 +16,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from factorysim.metrics.inputs import Window
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from factorysim.records import Closing
     from factorysim.run.prepare import Prepared
-    from factorysim.store import Columns, MemorySink
+    from factorysim.store import MemorySink
+
+    Floats = npt.NDArray[np.float64]
 
 STREAM = "calls"
 WAVES_BEFORE = 2
@@ -59,37 +64,50 @@ def find_window(prepared: Prepared, concurrency: int, calls: int | None) -> Sett
 
     waves = min(max(LOOK_CALLS // concurrency, LOOK_WAVES[0]), LOOK_WAVES[1])
     look = max(waves * concurrency, CALLS_LEAST)
-    measured = _whole_waves(calls or max(look // 2, CALLS_LEAST), concurrency)
+    measured = whole_waves(calls or max(look // 2, CALLS_LEAST), concurrency)
     behind = look // 2 + measured + WAVES_AFTER * concurrency
     sink = MemorySink()
     run_loop(prepared, sink, FOREVER_S, max(look, behind))
     table = sink.columns("calls")
-    left_out, drifts = _start_of_steady(table, look, concurrency)
+    order = np.argsort(table["call"])[:look]
+    ttft = (table["first_token_s"] - table["arrived_s"])[order]
+    left_out, drifts = start_of_steady(ttft, concurrency)
     finished = np.sort(table["finished_s"])
     window = Window(float(finished[left_out - 1]), float(finished[left_out + measured - 1]))
     last_s = float(table["finished_s"][table["arrived_s"] < window.end_s].max())
     return Settled(window, last_s * (1 + 1e-9), left_out, drifts)
 
 
-def _whole_waves(calls: int, concurrency: int) -> int:
+def whole_waves(calls: int, concurrency: int) -> int:
+    """Round up to whole waves.
+
+    Examples
+    --------
+    >>> whole_waves(400, 64)
+    448
+    """
     return -(-calls // concurrency) * concurrency
 
 
-def _start_of_steady(calls: Columns, look: int, concurrency: int) -> tuple[int, bool]:
-    """Completions to leave out, in whole waves, and whether no steady state was found."""
+def start_of_steady(ttft: Floats, concurrency: int) -> tuple[int, bool]:
+    """Completions to leave out, in whole waves, and whether no steady state was found.
+
+    Parameters
+    ----------
+    ttft
+        Of what was looked at, in the order in which it began.
+    """
     import numpy as np
 
     from factorysim.metrics.statistics import mser5
 
-    order = np.argsort(calls["call"])[:look]
-    ttft = (calls["first_token_s"] - calls["arrived_s"])[order]
     least = WAVES_BEFORE * concurrency
     if np.ptp(ttft[least:]) <= 1e-9 * ttft.max():
         return least, False
     cut = mser5(ttft)
     if cut is None:
-        return max(least, look // 2 // concurrency * concurrency), True
-    return max(least, _whole_waves(cut, concurrency)), False
+        return max(least, len(ttft) // 2 // concurrency * concurrency), True
+    return max(least, whole_waves(cut, concurrency)), False
 
 
 def run_loop(prepared: Prepared, sink: MemorySink, horizon_s: float, limit: int | None) -> Closing:

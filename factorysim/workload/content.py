@@ -108,6 +108,26 @@ class Contents:
         return content
 
 
+class PromptContents(Contents):
+    """Block ids of prompts alone: what a call answers is found again once it is prompt."""
+
+    __slots__ = ()
+
+    def next_call(self, node: LlmNode) -> Runs:
+        """Name the blocks of the next call's prompt.
+
+        Examples
+        --------
+        >>> from factorysim.workload.session import LlmNode
+        >>> session = PromptContents(0, block_tokens=10)
+        >>> session.next_call(LlmNode(35, 10))
+        ((0, 3),)
+        >>> session.next_call(LlmNode(60, 10, prefix_tokens=45))
+        ((0, 6),)
+        """
+        return head_of(super().next_call(node), node.prompt_tokens // self.block_tokens)
+
+
 def blocks_of_hashes(
     hashes: Runs, hash_tokens: int, block_tokens: int, prompt_tokens: int, offset: int
 ) -> Runs:

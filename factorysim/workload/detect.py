@@ -8,17 +8,19 @@ from factorysim.errors import Fault, TraceError
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, FaultLog, LineReader
 from factorysim.workload.rows import parse_object
+from factorysim.workload.weka import ROW_BYTES, weka_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-TraceFormat = Literal["fstrace", "mooncake", "azure"]
+TraceFormat = Literal["fstrace", "mooncake", "azure", "weka"]
+
+WEKA_KEY = b'"block_size"'
 
 _OTHER_JSON = {
     "chat_id": "a Qwen-Bailian trace",
     "round_index": "a TraceLab trace",
     "llm_calls": "a Copilot trace",
-    "requests": "a Weka session",
     "event_type": "a Dynamo agent trace",
     "event": "a Dynamo agent trace",
     "wait_for": "an agentic Mooncake trace",
@@ -30,21 +32,28 @@ _OTHER_CSV = {
 
 
 def detect_format(path: Path) -> TraceFormat:
-    """Tell the format of a trace from its first row.
+    """Tell the format of a trace from its first row; of a folder, from that of its first file.
 
     Raises
     ------
     TraceError
         If the file cannot be read, is empty, or has a format that is not read.
     """
+    folder, path = path, weka_files(path)[0]
     log = FaultLog(path)
     with LineReader(path, log) as lines:
+        if WEKA_KEY in lines.peek():  # whole sessions are longer than rows of others
+            lines.row_bytes = ROW_BYTES
         number, text = next(iter(lines), (1, ""))
     log.close()
     if not text:
         raise TraceError(Fault(str(path), "", "no rows", "a trace"))
     where = f"{path}:{number}"
-    return _of_json(where, text) if text.startswith("{") else _of_csv(where, text)
+    known = _of_json(where, text) if text.startswith("{") else _of_csv(where, text)
+    if folder.is_dir() and known != "weka":
+        cure = "name one of its files"
+        raise TraceError(Fault(str(folder), "", f"a folder of {known} traces", "a file", cure))
+    return known
 
 
 def _of_json(where: str, text: str) -> TraceFormat:
@@ -54,6 +63,8 @@ def _of_json(where: str, text: str) -> TraceFormat:
         raise TraceError(*(Fault(where, *problem) for problem in bad.problems)) from None
     if "k" in row:
         return "fstrace"
+    if "requests" in row and "block_size" in row:
+        return "weka"
     other = next((name for key, name in _OTHER_JSON.items() if key in row), None)
     if other is None and {"timestamp", "input_length", "output_length"} & set(row):
         return "mooncake"
@@ -70,4 +81,4 @@ def _of_csv(where: str, text: str) -> TraceFormat:
 
 def _unread(where: str, found: str) -> TraceError:
     cure = "convert it to fstrace/1, or say its format if this is one of them"
-    return TraceError(Fault(where, "", found, "rows of fstrace/1, Mooncake or Azure", cure))
+    return TraceError(Fault(where, "", found, "rows of fstrace/1, Mooncake, Azure or Weka", cure))

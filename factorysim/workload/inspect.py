@@ -43,7 +43,8 @@ class TraceSummary(NamedTuple):
     prompt_tokens: Lengths | None
     output_tokens: Lengths | None
     block_hit_share: float | None
-    """Of the prompt tokens, those in blocks seen before: an endless cache in trace order."""
+    """Of the prompt tokens, those in blocks seen before: an endless cache in trace order, empty
+    for each session whose ids hold in it only."""
     prefix_share: float | None
     """Of the prompt tokens, those that repeat the session's last context."""
 
@@ -65,6 +66,8 @@ class _Tally:
     def add(self, session: Session) -> None:
         """Count one session."""
         self.arrivals.append(session.at_ns)
+        if session.hash_scope == "session":
+            self.seen.clear()
         for node in session.nodes:
             match node:
                 case LlmNode():

@@ -93,15 +93,16 @@ class LineReader:
         On entry, if the file cannot be opened: missing, a folder, not readable.
     """
 
-    def __init__(self, path: Path, log: FaultLog) -> None:
+    def __init__(self, path: Path, log: FaultLog, row_bytes: int | None = None) -> None:
         self._path = path
         self._log = log
+        self.row_bytes = ROW_BYTES if row_bytes is None else row_bytes
 
     def __enter__(self) -> Self:
         self._raw = _open_regular(self._path)
         magic = self._raw.peek(2)[:2]
         self._packed = magic == b"\x1f\x8b"
-        self._file: io.BufferedIOBase = (
+        self._file: io.BufferedReader = (
             io.BufferedReader(gzip.GzipFile(fileobj=self._raw), 2**16)
             if self._packed
             else self._raw
@@ -118,21 +119,28 @@ class LineReader:
             self._file.close()
         self._raw.close()
 
+    def peek(self) -> bytes:
+        """Give some of what comes first, as far as it can be read, without taking it."""
+        try:
+            return self._file.peek(2**12)
+        except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
+            return b""
+
     def __iter__(self) -> Iterator[tuple[int, str]]:
         """Yield lines that are not blank; what is no text goes to the log."""
         number = expanded = 0
         while True:
             number += 1
             try:
-                line = self._file.readline(ROW_BYTES + 1)
+                line = self._file.readline(self.row_bytes + 1)
             except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
                 self._log.add(number, _broken(error))
                 return
             if not line:
                 return
             expanded += len(line)
-            if len(line) > ROW_BYTES:
-                self._log.add(number, _too_long())
+            if len(line) > self.row_bytes:
+                self._log.add(number, _too_long(self.row_bytes))
                 return
             if self._packed and expanded > FREE_BYTES and expanded > EXPANSION * self._raw.tell():
                 self._log.add(number, _bomb())
@@ -176,9 +184,9 @@ def _broken(error: Exception) -> Problem:
     return Problem("", found, "a whole gzip file", cure)
 
 
-def _too_long() -> Problem:
+def _too_long(row_bytes: int) -> Problem:
     cure = "one object or row a line: is it JSON over many lines?"
-    return Problem("", f"a row over {ROW_BYTES:,} bytes", "shorter rows", cure)
+    return Problem("", f"a row over {row_bytes:,} bytes", "shorter rows", cure)
 
 
 def _bomb() -> Problem:
@@ -187,7 +195,9 @@ def _bomb() -> Problem:
 
 
 def read_sessions(
-    path: Path, parse: Callable[[Iterator[tuple[int, str]], FaultLog], Sessions]
+    path: Path,
+    parse: Callable[[Iterator[tuple[int, str]], FaultLog], Sessions],
+    row_bytes: int | None = None,
 ) -> Sessions:
     """Yield the sessions of a trace until its first fault, then look for more faults.
 
@@ -195,6 +205,8 @@ def read_sessions(
     ----------
     parse
         Turns numbered lines into sessions and notes faults in the log.
+    row_bytes
+        Of a row, at most; `ROW_BYTES` if not given.
 
     Raises
     ------
@@ -203,7 +215,7 @@ def read_sessions(
     """
     log = FaultLog(path)
     found = False
-    with LineReader(path, log) as lines:
+    with LineReader(path, log, row_bytes) as lines:
         for session in parse(iter(lines), log):
             found = True
             if not log.count:

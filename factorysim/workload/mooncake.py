@@ -86,14 +86,14 @@ def _session(row: Row, ordinal: int) -> Session:
 
 
 def _hashes(row: Row, prompt: int) -> Runs:
-    """Take the block ids: at most one a block of the prompt."""
+    """Take the block ids: one a block of the prompt, whose last may be left out unless full."""
     given = as_list(row.data.get("hash_ids", []))
     ids = [item for item in given or () if type(item) is int and item >= 0]
     if given is None or len(ids) < len(given):
         row.bad("hash_ids", "something else", "a list of whole numbers, none below 0")
         return ()
-    if len(ids) > -(-prompt // BLOCK_TOKENS):
-        expected = f"one for each {BLOCK_TOKENS} tokens of input_length {prompt}, at most"
+    if ids and not prompt // BLOCK_TOKENS <= len(ids) <= -(-prompt // BLOCK_TOKENS):
+        expected = f"one for each {BLOCK_TOKENS} tokens of input_length {prompt}, or none at all"
         cure = "blocks of another size, or rows with new tokens only, go through fstrace/1"
         row.bad("hash_ids", f"{len(ids)} ids", expected, cure)
     return runs_of_ids(ids)

@@ -41,7 +41,17 @@ def runs_of_ids(ids: Iterable[int]) -> Runs:
     >>> runs_of_ids([4, 5, 6, 9])
     ((4, 3), (9, 1))
     """
-    return runs_of((block, 1) for block in ids)
+    runs: list[tuple[int, int]] = []
+    first = end = -1
+    for block in ids:  # millions of them: a comparison each
+        if block != end:
+            if end != first:
+                runs.append((first, end - first))
+            first = block
+        end = block + 1
+    if end != first:
+        runs.append((first, end - first))
+    return tuple(runs)
 
 
 def lengthened(runs: Runs, first: int, count: int) -> Runs:

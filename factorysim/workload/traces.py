@@ -9,6 +9,7 @@ from factorysim.workload.detect import detect_format
 from factorysim.workload.fsrecords import Meta
 from factorysim.workload.fstrace import read_fstrace, read_fstrace_meta
 from factorysim.workload.mooncake import BLOCK_TOKENS, read_mooncake
+from factorysim.workload.weka import read_weka, weka_block_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def read_trace(
-    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure"] = "auto"
+    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
 ) -> Iterator[Session]:
     """Yield the sessions of a trace in order of arrival, lazily and in bounded memory.
 
     Parameters
     ----------
     path
-        A regular file, plain or gzip.
+        A regular file, plain or gzip; of Weka sessions also a folder of them.
     trace_format
         `auto` tells it from the first row.
 
@@ -57,12 +58,14 @@ def read_trace(
             return read_mooncake(path)
         case "azure":
             return read_azure(path)
+        case "weka":
+            return read_weka(path)
         case _:
             assert_never(known)
 
 
 def check_trace(
-    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure"] = "auto"
+    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
 ) -> int:
     """Read a trace to its end and return how many sessions it has.
 
@@ -83,5 +86,7 @@ def trace_meta(path: Path, trace_format: TraceFormat) -> Meta:
             return Meta(path.name, "mooncake", None, BLOCK_TOKENS)
         case "azure":
             return Meta(path.name, "azure", azure_epoch(path))
+        case "weka":
+            return Meta(path.name, "weka", None, weka_block_tokens(path), "session")
         case _:
             assert_never(trace_format)

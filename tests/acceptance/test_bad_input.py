@@ -424,7 +424,7 @@ TRACES = {
     "gzip cut off": ("t.jsonl.gz", gzip.compress(ROWS.encode())[:-40], 1, "cut off"),
     "gzip of nothing": ("t.jsonl.gz", b"\x1f\x8b" + b"?" * 100, 1, "broken gzip"),
     "gzip bomb": ("t.jsonl.gz", gzip.compress(bytes(50_000_000)), 1, "shorter rows"),
-    "strange": ("t.jsonl", '{"a": 1}\n', 1, "fstrace/1, Mooncake or Azure"),
+    "strange": ("t.jsonl", '{"a": 1}\n', 1, "fstrace/1, Mooncake, Azure or Weka"),
     "Azure without a time": ("t.csv", AZURE + "yesterday,1,1\n", 3, "a UTC time"),
     "Azure cut off": ("t.csv", AZURE + "2023-11-16 18:17:04,1\n", 3, "cut off"),
     "a cycle": ("t.jsonl", META + node("a", "b") + node("b", "a"), 2, "a cycle"),

@@ -7,13 +7,12 @@ Mooncake, Table 2 has 40 % for its whole trace; kv-cache-tester's sessions).
 
 from __future__ import annotations
 
-import gzip
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from factorysim.workload.runs import runs_of_ids
+from factorysim.workload.inspect import summarize
 from factorysim.workload.session import LlmNode, Session
 from factorysim.workload.traces import read_trace
 from tests.unit.sim.builders import Listed, UnitLaw, plan, run, scenario
@@ -47,38 +46,48 @@ def test_mooncake_conversations_hit_37_4_percent():
     assert rate(calls) == pytest.approx(0.374, abs=0.001)
 
 
-def weka_session(path: Path) -> tuple[Session, list[bool]]:
-    """Main agent's requests as a chain, and which of them bring a tool's result."""
-    recorded = json.loads(gzip.decompress(path.read_bytes()))
-    requests = [one for one in recorded["requests"] if one.get("type") != "subagent"]
-    nodes = [
-        LlmNode(
-            one["in"],
-            max(1, one["out"]),
-            after=(place - 1,) if place else (),
-            hashes=runs_of_ids(one["hash_ids"]),
-            block_tokens=recorded["block_size"],
-        )
-        for place, one in enumerate(requests)
+def main_agent(session: Session) -> Session:
+    """The main agent's calls of a session, one after another without a pause."""
+    spans = [one["nodes"] for one in session.src["weka"].get("subagents", ())]
+    apart = {place for first, end in spans for place in range(first, end)}
+    calls = [
+        node
+        for place, node in enumerate(session.nodes)
+        if isinstance(node, LlmNode) and place not in apart
     ]
-    tools = ["tool_result" in one["input_types"] for one in requests]
-    return Session(recorded["id"], 0, nodes, hash_scope="session"), tools
+    nodes = [
+        replace(call, after=(place - 1,) if place else (), delay_ns=0, at_ns=None)
+        for place, call in enumerate(calls)
+    ]
+    return replace(session, nodes=nodes)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not WEKA.exists(), reason=f"no {WEKA}")
 def test_claude_code_sessions_hit_96_5_percent_and_97_5_after_tools():
-    recorded = [weka_session(path) for path in sorted(WEKA.glob("*.json.gz"))]
-    calls = served([session for session, _ in recorded])
+    recorded = [main_agent(session) for session in read_trace(WEKA)]
+    asked = [session.nodes for session in recorded]
+    calls = served(recorded)
     by_session: dict[int, list] = {}
     for call in sorted(calls, key=lambda call: call.call):
         by_session.setdefault(call.session, []).append(call)
     after_tools = [
         call
-        for number, (_, tools) in enumerate(recorded)
-        for call, tool in zip(by_session[number], tools, strict=True)
-        if tool
+        for number, nodes in enumerate(asked)
+        for call, node in zip(by_session[number], nodes, strict=True)
+        if node.initiator == "tool"
     ]
     assert len(calls) == 10_024
     assert rate(calls) == pytest.approx(0.965, abs=0.001)
     assert rate(after_tools) == pytest.approx(0.975, abs=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WEKA.exists(), reason=f"no {WEKA}")
+def test_sub_agents_find_what_their_session_has_computed():
+    """All 10,466 requests, and the rate that is counted from their ids in the order of the file."""
+    sessions = list(read_trace(WEKA))
+    assert sum(len(session.src["weka"].get("subagents", ())) for session in sessions) == 40
+    calls = served(sessions)
+    assert len(calls) == 10_466
+    assert rate(calls) == pytest.approx(summarize(read_trace(WEKA)).block_hit_share, abs=0.0005)

@@ -75,7 +75,6 @@ def test_azure_times_survive_fstrace_to_the_tick(tmp_path):
     [
         ("tracelab_example_round_trace.jsonl.gz", "TraceLab"),
         ("vidur_arxiv_summarization_lengths.csv.gz", "Vidur"),
-        ("weka_claude_code", "folder"),
     ],
 )
 def test_traces_of_other_formats_are_named(name, named):

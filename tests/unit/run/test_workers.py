@@ -36,19 +36,24 @@ def test_an_error_of_a_worker_is_the_users(count):
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_an_outcome_may_bring_on_another_job(count):
+def test_an_outcome_may_bring_on_other_jobs(count):
     """Two chains of three jobs; each ends by itself, on whatever worker is free."""
     told = []
 
     def then(outcome):
         told.append(outcome.replication)
         following = outcome.replication + 10
-        return jobs[0]._replace(replication=following) if following < PILOT_NUMBER + 30 else None
+        return [jobs[0]._replace(replication=following)] if following < PILOT_NUMBER + 30 else []
 
     jobs = pilots(2)
     yielded = [o.replication for o in workers.run_jobs(jobs, count, None, None, then)]
     assert yielded == told
     assert sorted(yielded) == [PILOT_NUMBER + n for n in (0, 1, 10, 11, 20, 21)]
+
+
+def test_outcomes_bear_the_key_of_their_job():
+    jobs = [job._replace(key=number) for number, job in enumerate(pilots(2), 5)]
+    assert [outcome.key for outcome in workers.run_jobs(jobs, 1, None, None)] == [5, 6]
 
 
 def test_progress_names_the_replication():

@@ -90,6 +90,41 @@ def test_kv_stays_with_the_session_only_where_it_is_kept():
         assert [call.hit_tokens for call in ran.calls] == [0, hit]
 
 
+def test_answers_are_found_again_before_they_come_in_a_prompt_only_where_they_are_cached():
+    """48 + 33 tokens leave 5 blocks of 16, of which a prompt that repeats all 80 finds 5 or 3."""
+    first = LlmNode(48, 33)
+    nodes = [first, *(LlmNode(100, 1, prefix_tokens=80, after=(n,)) for n in range(2))]
+    for outputs, hits in ((True, [0, 80, 80]), (False, [0, 48, 80])):
+        spec = scenario(serving={"kv": {"cache_outputs": outputs}})
+        ran = run(spec, plan(), [Listed("s", [Session("a", 0, list(nodes))])])
+        assert [call.hit_tokens for call in ran.calls] == hits
+        assert not ran.broken()
+
+
+def test_a_call_preempted_again_finds_its_answer_only_where_it_is_cached():
+    """Three calls of 248 tokens share 384: the last is preempted twice, and recomputes both times.
+
+    What it has computed again after the first time is cached by then: 80 tokens of answer.
+    """
+    recomputed = {}
+    for outputs in (True, False):
+        kv = {"cache_outputs": outputs}
+        ran = {
+            clock: run(
+                scenario(serving={"kv": kv, "token_budget": 256}, run={"clock": clock}),
+                plan(blocks=24),
+                [Listed("s", calls([0, 0, 0], prompt=48, output=200))],
+            )
+            for clock in ("run_length", "stepwise")
+        }
+        assert ran["run_length"].calls == ran["stepwise"].calls
+        assert not ran["run_length"].broken()
+        assert [call.preemptions for call in ran["run_length"].calls] == [0, 1, 2]
+        recomputed[outputs] = [call.recomputed_tokens for call in ran["run_length"].calls]
+    assert recomputed[True][:2] == recomputed[False][:2]
+    assert recomputed[False][2] - recomputed[True][2] == 80
+
+
 def test_fixed_concurrency_starts_the_next_when_one_ends():
     sessions = calls([0] * 10, prompt=100, output=1)
     spec = scenario(serving={"max_sequences": 1})

@@ -20,6 +20,7 @@ def write(tmp_path, text: str):
         ('{"k":"meta","schema":"fstrace/1"}\n', "fstrace"),
         ('\n{"timestamp": 1, "input_length": 2}\n', "mooncake"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\r\n", "azure"),
+        ('{"id": "a", "block_size": 64, "requests": []}', "weka"),
     ],
 )
 def test_formats_are_told_from_the_first_row(tmp_path, text, expected):
@@ -31,7 +32,7 @@ def test_formats_are_told_from_the_first_row(tmp_path, text, expected):
     [
         ('{"chat_id": 1, "timestamp": 1, "input_length": 2}', "Qwen-Bailian"),
         ('{"round_index": 0}', "TraceLab"),
-        ('{"id": "a", "requests": []}', "Weka"),
+        ('{"id": "a", "requests": []}', "id"),
         ("Timestamp,Model,Request tokens,Response tokens,Total tokens", "BurstGPT"),
         ("arrived_at,num_prefill_tokens,num_decode_tokens", "Vidur"),
         ('{"a": 1}', "'a'"),

@@ -77,6 +77,7 @@ BAD_ROWS = [
     (row(timestamp=-1), "timestamp", "-1"),
     (row(timestamp=10**30), "timestamp", "1000"),
     (row(hash_ids=[3, 4, 5]), "hash_ids", "3 ids"),
+    (row(input_length=1100, hash_ids=[3]), "hash_ids", "1 ids"),
     (row(hash_ids=[3, -4]), "hash_ids", "something else"),
     (row(hash_ids="34"), "hash_ids", "something else"),
     (row(delay=3), "delay", "closed-loop"),

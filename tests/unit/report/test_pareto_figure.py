@@ -1,0 +1,88 @@
+"""The figure of a sweep: all is named, and the same points give the same bytes."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from factorysim.report.pareto_figure import COLOURS, _Box, draw_pareto
+from factorysim.study.frontier import frontier
+from factorysim.study.pareto import Estimate, Point
+
+
+def points(scenario, layout, values):
+    """Points of a layout, given by what a user and a GPU get."""
+    fields = dict.fromkeys(Point._fields)
+    return [
+        Point(
+            **fields
+            | {
+                "scenario": scenario,
+                "layout": layout,
+                "concurrency": 4**place,
+                "tokens_per_s_per_user": Estimate(user, 0.9 * user, 1.1 * user),
+                "tokens_per_s_per_gpu": Estimate(gpu),
+                "tokens_per_s_per_mw": Estimate(800 * gpu),
+                "on_gpu_frontier": False,
+                "on_mw_frontier": False,
+            }
+        )
+        for place, (user, gpu) in enumerate(values)
+    ]
+
+
+def swept(*curves):
+    told = [point for curve in curves for point in curve]
+    names = list(dict.fromkeys(point.scenario for point in told))
+    marked = []
+    for name in names:
+        mine = [point for point in told if point.scenario == name]
+        pairs = [(p.tokens_per_s_per_user.value, p.tokens_per_s_per_gpu.value) for p in mine]
+        kept = frontier(pairs)
+        marked += [
+            point._replace(on_gpu_frontier=place in kept, on_mw_frontier=place in kept)
+            for place, point in enumerate(mine)
+        ]
+    return SimpleNamespace(factories=[SimpleNamespace(name=name) for name in names], points=marked)
+
+
+FAST = [(300.0, 20.0), (200.0, 100.0), (60.0, 700.0)]
+FULL = [(120.0, 30.0), (90.0, 300.0), (50.0, 1500.0)]
+SWEEPS = {
+    "one curve": swept(points("a", "tp 8", FAST)),
+    "one point": swept(points("a", "tp 8", FAST[:1])),
+    "two layouts": swept(points("a", "tp 8", FAST), points("a", "tp 2", FULL)),
+    "two factories": swept(points("a", "tp 8", FAST), points("b", "tp 8", FULL)),
+    "layouts of both": swept(
+        points("a", "tp 8", FAST), points("a", "tp 2", FULL), points("$x_1$", "tp 8", FULL)
+    ),
+    "eight": swept(*(points(f"f{n}", "tp 8", [(u * n, g) for u, g in FAST]) for n in range(1, 9))),
+}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_is_drawn(tmp_path, name):
+    draw_pareto(SWEEPS[name], tmp_path / "f.png")
+    assert len((tmp_path / "f.png").read_bytes()) > 10_000
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_the_same_points_give_the_same_bytes(tmp_path, kind):
+    files = [tmp_path / f"{copy}.{kind}" for copy in "ab"]
+    for file in files:
+        draw_pareto(SWEEPS["two factories"], file)
+    first, second = (file.read_bytes() for file in files)
+    assert first == second
+
+
+def test_factories_are_named_in_their_colours_and_sessions_at_the_ends(tmp_path):
+    draw_pareto(SWEEPS["layouts of both"], tmp_path / "f.svg")
+    text = (tmp_path / "f.svg").read_text()
+    for comment in ("<!-- a -->", "<!-- tp 2 -->", "<!-- 1 in flight -->", "<!-- 16 -->"):
+        assert comment in text
+    assert COLOURS[0].lower() in text
+    assert COLOURS[1].lower() in text
+
+
+def test_boxes_tell_how_much_they_cover():
+    assert _Box(0, 0, 4, 4).covers(_Box(2, 3, 9, 9)) == 2
+    assert _Box(0, 0, 4, 4).covers(_Box(4, 0, 9, 9)) == 0
