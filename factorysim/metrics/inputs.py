@@ -23,6 +23,7 @@ TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "
 STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
     "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
+    "accepted_tokens",
     "flops", "bytes_moved", "active_j",
 )  # fmt: skip
 GAP_COLUMNS = ("at_s", "gap_s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from factorysim.physics.speculation import Pace
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
     from factorysim.workload.runs import Runs
@@ -30,6 +31,8 @@ class Limits(NamedTuple):
     """Walk every step instead of runs of them: the same, slower."""
     watched: bool = False
     """Whether a router looks into the cache: then no run goes on where it changes."""
+    pace: Pace | None = None
+    """Of decodes that speculate, as of the law."""
 
 
 class Call:

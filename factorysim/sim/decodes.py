@@ -26,6 +26,7 @@ class Decodes:
     """What a replica must know of its decodes to bound and to credit a run."""
 
     __slots__ = (
+        "accepted",
         "block_tokens",
         "context",
         "count",
@@ -48,6 +49,8 @@ class Decodes:
         """Steps with decodes so far."""
         self.token_fs = -1
         """When the decodes last made a token."""
+        self.accepted = 0
+        """Drafts that became output in the run that has just ended: none here."""
         self.joiners: list[Call] | None = [] if note_joiners else None
         """Joined since then, for who wants to know."""
         self.ends: list[tuple[int, int, int, Call]] = []
@@ -112,6 +115,14 @@ class Decodes:
             self.open -= 1
             self.open_context -= context
         return context
+
+    def made(self, call: Call) -> int:
+        """Output tokens of a decode so far."""
+        return call.output_made + self.tick - call.joined
+
+    def held(self, call: Call) -> int:
+        """Tokens that a decode holds blocks for, between runs."""
+        return call.context + self.tick - call.joined
 
     def drop(self, call: Call) -> int:
         """Take out a call before its end, which stays in the heap until it comes up."""
@@ -185,6 +196,18 @@ class Decodes:
                 self.open -= 1
                 self.open_context -= call.context + tick - call.joined
         return self.open_context + self.open + (self.count - self.open) * window, steps
+
+    def windows_grow(self) -> int:
+        """Tokens by which the step after the next reads more in windows."""
+        return self.open
+
+    def reads(self) -> tuple[int, int]:
+        """Tokens that the next step reads, and by how many the one after reads more."""
+        return self.context + self.count, self.count
+
+    def most_later_blocks(self, steps: int) -> int:
+        """As many as `later_blocks`, or more: told without looking at phases."""
+        return self.count * ((steps - 1) // self.block_tokens + 1)
 
     def stalls(
         self, start_fs: int, first_fs: int, gaps: list[tuple[object, ...]], decodes: int

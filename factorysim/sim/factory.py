@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from factorysim.physics.speculation import pace_of
 from factorysim.policies.routing import routing
 from factorysim.records import Closing
 from factorysim.rng import uniform
@@ -170,6 +171,7 @@ class FactoryWorld:
             serving.kv.retain,
             stepwise=self._scenario.run.clock == "stepwise",
             watched=serving.router.index == "exact",
+            pace=pace_of(serve.law),
         )
         costs = StepCosts(serve.law)
         for placed in serve.replicas:
@@ -345,7 +347,8 @@ class FactoryWorld:
             self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)
 
     def _write_steps(self, deployment: Deployment) -> None:
-        self._meter.add_steps(deployment.number, self._book.write_steps(deployment.rows))
+        rows = self._book.write_steps(deployment.rows, pace_of(deployment.plan.law))
+        self._meter.add_steps(deployment.number, rows)
 
     # The end.
 

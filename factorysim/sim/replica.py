@@ -24,6 +24,7 @@ from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
+from factorysim.sim.speculation import SpeculativeDecodes
 from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from factorysim.records import RunNote
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
+    from factorysim.sim.speculation import Drafts
     from factorysim.sim.standing import Standing
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
@@ -56,6 +58,7 @@ class Replica:
         "_decodes",
         "_generation",
         "_late_gaps",
+        "_lookahead",
         "_n",
         "_next_law",
         "_partial",
@@ -116,7 +119,14 @@ class Replica:
         self._partial: Call | None = None
         self._by_priority = limits.order == "priority"
         self._prefill_first = limits.scheduler == "prefill_first"
-        self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._prefill_first)
+        pace, notes = limits.pace, self._prefill_first
+        self._lookahead = 0 if pace is None else pace.draft_tokens
+        """Drafts that a step verifies for each decode."""
+        self._decodes = (
+            Decodes(limits.block_tokens, law.window, note_joiners=notes)
+            if pace is None
+            else SpeculativeDecodes(limits.block_tokens, law.window, pace, note_joiners=notes)
+        )
 
         self._costs = StepCosts(law) if costs is None else costs
         """Of the law; replicas that have the same may share them."""
@@ -143,7 +153,7 @@ class Replica:
         call.queued_fs = self.clock.now_fs
         if limits.retain == "none":
             call.content = ()
-        most = call.prompt_tokens + call.output_tokens - 1
+        most = call.prompt_tokens + call.output_tokens - 1 + self._lookahead
         if self.down:
             self._leave(call, "failed")
         elif most > limits.blocks * limits.block_tokens:
@@ -235,15 +245,22 @@ class Replica:
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
         if call.state == DECODING:
-            return call.output_made + self._decodes.tick - call.joined
+            return self._decodes.made(call)
         return call.output_made
 
     def blocks_of(self, call: Call) -> int:
         """Blocks that a running call holds and the cache does not, between runs."""
         context = call.context
         if call.state == DECODING:
-            context += self._decodes.tick - call.joined
+            context = self._decodes.held(call)
         return -(-context // self.limits.block_tokens) - call.shared
+
+    def drafts(self) -> Drafts | None:
+        """Count what became of drafts, by call; None where there are none."""
+        batch = self._decodes
+        if isinstance(batch, SpeculativeDecodes):
+            return batch.drafts(self.running.values())
+        return None
 
     # Ends of runs.
 
@@ -315,8 +332,12 @@ class Replica:
         now = start + duration  # of steps cut off by a failure: when the last whole one ended
         self.busy_fs += duration
         done: Sequence[Call] = ()
+        accepted = 0
         if decodes:
             done = self._decodes.advance(n, now)
+            if self._lookahead:
+                accepted = self._decodes.accepted
+                emitted += accepted
             if self._late_gaps:
                 self.gaps.extend(self._late_gaps)
         recomputed = 0
@@ -338,7 +359,9 @@ class Replica:
                     done = [*done, call]
                 else:
                     self._decodes.join(call)
-        self.rows.append((n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, begun))
+        self.rows.append(
+            (n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, accepted, begun)
+        )
         if done:
             for call in sorted(done, key=by_number) if len(done) > 1 else done:
                 self._finish(call)
@@ -369,6 +392,8 @@ class Replica:
         if call.content:
             copies = ledger.register(call, tokens // ledger.block_tokens)
             ledger.free += copies
+        if self._lookahead and call.state == DECODING:
+            tokens = self._decodes.held(call)
         ledger.release(call, tokens)
         self._leave(call, "completed")
 
@@ -402,7 +427,7 @@ class Replica:
             lost = now - lost_from
             self.busy_fs += lost
             begun = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
-            self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, begun))
+            self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, 0, begun))
 
     def _forget(self) -> None:
         """Empty the batch, the queue and the cache."""
@@ -416,14 +441,15 @@ class Replica:
     def _release(self, call: Call) -> None:
         """Take a running call out of the batch; what it has registered stays cached."""
         del self.running[call.number]
-        context = call.context
+        held = context = call.context
         if call.state == DECODING:
+            held = self._decodes.held(call)
             context = self._decodes.drop(call)
         elif self._partial is call:
             self._partial = None
         if context > call.peak:
             call.peak = context
-        self.ledger.release(call, context)
+        self.ledger.release(call, held)
 
     def _preempt(self) -> Call:
         """Send the last of the running back to the queue, its cache lost."""
@@ -487,14 +513,18 @@ class Replica:
         ledger, decodes = self.ledger, self._decodes
         preempted = False
         chunks: Sequence[Chunk] = NO_CHUNKS
-        need = decodes.phases[-decodes.tick % decodes.block_tokens]
+        if self._lookahead:
+            need = decodes.blocks_now()
+        else:
+            need = decodes.phases[-decodes.tick % decodes.block_tokens]
         if need > ledger.free + ledger.evictable:
             preempted = self._fit(0)
             need = decodes.blocks_now()
         call = self._partial
         if call is not None:
             size, prior = decodes.block_tokens, call.context
-            tokens = min(call.known - prior, self.limits.token_budget - decodes.count)
+            others = decodes.count * (1 + self._lookahead)
+            tokens = min(call.known - prior, self.limits.token_budget - others)
             blocks = -(-(prior + tokens) // size) - -(-prior // size)
             if need + blocks > ledger.free + ledger.evictable:
                 preempted = self._fit(blocks, call) or preempted
@@ -545,7 +575,7 @@ class Replica:
         chunks = list(scheduled)
         budget = limits.token_budget
         if chunking:
-            budget -= self._decodes.count
+            budget -= self._decodes.count * (1 + self._lookahead)
             if chunks:
                 budget -= chunks[0][1]
         while queue and len(running) < limits.max_sequences:
@@ -624,23 +654,26 @@ class Replica:
         first += base
         if decodes:
             batch = self._decodes
-            context = batch.context + decodes
+            context, grows = batch.context + decodes, decodes
+            if self._lookahead:
+                context, grows = batch.reads()
             fixed, growth, knot = law.piece(decodes, context)
             first += fixed + growth * context
-            slope += growth * decodes
+            slope += growth * grows
             if steps != 1:
                 left = batch.steps_left() if batch.stale else batch.ends[0][0] - batch.tick
                 if not steps or left < steps:
                     steps = left
                 if knot is not None:
-                    steps = min(steps, (knot - context - 1) // decodes + 1)
+                    steps = min(steps, (knot - context - 1) // grows + 1)
             if batch.window is not None:
                 in_windows, steps = batch.read_windows(batch.window, steps)
-                windows_grow = batch.open
+                windows_grow = batch.windows_grow()
                 first += law.window_fs * in_windows
                 slope += law.window_fs * windows_grow
         if self.standing is not None:
-            first, slope = self._slowed(self.standing, first, slope, decodes + tokens)
+            verified = decodes * (1 + self._lookahead)
+            first, slope = self._slowed(self.standing, first, slope, verified + tokens)
         survivors = decodes
         stall = apart = 0
         if self._prefill_first:
@@ -689,7 +722,10 @@ class Replica:
         if not self.limits.watched:
             available += self.ledger.evictable
         batch = self._decodes
-        bound = decodes * ((steps - 1) // batch.block_tokens + 1)
+        if self._lookahead:
+            bound = batch.most_later_blocks(steps)
+        else:
+            bound = decodes * ((steps - 1) // batch.block_tokens + 1)
         if self._chunks:
             bound += self._chunk_blocks(steps)
         if bound <= available:

@@ -9,6 +9,8 @@ slow on purpose: where it and the simulator disagree, this one is easier to read
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -23,6 +25,15 @@ Owner = tuple[Literal["call"], int] | tuple[Literal["cache"], Path]
 """Who holds a block: a running call by number, for itself, or the cache."""
 
 
+class Drafting(NamedTuple):
+    """How decodes speculate."""
+
+    mean: Fraction
+    """Tokens that a verify makes for a sequence."""
+    draft_tokens: int
+    """Proposed for each sequence before a verify."""
+
+
 class NaiveLimits(NamedTuple):
     """What bounds a replica."""
 
@@ -33,6 +44,7 @@ class NaiveLimits(NamedTuple):
     scheduler: Literal["vllm", "prefill_first"] = "vllm"
     order: Literal["fcfs", "priority"] = "fcfs"
     retain: Literal["session", "none"] = "session"
+    drafting: Drafting | None = None
 
 
 class Submission(NamedTuple):
@@ -92,8 +104,14 @@ class NaiveCall:
     """Its leading blocks, which are the cache's and locked by it."""
     private: list[int] = field(default_factory=list)
     """The blocks after them, its own."""
+    reserved: int = 0
+    """Tokens that it has had blocks for since it was last admitted."""
     decoding: bool = False
     """It has emitted since it was last admitted."""
+    began_at: int = 0
+    """The replica's count of verifies when it began to decode."""
+    began_with: int = 0
+    """Tokens that were cached then."""
     asked_to_leave: bool = False
 
     outcome: str = ""
@@ -121,12 +139,16 @@ class NaiveStep:
     chunks: list[tuple[NaiveCall, int]]
     prompt_tokens: int
     emitting: int
-    context_tokens: int
-    window_tokens: int
+    context_tokens: Fraction
+    window_tokens: Fraction
     pair_tokens: int
     prior_tokens: int
     held_blocks: int
     waiting: int
+    emitted: int = 0
+    """Tokens that it has made."""
+    accepted: int = 0
+    """Those of them that came with another of their call."""
     cut_fs: int | None = None
     """When a failure cut it; its tokens are lost."""
 
@@ -187,7 +209,12 @@ class NaiveReplica:
     """A replica between two instants."""
 
     def __init__(self, limits: NaiveLimits, laws: Sequence[StepLaw]) -> None:
-        assert limits.token_budget >= limits.max_sequences
+        self.mean, self.drafts = limits.drafting or Drafting(Fraction(1), 0)
+        self.width = self.drafts + 1
+        """Tokens that a step computes for a decode."""
+        self.verifies = 0
+        """Steps with decodes that have ended."""
+        assert limits.token_budget >= limits.max_sequences * self.width
         self.limits = limits
         self.laws = laws
         self.law = laws[0]
@@ -221,7 +248,7 @@ class NaiveReplica:
         self.calls[sub.number] = call
         if self.down:
             self.leave(now, call, "failed")
-        elif self.blocks_for(sub.prompt + sub.output - 1) > self.limits.blocks:
+        elif self.blocks_for(sub.prompt + sub.output - 1 + self.drafts) > self.limits.blocks:
             self.leave(now, call, "rejected")
         else:
             self.waiting.append(call)
@@ -248,7 +275,7 @@ class NaiveReplica:
         self.running, self.waiting, self.cache = [], [], {}
         self.owners = [None] * self.limits.blocks
         for call in victims:
-            call.path, call.private = [], []
+            call.path, call.private, call.reserved = [], [], 0
             self.leave(now, call, "failed")
         self.down = True
 
@@ -259,15 +286,25 @@ class NaiveReplica:
         if step is None or step.started_fs + step.duration_fs != now:
             return
         self.step = None
+        made = 1
+        if step.decodes:
+            self.verifies += 1
+            made = floor(self.mean * self.verifies) - floor(self.mean * (self.verifies - 1))
         for call in step.decodes:
-            call.cached += 1
-            emit(call, now)
+            for _ in range(min(made, call.sub.output - call.made)):
+                call.cached += 1
+                emit(call, now)
+                step.emitted += 1
+                step.accepted += 1
+            step.accepted -= 1
         for call, tokens in step.chunks:
             credit(call, tokens)
             self.register(call)
             if call.cached == call.known:
                 call.decoding = True
+                call.began_at, call.began_with = self.verifies, call.cached
                 emit(call, now)
+                step.emitted += 1
         done = [call for call in self.running if call.made == call.sub.output]
         for call in sorted(done, key=number_of):
             self.running.remove(call)
@@ -309,7 +346,7 @@ class NaiveReplica:
         evictions for those before it have left them.
         """
         preempted = self.make_room_for_decodes()
-        budget = self.limits.token_budget - len(self.decodes())
+        budget = self.limits.token_budget - len(self.decodes()) * self.width
         chunks: list[tuple[NaiveCall, int]] = []
 
         begun = [call for call in self.running if not call.decoding]
@@ -325,7 +362,7 @@ class NaiveReplica:
                 chunks.append((call, tokens))
                 budget -= tokens
         for call in self.decodes():
-            self.grow(call, 1)
+            self.grow(call, self.width)
         for call, tokens in chunks:
             self.grow(call, tokens)
 
@@ -365,7 +402,7 @@ class NaiveReplica:
             return [], chunks
         self.make_room_for_decodes()
         for call in self.decodes():
-            self.grow(call, 1)
+            self.grow(call, self.width)
         return self.decodes(), []
 
     def make_room_for_decodes(self) -> bool:
@@ -416,15 +453,16 @@ class NaiveReplica:
         prompt_tokens = sum(tokens for _, tokens in chunks)
         ending = [call for call, tokens in chunks if call.cached + tokens == call.known]
         emitting = len(decodes) + len(ending)
-        context = sum(call.cached + 1 for call in decodes)
-        window = 0
+        read = [self.read_by(call) for call in decodes]
+        context, window = sum(read, Fraction(0)), Fraction(0)
         duration = law.base(len(decodes), prompt_tokens, len(chunks), emitting)
         if decodes:
-            piece = law.piece(len(decodes), context)
-            duration += piece.fixed_fs + piece.slope_fs * context
+            parts = self.mean.denominator  # of a token: the law's unit of context
+            piece = law.piece(len(decodes), int(context * parts))
+            duration += piece.fixed_fs + piece.slope_fs * int(context * parts)
             if law.window is not None:
-                window = sum(min(call.cached + 1, law.window) for call in decodes)
-                duration += law.window_fs * window
+                window = sum((min(tokens, Fraction(law.window)) for tokens in read), window)
+                duration += law.window_fs * int(window * parts)
         duration += sum(law.chunk(tokens, call.cached) for call, tokens in chunks)
         duration += sum(law.prompt(call.sub.u) for call in ending)
         assert duration >= 1
@@ -445,6 +483,14 @@ class NaiveReplica:
             waiting=len(self.waiting),
         )
 
+    def read_by(self, call: NaiveCall) -> Fraction:
+        """Tokens that a decode reads: all that it has on average, and its own."""
+        mean = call.began_with + self.mean * (self.verifies - call.began_at)
+        if self.limits.drafting is None:
+            assert mean == call.cached
+        assert -1 < mean - call.cached < 1
+        return mean + self.width
+
     # Blocks
 
     def blocks_for(self, tokens: int) -> int:
@@ -457,7 +503,10 @@ class NaiveReplica:
         return [call for call in self.running if call.decoding]
 
     def decode_need(self) -> int:
-        return sum(call.cached % self.limits.block_tokens == 0 for call in self.decodes())
+        return sum(
+            max(0, self.blocks_for(call.cached + self.width) - len(call.path) - len(call.private))
+            for call in self.decodes()
+        )
 
     def evictable(self) -> int:
         return sum(not cached.lockers for cached in self.cache.values())
@@ -503,9 +552,11 @@ class NaiveReplica:
                 cached.unlocked = self.unlockings
         for block in call.private:
             self.owners[block] = None
-        call.path, call.private = [], []
+        call.path, call.private, call.reserved = [], [], 0
 
     def grow(self, call: NaiveCall, tokens: int) -> None:
+        assert call.cached + tokens >= call.reserved
+        call.reserved = call.cached + tokens
         while len(call.path) + len(call.private) < self.blocks_for(call.cached + tokens):
             block = self.owners.index(None) if None in self.owners else self.evict()
             self.owners[block] = ("call", call.sub.number)
@@ -537,11 +588,14 @@ class NaiveReplica:
         self.check_cache()
         in_step: dict[int, int] = {}
         if self.step is not None:
-            in_step = {call.sub.number: 1 for call in self.step.decodes}
+            in_step = {call.sub.number: self.width for call in self.step.decodes}
             in_step |= {call.sub.number: tokens for call, tokens in self.step.chunks}
         for call in self.running:
             tokens = call.cached + in_step.get(call.sub.number, 0)
-            assert len(call.path) + len(call.private) == self.blocks_for(tokens)
+            if call.sub.number in in_step or self.limits.drafting is None:
+                assert call.reserved == tokens
+            assert tokens <= call.reserved < tokens + self.width
+            assert len(call.path) + len(call.private) == self.blocks_for(call.reserved)
             assert len(call.path) * self.limits.block_tokens <= call.cached
         assert all(not call.path and not call.private for call in self.waiting)
         assert len(self.running) <= self.limits.max_sequences

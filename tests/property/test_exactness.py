@@ -10,12 +10,14 @@ with contents that collide (`exactness_contents`).
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from factorysim.physics.speculation import Pace
 from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
@@ -23,6 +25,7 @@ from factorysim.sim.replica import Replica
 from tests.property.exactness_contents import contents, first_blocks, texts
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_replica import (
+    Drafting,
     Event,
     Interrupt,
     NaiveCall,
@@ -69,7 +72,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
         clock,
         0,
         case.laws[0],
-        Limits(*case.limits, stepwise=stepwise),
+        Limits(*case.limits[:-1], stepwise=stepwise, pace=pace_of(case.limits.drafting)),
         on_done=lambda call: departures.append((clock.now, call.number)),
     )
     calls: dict[int, Call] = {}
@@ -99,7 +102,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     for index, event in enumerate(case.events):
         clock.at(event.at_fs, ARRIVAL + index, happen, event)
     clock.run_until(end_fs + 1)
-    rows = list(StepChunk.of(replica.rows))
+    rows = list(StepChunk.of(replica.rows, replica.limits.pace))
     gaps = [GapRow(*row) for row in replica.gaps]
     return Outcome(replica, calls, departures, rows, gaps)
 
@@ -174,8 +177,9 @@ def check_rows(rows: Sequence[StepRow], steps: Sequence[NaiveStep], *, stepwise:
         assert {(row.decodes, row.prompts)} == {(len(s.decodes), len(s.chunks)) for s in part}
         for name in ("prompt", "context", "window", "pair", "prior"):
             field = f"{name}_tokens"
-            assert getattr(row, field) == sum(getattr(step, field) for step in part), field
-        assert row.emitted_tokens == sum(step.emitting for step in part)
+            assert getattr(row, field) == float(sum(getattr(step, field) for step in part)), field
+        assert row.emitted_tokens == sum(step.emitted for step in part)
+        assert row.accepted_tokens == sum(step.accepted for step in part)
         assert row.waiting == part[0].waiting
 
 
@@ -191,6 +195,7 @@ def check_lost(row: StepRow, step: NaiveStep) -> None:
     assert (row.decodes, row.prompts) == (len(step.decodes), len(step.chunks))
     assert (in_fs(row.started_s), in_fs(row.finished_s)) == (step.started_fs, step.cut_fs)
     assert row[8:15] == (0,) * 7
+    assert row.accepted_tokens == 0
 
 
 def assert_gaps(outcome: Outcome, naive: NaiveResult) -> None:
@@ -202,6 +207,7 @@ def assert_gaps(outcome: Outcome, naive: NaiveResult) -> None:
         told[row.step_fs + row.stall_fs] += row.survivors
         for step in range(1, row.steps):
             told[row.step_fs + step * row.slope_fs] += row.decodes
+        told[0] += row.accepted_tokens
     told.update(in_fs(gap.gap_s) for gap in outcome.gaps)
     real: Counter[int] = Counter()
     for call in naive.calls.values():
@@ -222,6 +228,7 @@ def check_conservation(case: Case, outcome: Outcome, naive: NaiveResult) -> None
     left = (naive.free_blocks, naive.cached_blocks, 0)
     assert (ledger.free, ledger.evictable, ledger.held) == left
     assert ledger.free + ledger.evictable == case.limits.blocks
+    check_drafts(case, outcome)
     calls = outcome.calls.values()
     assert len(outcome.departures) == len(calls)
     for call in calls:
@@ -235,6 +242,26 @@ def check_conservation(case: Case, outcome: Outcome, naive: NaiveResult) -> None
     assert sum(row.recomputed_tokens for row in outcome.rows) == sum(
         call.recomputed_tokens for call in calls
     )
+
+
+def check_drafts(case: Case, outcome: Outcome) -> None:
+    """What steps say of drafts and what calls say adds up."""
+    drafts, drafting = outcome.replica.drafts(), case.limits.drafting
+    assert (drafts is None) == (drafting is None)
+    if drafts is None or drafting is None:
+        return
+    verifies = sum(row.steps * row.decodes for row in outcome.rows if row.emitted_tokens)
+    accepted = sum(row.accepted_tokens for row in outcome.rows)
+    assert drafts.drafted == verifies * drafting.draft_tokens
+    assert drafts.drafted == accepted + drafts.rejected + drafts.wasted
+
+
+def pace_of(drafting: Drafting | None) -> Pace | None:
+    """The simulator's word for it."""
+    if drafting is None:
+        return None
+    mean, drafts = drafting
+    return Pace(mean.numerator, mean.denominator, drafts)
 
 
 # Cases
@@ -305,10 +332,21 @@ def submissions(draw: DrawFn) -> Submission:
 
 
 @st.composite
-def limits_for(draw: DrawFn, calls: Sequence[Submission]) -> NaiveLimits:
-    """From ample KV to hardly any, and budgets down to one token a sequence."""
+def draftings(draw: DrawFn) -> Drafting:
+    """Means between a token and all that is drafted, and one more; both ends among them."""
+    drafts = draw(st.integers(1, 6))
+    parts = draw(st.one_of(st.integers(1, 4), st.integers(1, 12), st.just(1000)))
+    most = parts * (drafts + 1)
+    tokens = draw(st.one_of(st.integers(parts, most), st.sampled_from([parts, most])))
+    return Drafting(Fraction(tokens, parts), drafts)
+
+
+@st.composite
+def limits_for(draw: DrawFn, calls: Sequence[Submission], drafting: Drafting | None) -> NaiveLimits:
+    """From ample KV to hardly any, and budgets down to what sequences verify."""
+    drafts = 0 if drafting is None else drafting.draft_tokens
     block_tokens = draw(st.one_of(st.integers(1, 4), st.integers(1, 8), st.integers(1, 32)))
-    sizes = [-(-(call.prompt + call.output - 1) // block_tokens) for call in calls]
+    sizes = [-(-(call.prompt + call.output - 1 + drafts) // block_tokens) for call in calls]
     largest, total = max(sizes, default=1), sum(sizes)
     blocks = draw(
         st.one_of(
@@ -323,11 +361,12 @@ def limits_for(draw: DrawFn, calls: Sequence[Submission]) -> NaiveLimits:
     return NaiveLimits(
         block_tokens=block_tokens,
         blocks=blocks,
-        token_budget=max_sequences + spare,
+        token_budget=max_sequences * (drafts + 1) + spare,
         max_sequences=max_sequences,
         scheduler=draw(st.sampled_from(["vllm", "prefill_first"])),
         order=draw(st.sampled_from(["fcfs", "priority"])),
         retain=draw(st.sampled_from(["session"] * 8 + ["none"])),
+        drafting=drafting,
     )
 
 
@@ -343,14 +382,15 @@ def interrupts(draw: DrawFn, calls: int, law_count: int) -> Interrupt:
 
 
 @st.composite
-def cases(draw: DrawFn) -> Case:
+def cases(draw: DrawFn, *, speculate: bool = False) -> Case:
     """A replica and events on a coarse grid of instants; some are then moved to ends of steps."""
+    drafting = draw(draftings()) if speculate else None
     law_count = draw(st.sampled_from([1, 1, 2, 3]))
     window = draw(st.none() | st.integers(1, 40))
     laws = [draw(laws_of(window)) for _ in range(law_count)]
     fewest = draw(st.sampled_from([1, 3, 6]))
     calls = draw(st.lists(submissions(), min_size=fewest, max_size=12))
-    limits = draw(limits_for(calls))
+    limits = draw(limits_for(calls, drafting))
     told = draw(texts())
     calls = [
         call._replace(content=draw(contents(told, call.prompt, call.output, limits.block_tokens)))
@@ -428,6 +468,19 @@ def test_an_arrival_cuts_a_run_though_a_call_was_cancelled_in_line(
 @settings(STRICT, max_examples=400)
 @given(cases())
 def test_run_length_stepwise_and_the_naive_loop_agree(case: Case) -> None:
+    check(case)
+
+
+@settings(STRICT, max_examples=400)
+@given(cases(speculate=True))
+def test_they_agree_where_decodes_speculate(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@settings(STRICT, max_examples=4000)
+@given(cases(speculate=True))
+def test_they_agree_on_thousands_of_workloads_that_speculate(case: Case) -> None:
     check(case)
 
 
