@@ -93,6 +93,7 @@ def build_llm(reading: Reading, identity: str) -> Llm:
         state_bytes_per_sequence=reading.number(
             "attention.mamba_state_bytes_per_sequence", "attention.linear_state_bytes_per_sequence"
         ),
+        mtp_layers=reading.count("mtp_layers"),
         facts=reading.used(),
     )
 

@@ -110,6 +110,10 @@ class Llm:
     linear_attention_layers: int | None = None
     state_bytes_per_sequence: float | None = None
     """Recurrent state of a sequence, whatever its context."""
+    mtp_layers: int | None = None
+    """Heads for multi-token prediction, a layer each; they are not among `layers`."""
+    mtp_entry_params: int = 0
+    """Of the way into such a head, where this is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,8 @@ def _add(
     full = (
         (column("decodes") + column("prompts")) / station.max_sequences,
         column("kv_blocks") / station.kv_blocks,
-        (column("decodes") + column("prompt_tokens") / steps) / station.token_budget,
+        (column("decodes") * station.decode_tokens + column("prompt_tokens") / steps)
+        / station.token_budget,
     )
     sequences, blocks, tokens = (float((seconds * f).sum()) for f in full)
     a, b, c = total.full_s

@@ -69,6 +69,8 @@ class Station(NamedTuple):
     kv_blocks: int
     max_sequences: int
     token_budget: int
+    decode_tokens: int = 1
+    """That a step computes for a sequence that decodes: more where it verifies drafts."""
 
 
 class Layout(NamedTuple):

@@ -95,6 +95,11 @@ def pace_of(law: StepLaw) -> Pace | None:
     return law.pace if isinstance(law, SpeculativeLaw) else None
 
 
+def verified_tokens(law: StepLaw) -> int:
+    """Tokens that a step computes for each decode."""
+    return law.pace.draft_tokens + 1 if isinstance(law, SpeculativeLaw) else 1
+
+
 def tokens_a_step(law: StepLaw) -> float:
     """Tokens by which a decode's context grows a step, on average."""
     return law.pace.tokens / law.pace.verifies if isinstance(law, SpeculativeLaw) else 1.0

@@ -108,6 +108,33 @@ class TableLaw(Spec):
 Law = Annotated[RooflineLaw | FixedLaw | TableLaw, Field(discriminator="kind")]
 
 
+class SpeculationSpec(Spec):
+    """Speculative decoding: drafts that a step of the LLM verifies together.
+
+    `draft_tokens` is vLLM's `num_speculative_tokens`; `method` says who drafts, as there.
+    """
+
+    method: Literal["draft_model", "mtp", "ngram"]
+    """A draft LLM; the LLM's own head for multi-token prediction; n-grams of the context."""
+    draft_tokens: int = Field(ge=0, le=64)
+    """Proposed for each sequence before each verify; 0: none, and nothing is held for them."""
+    acceptance: Share
+    """Probability that a draft is accepted if those before it were."""
+    draft: LlmUse | None = None
+    """The draft LLM and its precision."""
+
+    @model_validator(mode="after")
+    def _draft_fits_method(self) -> Self:
+        if self.method == "draft_model" and self.draft is None:
+            cure = "for example `draft: {llm: llama_3_1_8b}`"
+            raise refuse("draft", "nothing", "an LLM, since the method is draft_model", cure)
+        if self.method != "draft_model" and self.draft is not None:
+            expected = f"nothing, since the method is {self.method}"
+            cure = "remove it, or take `method: draft_model`"
+            raise refuse("draft", f'"{self.draft.llm}"', expected, cure)
+        return self
+
+
 class DeploymentSpec(Spec):
     """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
 
@@ -120,6 +147,8 @@ class DeploymentSpec(Spec):
     """As many as fit, if not given."""
     parallel: ParallelSpec = ParallelSpec()
     law: Law = RooflineLaw()
+    speculation: SpeculationSpec | None = None
+    """Drafts that its steps verify; none: a step makes one token of each sequence."""
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
 
@@ -129,6 +158,18 @@ class DeploymentSpec(Spec):
             raise refuse("llm", repr(self.llm), "none, since the role is tools", "remove it")
         if self.role == "serve" and self.llm is None:
             raise refuse("llm", "nothing", "a key of llms, since the role is serve", "add `llm:`")
+        return self
+
+    @model_validator(mode="after")
+    def _speculation_fits(self) -> Self:
+        if self.speculation is None:
+            return self
+        if self.role == "tools":
+            raise refuse("speculation", "drafts", "none, since the role is tools", "remove it")
+        if self.law.kind == "table":
+            expected = "no table, since its steps were measured without drafts"
+            cure = "remove `speculation`, or take `law: {kind: roofline}`"
+            raise refuse("law.kind", "table", expected, cure)
         return self
 
 
@@ -433,3 +474,21 @@ class ScenarioSpec(Spec):
     catalog: str | None = None
     """A user's file of facts, over the shipped ones."""
     run: RunSpec = RunSpec()
+
+    @model_validator(mode="after")
+    def _verifies_fit_the_budget(self) -> Self:
+        serving = self.serving
+        for name, deployment in self.deployments.items():
+            if deployment.speculation is None:
+                continue
+            width = deployment.speculation.draft_tokens + 1
+            if serving.token_budget < serving.max_sequences * width:
+                key = f"deployments.{name}.speculation.draft_tokens"
+                most = serving.token_budget // serving.max_sequences - 1
+                expected = (
+                    f"at most {most}: {serving.max_sequences} sequences verify "
+                    f"{serving.max_sequences * width} tokens, the budget is {serving.token_budget}"
+                )
+                cure = "raise serving.token_budget, or lower serving.max_sequences"
+                raise refuse(key, f"{width - 1}", expected, cure)
+        return self
