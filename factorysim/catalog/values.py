@@ -112,7 +112,7 @@ class Llm:
     """Recurrent state of a sequence, whatever its context."""
     mtp_layers: int | None = None
     """Heads for multi-token prediction, a layer each; they are not among `layers`."""
-    mtp_entry_params: int = 0
+    mtp_entry_params: int | None = None
     """Of the way into such a head, where this is one."""
 
 

@@ -112,4 +112,4 @@ def _gaps(group: Columns, window: Window) -> Gaps:
     began = (started >= window.start_s) & (started < window.end_s)
     names = ("steps", "step_fs", "slope_fs", "decodes", "survivors", "stall_fs", "apart")
     together = group["accepted_tokens"][began] if "accepted_tokens" in group else None
-    return gaps_of_runs(*(group[name][began] for name in names), together)
+    return gaps_of_runs(**{name: group[name][began] for name in names}, together=together)
