@@ -145,10 +145,8 @@ def test_the_audit_catches_a_draft_kept_twice(monkeypatch):
         return advanced
 
     broken = leak(monkeypatch, "advance", generous)
-    assert {
-        "drafts = accepted + wasted + rejected",
-        "tokens emitted by steps = output of calls",
-    } <= (broken)
+    assert "drafts = accepted + wasted + rejected" in broken
+    assert any(name.startswith("tokens emitted by steps = output of calls") for name in broken)
 
 
 def test_the_audit_catches_blocks_for_drafts_that_are_not_given_back(monkeypatch):
