@@ -26,7 +26,6 @@ class Decodes:
     """What a replica must know of its decodes to bound and to credit a run."""
 
     __slots__ = (
-        "accepted",
         "block_tokens",
         "context",
         "count",
@@ -49,8 +48,6 @@ class Decodes:
         """Steps with decodes so far."""
         self.token_fs = -1
         """When the decodes last made a token."""
-        self.accepted = 0
-        """Drafts that became output in the run that has just ended: none here."""
         self.joiners: list[Call] | None = [] if note_joiners else None
         """Joined since then, for who wants to know."""
         self.ends: list[tuple[int, int, int, Call]] = []
@@ -201,14 +198,6 @@ class Decodes:
     def windows_grow(self) -> int:
         """Tokens by which the step after the next reads more in windows."""
         return self.open
-
-    def reads(self) -> tuple[int, int]:
-        """Tokens that the next step reads, and by how many the one after reads more."""
-        return self.context + self.count, self.count
-
-    def most_later_blocks(self, steps: int) -> int:
-        """As many as `later_blocks`, or more: told without looking at phases."""
-        return self.count * ((steps - 1) // self.block_tokens + 1)
 
     def stalls(
         self,

@@ -65,6 +65,7 @@ class Replica:
         "_cut_short",
         "_deciding",
         "_decodes",
+        "_drafting",
         "_first_tokens",
         "_generation",
         "_late_gaps",
@@ -146,11 +147,14 @@ class Replica:
         self.lookahead = 0 if pace is None else pace.draft_tokens
         """Drafts that a step verifies for each decode."""
         self._notes_joiners = notes = self._prefill_first or limits.role == "decode"
-        self._decodes = (
-            Decodes(limits.block_tokens, law.window, note_joiners=notes)
-            if pace is None
-            else SpeculativeDecodes(limits.block_tokens, law.window, pace, note_joiners=notes)
-        )
+        size, window = limits.block_tokens, law.window
+        self._drafting: SpeculativeDecodes | None = None
+        """The decodes, where they speculate."""
+        if pace is None:
+            self._decodes = Decodes(size, window, note_joiners=notes)
+        else:
+            self._drafting = SpeculativeDecodes(size, window, pace, note_joiners=notes)
+            self._decodes = self._drafting
 
         self._costs = StepCosts(law) if costs is None else costs
         """Of the law; replicas that have the same may share them."""
@@ -322,10 +326,8 @@ class Replica:
 
     def drafts(self) -> Drafts | None:
         """Count what became of drafts, by call; None where there are none."""
-        batch = self._decodes
-        if isinstance(batch, SpeculativeDecodes):
-            return batch.drafts(self.running.values())
-        return None
+        drafting = self._drafting
+        return None if drafting is None else drafting.drafts(self.running.values())
 
     # Ends of runs.
 
@@ -400,8 +402,8 @@ class Replica:
         accepted = 0
         if decodes:
             done = self._decodes.advance(n, now)
-            if self.lookahead:
-                accepted = self._decodes.accepted
+            if self._drafting is not None:
+                accepted = self._drafting.accepted
                 emitted += accepted
             if self._notes_joiners:
                 self._note_first_step(start + begun[1])
@@ -466,8 +468,8 @@ class Replica:
             copies = ledger.register(call, tokens // ledger.block_tokens)
             ledger.free += copies
         if self.held is None:
-            if self.lookahead and call.state == DECODING:
-                tokens = self._decodes.held(call)
+            if self._drafting is not None and call.state == DECODING:
+                tokens = self._drafting.held(call)
             ledger.release(call, tokens)
         else:
             self.held[call.number] = call
@@ -642,7 +644,7 @@ class Replica:
         ledger, decodes = self.ledger, self._decodes
         preempted = False
         chunks: Sequence[Chunk] = NO_CHUNKS
-        if self.lookahead:
+        if self._drafting is not None:
             need = decodes.blocks_now()
         else:
             need = decodes.phases[-decodes.tick % decodes.block_tokens]
@@ -790,8 +792,8 @@ class Replica:
         if decodes:
             batch = self._decodes
             context, grows = batch.context + decodes, decodes
-            if self.lookahead:
-                context, grows = batch.reads()
+            if self._drafting is not None:
+                context, grows = self._drafting.reads()
             fixed, growth, knot = law.piece(decodes, context)
             first += fixed + growth * context
             slope += growth * grows
@@ -860,8 +862,8 @@ class Replica:
         if not self.limits.watched:
             available += self.ledger.evictable
         batch = self._decodes
-        if self.lookahead:
-            bound = batch.most_later_blocks(steps)
+        if self._drafting is not None:
+            bound = self._drafting.most_later_blocks(steps)
         else:
             bound = decodes * ((steps - 1) // batch.block_tokens + 1)
         if self._chunks:

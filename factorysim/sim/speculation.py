@@ -46,6 +46,7 @@ class SpeculativeDecodes(Decodes):
         "_rejected",
         "_verifies",
         "_width",
+        "accepted",
         "wasted",
     )
 
@@ -57,6 +58,8 @@ class SpeculativeDecodes(Decodes):
         """Tokens that a verify computes for a sequence."""
         self._clock = self._before = 0
         """The token clock now, and before the last step."""
+        self.accepted = 0
+        """Drafts that became output in the run that has just ended."""
         self._verifies = self._rejected = 0
         """Of calls that have left, and drafts of theirs: counted as they leave."""
         self.wasted = 0
