@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from factorysim.physics.speculation import Pace
+
 CHUNK_ROWS = 2_048
 """Rows handed on and turned into columns at a time: few enough to lie in a core's cache still."""
 
@@ -132,8 +134,9 @@ class StepRow(NamedTuple):
     """Of all steps together, like the sums below."""
     emitted_tokens: int
     recomputed_tokens: int
-    context_tokens: int
-    window_tokens: int
+    context_tokens: float
+    """Read by decodes; whole, but where they speculate: there each context is its mean."""
+    window_tokens: float
     pair_tokens: int
     prior_tokens: int
     waiting: int
@@ -145,6 +148,8 @@ class StepRow(NamedTuple):
     stall_fs: int
     apart: int
     """Decodes whose first gap is a row of `gaps` instead, or that make their first token."""
+    accepted_tokens: int = 0
+    """Drafts that became output: emitted with the token before them, after a gap of 0."""
 
 
 class RunStart(NamedTuple):
@@ -162,10 +167,12 @@ class RunStart(NamedTuple):
     chunk_priors: int
     """Tokens cached before the first step's chunks."""
     context: int
-    """Cached tokens that the decodes read in the first step."""
+    """Cached tokens that the decodes read in the first step; where they speculate, this and
+    what is said of windows is in parts of a token, as many as `Pace.verifies`."""
     in_windows: int
     """Those of them inside sliding windows."""
     windows_grow: int
+    """By how much the next step reads more inside windows."""
     waiting: int
     kv_blocks: int
     survivors: int
@@ -173,10 +180,10 @@ class RunStart(NamedTuple):
     apart: int
 
 
-RunNote: TypeAlias = tuple[int, float, float, int, int, "RunStart | tuple[int, ...]"]
+RunNote: TypeAlias = tuple[int, float, float, int, int, int, "RunStart | tuple[int, ...]"]
 """A run as its replica writes it down when it ends: `steps`, `started_s`, `finished_s`,
-`emitted_tokens`, `recomputed_tokens` of the `StepRow`, and how it began. The sums over its
-steps follow from these, for thousands of runs at once."""
+`emitted_tokens`, `recomputed_tokens`, `accepted_tokens` of the `StepRow`, and how it began.
+The sums over its steps follow from these, for thousands of runs at once."""
 
 
 class StepChunk:
@@ -187,9 +194,9 @@ class StepChunk:
     Examples
     --------
     >>> begun = RunStart(3, 100, 7, 5, 0, 0, 0, 0, 40, 0, 0, 0, 9, 5, 0, 0)
-    >>> chunk = StepChunk.of([(2, 0.0, 207e-15, 10, 0, begun)])
+    >>> chunk = StepChunk.of([(2, 0.0, 207e-15, 10, 0, 0, begun)])
     >>> [(row.replica, row.steps, row.context_tokens) for row in chunk]
-    [(3, 2, 85)]
+    [(3, 2, 85.0)]
     """
 
     def __init__(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -197,13 +204,13 @@ class StepChunk:
         """By name, int64 or float64."""
 
     @classmethod
-    def of(cls, notes: Sequence[RunNote]) -> StepChunk:
-        """Sum up runs as their replicas wrote them down."""
+    def of(cls, notes: Sequence[RunNote], pace: Pace | None = None) -> StepChunk:
+        """Sum up runs as their replicas wrote them down; `pace` of those that speculate."""
         import numpy as np
 
         count = len(notes)
-        steps, started, finished, emitted, recomputed, begun = (
-            zip(*notes, strict=True) if notes else [()] * 6
+        steps, started, finished, emitted, recomputed, accepted, begun = (
+            zip(*notes, strict=True) if notes else [()] * 7
         )
         values = zip(*begun, strict=True) if notes else [()] * len(RunStart._fields)
         run = {
@@ -213,6 +220,9 @@ class StepChunk:
         n = np.fromiter(steps, np.int64, count)
         triangle = n * (n - 1) // 2
         size = run["chunk_tokens"]
+        grown, part = (1, 1) if pace is None else (pace.tokens, pace.verifies)
+        context = n * run["context"] + triangle * (run["decodes"] * grown)
+        windows = n * run["in_windows"] + triangle * run["windows_grow"]
         columns = {
             "started_s": np.fromiter(started, np.float64, count),
             "finished_s": np.fromiter(finished, np.float64, count),
@@ -220,8 +230,9 @@ class StepChunk:
             "prompt_tokens": n * size,
             "emitted_tokens": np.fromiter(emitted, np.int64, count),
             "recomputed_tokens": np.fromiter(recomputed, np.int64, count),
-            "context_tokens": n * run["context"] + triangle * run["decodes"],
-            "window_tokens": n * run["in_windows"] + triangle * run["windows_grow"],
+            "accepted_tokens": np.fromiter(accepted, np.int64, count),
+            "context_tokens": context / part,
+            "window_tokens": windows / part,
             "pair_tokens": n * run["chunk_pairs"] + triangle * size * size,
             "prior_tokens": n * run["chunk_priors"] + triangle * size,
             **run,

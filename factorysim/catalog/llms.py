@@ -105,6 +105,7 @@ def build_llm(reading: Reading, identity: str) -> Llm:
         ),
         index_key_bytes=reading.number("attention.sparse_indexer.key_bytes"),
         vision=_vision(reading),
+        mtp_layers=reading.count("mtp_layers"),
         **sparse,
         facts=tuple(fact for fact in reading.used() if _VISION not in fact),
     )

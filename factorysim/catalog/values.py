@@ -135,6 +135,10 @@ class Llm:
     o_lora_rank: int | None = None
     o_groups: int | None = None
     vision: Vision | None = None
+    mtp_layers: int | None = None
+    """Heads for multi-token prediction, a layer each; they are not among `layers`."""
+    mtp_entry_params: int | None = None
+    """Of the way into such a head, where this is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,19 @@ def predict(
             help="fp8, or weights=w4a16,compute=bf16,kv=fp8; as published and native if not given.",
         ),
     ] = None,
+    draft: Annotated[
+        str | None,
+        typer.Option(metavar="WHO", help="Speculate: an LLM of the catalog drafts, mtp, or ngram."),
+    ] = None,
+    draft_tokens: Annotated[
+        int | None, typer.Option(min=0, max=64, help="Drafts before each verify.")
+    ] = None,
+    acceptance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Probability that a draft is accepted if those before it were."
+        ),
+    ] = None,
     calls: Annotated[
         int | None,
         typer.Option(min=1, help="To measure; 400 at least if not given."),
@@ -59,6 +72,9 @@ def predict(
         ep=ep,
         spread=spread,
         precision=precision,
+        draft=draft,
+        draft_tokens=draft_tokens,
+        acceptance=acceptance,
         calls=calls,
         overrides=overrides or (),
         catalog=catalog,

@@ -17,15 +17,22 @@ if TYPE_CHECKING:
 
     import networkx as nx
 
-    from factorysim.catalog import Catalog, Device
-    from factorysim.catalog.values import Llm, Vision
+    from factorysim.catalog import Catalog, Device, Llm
+    from factorysim.catalog.values import Vision
     from factorysim.graph.factory import Factory, LinkTable, Routes
+    from factorysim.physics.drafts import Drafter
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
+    from factorysim.physics.roofline import RooflineLaw
     from factorysim.physics.step import StepLaw
     from factorysim.physics.table import TableRow
     from factorysim.physics.vision import Encoder
-    from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
+    from factorysim.spec.scenario import (
+        DeploymentSpec,
+        ParallelSpec,
+        PrecisionSpec,
+        ScenarioSpec,
+    )
     from factorysim.spec.topology import TopologySpec
 
 
@@ -289,18 +296,27 @@ class _Draft:
         self._facts.update(llm.facts)
         devices = [self._device(node) for nodes in replicas for node in nodes]
         device = min(devices, key=lambda one: one.memory_bytes)
+        drafter = self._drafter(spec)
         kv = serving.kv
         vision = self._vision(spec.llm, llm)
         if vision is not None:
             held = kv.workspace + encoder_bytes(vision) / spec.parallel.tp
             kv = kv.model_copy(update={"workspace": held})
-        blocks = kv_blocks(llm, device, use.precision, spec.parallel, kv, serving.max_sequences)
+        blocks = kv_blocks(
+            llm,
+            device,
+            use.precision,
+            spec.parallel,
+            kv,
+            serving.max_sequences,
+            None if drafter is None else drafter.beside,
+        )
         return ServePlan(
             name=name,
             llm=spec.llm,
             pool=spec.pool,
             device=device,
-            law=self._law(spec, device, replicas),
+            law=self._speculating(spec, device, replicas, drafter),
             power=PowerModel(device.idle_w, device.tdp_w),
             kv_blocks=blocks,
             replicas=tuple(self._replica(nodes) for nodes in replicas),
@@ -357,23 +373,70 @@ class _Draft:
             from factorysim.physics.table import table_law
 
             return table_law(self._table(spec.law.file))
+        assert spec.llm is not None  # the spec of a deployment that serves
+        use = self._scenario.llms[spec.llm]
+        llm = self._catalog.llm(use.llm)
+        return self._roofline(llm, use.precision, spec.parallel, device, replicas)
+
+    def _roofline(
+        self,
+        llm: Llm,
+        precision: PrecisionSpec,
+        parallel: ParallelSpec,
+        device: Device,
+        replicas: tuple[tuple[int, ...], ...],
+    ) -> RooflineLaw:
         from factorysim.catalog.efficiency import efficiency
         from factorysim.graph.links import replica_links
         from factorysim.physics.roofline import roofline_law
 
-        assert spec.llm is not None  # the spec of a deployment that serves
-        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
+        serving = self._scenario.serving
         factors = efficiency(self._catalog, device.generation, serving.engine)
         self._facts.update(factors.facts)
         return roofline_law(
-            self._catalog.llm(use.llm),
+            llm,
             device,
-            use.precision,
-            spec.parallel,
+            precision,
+            parallel,
             replica_links(self._graph, self._factory, replicas),
             factors,
             serving.overlap,
         )
+
+    def _drafter(self, spec: DeploymentSpec) -> Drafter | None:
+        """Find who drafts for a deployment, if anybody does."""
+        speculation = spec.speculation
+        if speculation is None or not speculation.draft_tokens:
+            return None
+        from factorysim.physics.drafts import drafter
+
+        assert spec.llm is not None  # the spec of a deployment that serves
+        use, draft = self._scenario.llms[spec.llm], None
+        if speculation.draft is not None:
+            draft = self._catalog.llm(speculation.draft.llm)
+            self._facts.update(draft.facts)
+        llm = self._catalog.llm(use.llm)
+        return drafter(llm, use.precision, draft, speculation, spec.parallel)
+
+    def _speculating(
+        self,
+        spec: DeploymentSpec,
+        device: Device,
+        replicas: tuple[tuple[int, ...], ...],
+        drafter: Drafter | None,
+    ) -> StepLaw:
+        """Law of a deployment, its drafts in it; a fixed law has their time in its own."""
+        law = self._law(spec, device, replicas)
+        if drafter is None:
+            return law
+        from factorysim.physics.speculation import pace, speculative_law
+
+        speculation, own = spec.speculation, None
+        assert speculation is not None  # who drafts was found by it
+        if drafter.llm is not None and spec.law.kind == "roofline":
+            own = self._roofline(drafter.llm, drafter.precision, drafter.parallel, device, replicas)
+        at = pace(speculation.draft_tokens, speculation.acceptance)
+        return speculative_law(law, own, at)
 
     def _door_fs(self, spec: DeploymentSpec, device: Device) -> int:
         """Time in the engine's front end; none where the scenario gives the times itself."""

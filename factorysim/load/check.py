@@ -62,6 +62,9 @@ def check_scenario(tree: Marked, catalog: Catalog) -> list[Fault]:
                 faults += _one_of(tree, word, pools, "a pool of the topology")
     for word in _each(tree, ("llms",), "llm"):
         faults += _told(tree, word, lambda name: catalog.find("llms", name))
+    for name in _entries(tree, "deployments"):
+        draft = _word(tree, ("deployments", name, "speculation", "draft", "llm"))
+        faults += _told(tree, draft, lambda llm: catalog.find("llms", llm))
     engine = _word(tree, ("serving", "engine"), str(ServingSpec.model_fields["engine"].default))
     faults += _told(tree, engine, lambda name: catalog.find("engines", name))
     return faults + _check_llms(tree) + _check_agents(tree)

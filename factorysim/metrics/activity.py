@@ -97,7 +97,8 @@ def _add(
     full = (
         (column("decodes") + column("prompts")) / station.max_sequences,
         column("kv_blocks") / station.kv_blocks,
-        (column("decodes") + column("prompt_tokens") / steps) / station.token_budget,
+        (column("decodes") * station.decode_tokens + column("prompt_tokens") / steps)
+        / station.token_budget,
     )
     sequences, blocks, tokens = (float((seconds * f).sum()) for f in full)
     a, b, c = total.full_s
@@ -110,4 +111,5 @@ def _gaps(group: Columns, window: Window) -> Gaps:
     started = group["started_s"]
     began = (started >= window.start_s) & (started < window.end_s)
     names = ("steps", "step_fs", "slope_fs", "decodes", "survivors", "stall_fs", "apart")
-    return gaps_of_runs(*(group[name][began] for name in names))
+    together = group["accepted_tokens"][began] if "accepted_tokens" in group else None
+    return gaps_of_runs(**{name: group[name][began] for name in names}, together=together)

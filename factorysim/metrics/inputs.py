@@ -24,6 +24,7 @@ TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "
 STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
     "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
+    "accepted_tokens",
     "flops", "bytes_moved", "active_j",
 )  # fmt: skip
 HANDOFF_COLUMNS = (
@@ -73,6 +74,8 @@ class Station(NamedTuple):
     kv_blocks: int
     max_sequences: int
     token_budget: int
+    decode_tokens: int = 1
+    """That a step computes for a sequence that decodes: more where it verifies drafts."""
 
 
 class Layout(NamedTuple):

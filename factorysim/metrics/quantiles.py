@@ -101,12 +101,14 @@ def gaps_of_runs(
     survivors: npt.NDArray[np.int64],
     stall_fs: npt.NDArray[np.int64],
     apart: npt.NDArray[np.int64],
+    together: npt.NDArray[np.int64] | None = None,
 ) -> Gaps:
     """Gaps that runs of steps made, without walking their steps.
 
     Each step ends one gap of each decode, as long as the step; but in the first
     step, those of the `survivors` are longer by the stall before the run, and
-    those of the decodes `apart` are rows of their own table.
+    those of the decodes `apart` are rows of their own table. Tokens that came
+    `together` with the one before them end a gap of 0.
     """
     import numpy as np
 
@@ -124,6 +126,9 @@ def gaps_of_runs(
         stalled, long = survivors[some], first[some] + stall_fs[some]
         plain = decodes[some] - stalled - apart[some]
         rows += [Gaps(first[some], zero, one, plain), Gaps(long, zero, one, stalled)]
+    if together is not None and together.any():
+        zero, one = np.zeros_like(together), np.ones_like(together)
+        rows.append(Gaps(zero, zero, one, together))
     joined = join_gaps(rows)
     kept = (joined.times > 0) & (joined.weight > 0)
     return Gaps(*(column[kept] for column in joined))

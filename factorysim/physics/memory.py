@@ -21,6 +21,7 @@ class WeightBytes(NamedTuple):
     attention: float
     """Projections of attention and of recurrent layers."""
     dense_ffn: float
+    """With the way into an MTP head."""
     shared_experts: float
     """With the way into and out of a latent MoE."""
     routed_experts: float
@@ -35,6 +36,17 @@ class WeightBytes(NamedTuple):
         return sum(self)
 
 
+class Beside(NamedTuple):
+    """What a device of a replica holds beside its LLM: what drafts for it."""
+
+    weights: float = 0.0
+    """Bytes."""
+    token: float = 0.0
+    """Bytes of KV cache for each token."""
+    sequence: float = 0.0
+    """Bytes for each running sequence."""
+
+
 def weight_bytes(llm: Llm, precision: PrecisionSpec) -> WeightBytes:
     """Bytes of the weights of an LLM by class, as `precision.weights` stores them."""
     shape = llm_shape(llm)
@@ -46,7 +58,7 @@ def weight_bytes(llm: Llm, precision: PrecisionSpec) -> WeightBytes:
     routed = shape.experts * shape.moe_layers * shape.expert_params
     return WeightBytes(
         attention=size.get("attention", 0.0) + size.get("recurrent", 0.0),
-        dense_ffn=size.get("dense_ffn", 0.0),
+        dense_ffn=size.get("dense_ffn", 0.0) + size.get("entry", 0.0),
         shared_experts=size.get("shared_experts", 0.0) + size.get("latent", 0.0),
         routed_experts=routed * weight_width(precision.weights, "ffn"),
         router=size.get("router", 0.0),
@@ -105,6 +117,7 @@ def kv_blocks(
     parallel: ParallelSpec,
     kv: KvSpec,
     sequences: int = 0,
+    beside: Beside | None = None,
 ) -> int:
     """Blocks of KV cache that a replica holds: what memory leaves, or `kv.blocks` as given.
 
@@ -115,28 +128,32 @@ def kv_blocks(
     ----------
     sequences
         Running sequences whose windows and recurrent state are set aside.
+    beside
+        What else a device holds; a block has its KV in it too.
 
     Raises
     ------
     CapacityError
         If the weights leave no room for a block, or for the blocks given.
     """
-    weights = weight_bytes(llm, precision).total / parallel.tp
-    state = sequences * sequence_bytes(llm, precision, parallel)
-    block = kv.block_tokens * kv_bytes_per_token(llm, precision, parallel)
+    more = beside or Beside()
+    weights = weight_bytes(llm, precision).total / parallel.tp + more.weights
+    state = sequences * (sequence_bytes(llm, precision, parallel) + more.sequence)
+    block = kv.block_tokens * (kv_bytes_per_token(llm, precision, parallel) + more.token)
     room = kv.memory_fraction * device.memory_bytes - weights - kv.workspace - state
     wanted = kv.blocks or 1
     if kv.blocks is not None:
         room = device.memory_bytes - weights
     if room < wanted * block:
         cure = "more tp, fewer bits, or another device"
+        drafts = f" ({_gb(more.weights)} of them what drafts)" if more.weights else ""
         if state:
             cure += f"; {sequences} sequences set state aside: lower serving.max_sequences"
         raise CapacityError(
             Fault(
                 f"{llm.id} on {parallel.tp} x {device.id}",
                 "parallel.tp",
-                f"{_gb(weights)} of weights and {wanted} KV blocks of {_gb(block)} a device"
+                f"{_gb(weights)} of weights{drafts} and {wanted} KV blocks of {_gb(block)} a device"
                 f" (workspace {_gb(kv.workspace)}, state {_gb(state)})",
                 f"no more than {kv.memory_fraction:.0%} of {_gb(device.memory_bytes)}"
                 if kv.blocks is None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from factorysim.physics.speculation import tokens_a_step
 from factorysim.physics.step import StepRuns
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def run_energy(
     """
     n = runs.steps.astype(np.float64)
     total = _weighed(model.weights, law.activity(runs))
-    first = _weighed(model.weights, law.activity(first_steps(runs)))
+    first = _weighed(model.weights, law.activity(first_steps(runs, tokens_a_step(law))))
     pairs = np.maximum(n * (n - 1) / 2, 1.0)
     growth = np.where(n > 1, (total - n * first) / pairs, 0.0)
     floor = model.weights.active
@@ -115,10 +116,10 @@ def run_energy(
     return (model.peak_w - model.idle_w) * busy
 
 
-def first_steps(runs: StepRuns) -> StepRuns:
+def first_steps(runs: StepRuns, growth: float = 1.0) -> StepRuns:
     """Recover the first step of each run from the sums over its steps.
 
-    Context grows by a token a sequence and a step, prior tokens by a chunk.
+    Context grows by `growth` tokens a sequence and a step, prior tokens by a chunk.
     """
     n = runs.steps
     tokens = runs.prompt_tokens // n
@@ -130,9 +131,9 @@ def first_steps(runs: StepRuns) -> StepRuns:
         decodes=runs.decodes,
         prompts=runs.prompts,
         prompt_tokens=tokens,
-        emitted_tokens=runs.emitted_tokens // n,
-        context_tokens=(runs.context_tokens - runs.decodes * grown) // n,
-        window_tokens=runs.window_tokens // n,
+        emitted_tokens=(runs.emitted_tokens - runs.accepted_tokens) // n,
+        context_tokens=(runs.context_tokens - runs.decodes * (grown * growth)) / n,
+        window_tokens=runs.window_tokens / n,
         pair_tokens=pairs,
         prior_tokens=prior,
     )

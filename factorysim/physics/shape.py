@@ -163,6 +163,7 @@ def _feed_forward(llm: Llm, moe_layers: int) -> tuple[Linear, ...]:
         Linear("shared_experts", moe_layers * matrices * hidden * shared, "ffn"),
         Linear("latent", moe_layers * 2 * hidden * (llm.latent_size or 0), "ffn"),
         Linear("router", moe_layers * hidden * (llm.experts or 0), "router"),
+        Linear("entry", llm.mtp_entry_params or 0, "ffn"),
     )
 
 

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
 FS_PER_S = 10**15
 """Femtoseconds of a second: the clock's tick."""
 FS_PER_NS = 10**6
+NONE_ACCEPTED = np.zeros(1, dtype=np.int64)
 
 
 class Piece(NamedTuple):
@@ -54,10 +56,11 @@ class Activity(NamedTuple):
 class StepRuns(NamedTuple):
     """Runs of steps as arrays, the argument of `StepLaw.activity`.
 
-    All are int64 of shape ``(runs,)``, sums over the steps of the run except
+    All are of shape ``(runs,)`` and whole, sums over the steps of the run except
     `steps`, `decodes`, `prompts`: `context_tokens` is the cached tokens read by
     decodes, `window_tokens` those of them inside sliding windows, `pair_tokens`
-    the (query, key) pairs of the chunks.
+    the (query, key) pairs of the chunks. Where decodes speculate, what they read is
+    a mean, and need not be whole.
     """
 
     steps: npt.NDArray[np.int64]
@@ -67,11 +70,13 @@ class StepRuns(NamedTuple):
     """Chunks in each step of the run."""
     prompt_tokens: npt.NDArray[np.int64]
     emitted_tokens: npt.NDArray[np.int64]
-    context_tokens: npt.NDArray[np.int64]
-    window_tokens: npt.NDArray[np.int64]
+    context_tokens: npt.NDArray[np.int64] | npt.NDArray[np.float64]
+    window_tokens: npt.NDArray[np.int64] | npt.NDArray[np.float64]
     pair_tokens: npt.NDArray[np.int64]
     prior_tokens: npt.NDArray[np.int64]
     """Cached tokens that the chunks read."""
+    accepted_tokens: npt.NDArray[np.int64] = NONE_ACCEPTED
+    """Drafts that became output, part of `emitted_tokens`."""
 
 
 class StepLaw(Protocol):

@@ -69,7 +69,26 @@ def _head(point: Point) -> list[Text]:
             + (f", ±{percent(point.spread)}" if point.spread else "")
         ),
         Text(printable(f"{formats} ({point.precision_from})")),
+        *_speculation(point),
     ]
+
+
+def _speculation(point: Point) -> list[Text]:
+    """Say who drafts, and what a verify makes of it."""
+    from rich.text import Text
+
+    (deployment,) = point.scenario.deployments.values()
+    asked = deployment.speculation
+    if asked is None or not asked.draft_tokens:
+        return []
+    from factorysim.physics.speculation import pace
+
+    made = pace(asked.draft_tokens, asked.acceptance)
+    who = asked.method if asked.draft is None else asked.draft.llm
+    drafts = f"{asked.draft_tokens} draft{'s' * (asked.draft_tokens != 1)} a step by {who}"
+    mean = f"{made.tokens / made.verifies:.3g} tokens a step"
+    words = f"{drafts}, each accepted with {asked.acceptance:g}: {mean}"
+    return [Text(printable(words))]
 
 
 def _racks(point: Point) -> str:

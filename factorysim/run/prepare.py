@@ -156,6 +156,8 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
+    from factorysim.physics.speculation import verified_tokens
+
     device, precision = serve.device, scenario.llms[serve.llm].precision
     return Station(
         name=serve.name,
@@ -172,6 +174,7 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         kv_blocks=serve.kv_blocks,
         max_sequences=scenario.serving.max_sequences,
         token_budget=scenario.serving.step_tokens,
+        decode_tokens=verified_tokens(serve.law),
     )
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.records import AuditLine, CallRow, SessionRow
 from factorysim.sim.prefix import path
+from factorysim.sim.speculation import Drafts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from factorysim.physics.speculation import Pace
     from factorysim.records import StationLine, StepChunk
     from factorysim.sim.call import Call
     from factorysim.sim.fabric import Books, LinkLoad
@@ -48,6 +50,8 @@ class Ledgers:
         """First tokens that a prefill replica made, and no call got."""
         self.stepped_tokens = self.emitted_tokens = 0
         """By steps: of prompts, and of outputs."""
+        self.drafted_tokens = self.accepted_tokens = 0
+        """By steps: drafts that were verified, and those of them that became output."""
         self.steps = 0
         self.rows: Counter[str] = Counter()
         """Rows written of tables that nothing else counts."""
@@ -101,12 +105,17 @@ class Ledgers:
         self.session_numbers += sum(columns["session"])
         self.received_tokens += sum(columns["prompt_tokens"]) + sum(columns["output_tokens"])
 
-    def add_steps(self, rows: StepChunk) -> None:
+    def add_steps(self, rows: StepChunk, pace: Pace | None = None) -> None:
         """Add runs of steps whose rows are being written."""
         self.rows["steps"] += len(rows)
         self.steps += int(rows.columns["steps"].sum())
         self.stepped_tokens += int(rows.columns["prompt_tokens"].sum())
         self.emitted_tokens += int(rows.columns["emitted_tokens"].sum())
+        if pace is not None:
+            sequences = rows.columns["steps"] * rows.columns["decodes"]
+            verifies = int(sequences[rows.columns["emitted_tokens"] > 0].sum())  # else lost
+            self.drafted_tokens += verifies * pace.draft_tokens
+            self.accepted_tokens += int(rows.columns["accepted_tokens"].sum())
 
 
 class Metered(NamedTuple):
@@ -175,6 +184,7 @@ def audit(
             ledgers.emitted_tokens,
             ledgers.made_tokens + ledgers.discarded_tokens,
         ),
+        *_drafts(ledgers, replicas),
         _blocks(replicas),
         _locks(replicas),
         *(_little(station) for station in stations),
@@ -282,6 +292,22 @@ def _stepped(ledgers: Ledgers, padding: int) -> AuditLine:
     detail = f"{padding} of them padding" if padding else ""
     name = "prompt tokens of steps = computed + recomputed"
     return AuditLine(name, expected == got, expected, got, detail)
+
+
+def _drafts(ledgers: Ledgers, replicas: Sequence[Replica]) -> list[AuditLine]:
+    """Drafts of verifies, by steps, are those that calls met; those kept are their tokens.
+
+    Nothing to tell where nobody speculates.
+    """
+    counts = [drafts for replica in replicas if (drafts := replica.drafts()) is not None]
+    if not counts:
+        return []
+    total = Drafts(*map(sum, zip(*counts, strict=True)))
+    judged = ledgers.accepted_tokens + total.wasted + total.rejected
+    return [
+        _equal("drafts of steps = drafts of calls", ledgers.drafted_tokens, total.drafted),
+        _equal("drafts = accepted + wasted + rejected", ledgers.drafted_tokens, judged),
+    ]
 
 
 def _blocks(replicas: Sequence[Replica]) -> AuditLine:

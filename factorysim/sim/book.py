@@ -14,6 +14,7 @@ from factorysim.sim.clock import FS_PER_NS, S_PER_FS
 from factorysim.sim.session import GAP, SHARES
 
 if TYPE_CHECKING:
+    from factorysim.physics.speculation import Pace
     from factorysim.records import RecordSink, RunNote
     from factorysim.sim.audit import Ledgers
     from factorysim.sim.call import Call
@@ -190,11 +191,11 @@ class Book:
         self._ledgers.add_sessions(rows)
         self.rows("sessions", rows)
 
-    def write_steps(self, notes: list[RunNote]) -> StepChunk:
+    def write_steps(self, notes: list[RunNote], pace: Pace | None = None) -> StepChunk:
         """Write down runs of steps, and forget the notes; returns what the meter needs."""
-        rows = StepChunk.of(notes)
+        rows = StepChunk.of(notes, pace)
         notes.clear()
-        self._ledgers.add_steps(rows)
+        self._ledgers.add_steps(rows, pace)
         self.rows("steps", rows)
         if self.gaps:
             gaps = self.gaps.copy()

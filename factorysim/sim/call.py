@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
+    from factorysim.physics.speculation import Pace
     from factorysim.physics.vision import Encoder
     from factorysim.sim.handoff import HandOff
     from factorysim.sim.prefix import Extent
@@ -61,6 +62,8 @@ class Limits(NamedTuple):
     """Of images; None: their tokens are like any others."""
     cache_outputs: bool = True
     """Whether what a call answers can be found again, before it comes in a prompt."""
+    pace: Pace | None = None
+    """Of decodes that speculate, as of the law."""
 
 
 class Call:

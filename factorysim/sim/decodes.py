@@ -113,6 +113,14 @@ class Decodes:
             self.open_context -= context
         return context
 
+    def made(self, call: Call) -> int:
+        """Output tokens of a decode so far."""
+        return call.output_made + self.tick - call.joined
+
+    def held(self, call: Call) -> int:
+        """Tokens that a decode holds blocks for, between runs."""
+        return call.context + self.tick - call.joined
+
     def drop(self, call: Call) -> int:
         """Take out a call before its end, which stays in the heap until it comes up."""
         self.stale += 1
@@ -186,6 +194,10 @@ class Decodes:
                 self.open -= 1
                 self.open_context -= call.context + tick - call.joined
         return self.open_context + self.open + (self.count - self.open) * window, steps
+
+    def windows_grow(self) -> int:
+        """Tokens by which the step after the next reads more in windows."""
+        return self.open
 
     def stalls(
         self,

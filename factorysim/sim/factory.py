@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from factorysim.physics.speculation import pace_of
 from factorysim.policies.routing import routing
 from factorysim.records import Closing
 from factorysim.rng import uniform
@@ -192,6 +193,7 @@ class FactoryWorld:
             context_tokens=serve.context_tokens,
             encoder=serve.encoder,
             cache_outputs=serving.kv.cache_outputs,
+            pace=pace_of(serve.law),
         )
         kind = replica_kind(limits)
         costs = StepCosts(serve.law)
@@ -433,7 +435,8 @@ class FactoryWorld:
             self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)
 
     def _write_steps(self, deployment: Deployment) -> None:
-        self._meter.add_steps(deployment.number, self._book.write_steps(deployment.rows))
+        rows = self._book.write_steps(deployment.rows, pace_of(deployment.plan.law))
+        self._meter.add_steps(deployment.number, rows)
 
     # The end.
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 import numpy as np
 
 from factorysim.physics.power import first_steps, sum_of_smaller
+from factorysim.physics.speculation import pace_of, tokens_a_step
 from factorysim.physics.step import FS_PER_S, StepRuns
 from factorysim.records import AuditLine, EnergyLine, SampleRow
 
@@ -343,7 +344,7 @@ def _lines(
     growth_fs: Ints,
 ) -> Lines:
     """Duration and activity of each step of each run."""
-    firsts = first_steps(runs)
+    firsts = first_steps(runs, tokens_a_step(law))
     if law.window is not None and law.window_fs > 0:
         firsts = firsts._replace(window_tokens=_first_windows(law, runs, firsts, growth_fs))
     steps = runs.steps.astype(np.float64)
@@ -362,20 +363,23 @@ def _lines(
     )
 
 
-def _first_windows(law: StepLaw, runs: StepRuns, firsts: StepRuns, growth_fs: Ints) -> Ints:
+def _first_windows(law: StepLaw, runs: StepRuns, firsts: StepRuns, growth_fs: Ints) -> Floats:
     """Tokens inside sliding windows that the first step of each run reads.
 
-    A sequence whose window still fills adds one a step. How many do, the growth
-    of the step's duration tells: what context and chunk do not explain.
+    A sequence whose window still fills adds one a step, or what it makes in one. How
+    many do, the growth of the step's duration tells: what context and chunk do not explain.
     """
-    windows = firsts.window_tokens.copy()
+    windows = firsts.window_tokens.astype(np.float64)
+    pace = pace_of(law)
+    grown, parts = (1, 1) if pace is None else (pace.tokens, pace.verifies)
     for i in np.flatnonzero((runs.steps > 1) & (runs.decodes > 0)).tolist():
-        decodes, context = int(runs.decodes[i]), int(firsts.context_tokens[i])
-        explained = law.piece(decodes, context).slope_fs * decodes
+        decodes, context = int(runs.decodes[i]), round(float(firsts.context_tokens[i]) * parts)
+        explained = law.piece(decodes, context).slope_fs * decodes * grown
         if runs.prompts[i]:
             tokens = int(firsts.prompt_tokens[i])
             explained += (law.chunk_slope(tokens) or 0) * tokens
         filling = (int(growth_fs[i]) - explained) // law.window_fs
         steps = int(runs.steps[i])
-        windows[i] = (int(runs.window_tokens[i]) - filling * (steps * (steps - 1) // 2)) // steps
+        growth = filling / parts * (steps * (steps - 1) // 2)
+        windows[i] = (float(runs.window_tokens[i]) - growth) / steps
     return windows

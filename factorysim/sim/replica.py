@@ -33,6 +33,7 @@ from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
+from factorysim.sim.speculation import SpeculativeDecodes
 from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from factorysim.records import RunNote
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
+    from factorysim.sim.speculation import Drafts
     from factorysim.sim.standing import Standing
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
@@ -63,6 +65,7 @@ class Replica:
         "_cut_short",
         "_deciding",
         "_decodes",
+        "_drafting",
         "_first_tokens",
         "_generation",
         "_late_gaps",
@@ -87,6 +90,7 @@ class Replica:
         "ledger",
         "limits",
         "longest",
+        "lookahead",
         "on_done",
         "on_start",
         "owner",
@@ -140,7 +144,10 @@ class Replica:
         self.running: dict[int, Call] = {}
         self._queue: list[tuple[int, float, Call]] = []
         self._partial: Call | None = None
-        self.longest = limits.blocks * limits.block_tokens
+        pace = limits.pace
+        self.lookahead = 0 if pace is None else pace.draft_tokens
+        """Drafts that a step verifies for each decode."""
+        self.longest = limits.blocks * limits.block_tokens - self.lookahead
         """Tokens that a call may ever have cached: all but its last."""
         if limits.context_tokens is not None:
             self.longest = min(self.longest, limits.context_tokens - 1)
@@ -151,8 +158,15 @@ class Replica:
         """Whether decodes share the budget of a step with chunks (`schedulers`)."""
         self._rations = False
         """Whether the scheduler has its own word on who is admitted (`schedulers`)."""
-        self._notes_joiners = self._prefill_first or limits.role == "decode"
-        self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._notes_joiners)
+        self._notes_joiners = notes = self._prefill_first or limits.role == "decode"
+        size, window = limits.block_tokens, law.window
+        self._drafting: SpeculativeDecodes | None = None
+        """The decodes, where they speculate."""
+        if pace is None:
+            self._decodes = Decodes(size, window, note_joiners=notes)
+        else:
+            self._drafting = SpeculativeDecodes(size, window, pace, note_joiners=notes)
+            self._decodes = self._drafting
 
         self._costs = StepCosts(law) if costs is None else costs
         """Of the law; replicas that have the same may share them."""
@@ -316,15 +330,20 @@ class Replica:
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
         if call.state == DECODING:
-            return call.output_made + self._decodes.tick - call.joined
+            return self._decodes.made(call)
         return call.output_made
 
     def blocks_of(self, call: Call) -> int:
         """Blocks that a running call holds and the cache does not, between runs."""
         context = call.context
         if call.state == DECODING:
-            context += self._decodes.tick - call.joined
+            context = self._decodes.held(call)
         return -(-context // self.limits.block_tokens) - call.shared
+
+    def drafts(self) -> Drafts | None:
+        """Count what became of drafts, by call; None where there are none."""
+        drafting = self._drafting
+        return None if drafting is None else drafting.drafts(self.running.values())
 
     # Ends of runs.
 
@@ -396,8 +415,12 @@ class Replica:
         now = start + duration  # of steps cut off by a failure: when the last whole one ended
         self.busy_fs += duration
         done: Sequence[Call] = ()
+        accepted = 0
         if decodes:
             done = self._decodes.advance(n, now)
+            if self._drafting is not None:
+                accepted = self._drafting.accepted
+                emitted += accepted
             if self._notes_joiners:
                 self._note_first_step(start + begun[1])
         recomputed = 0
@@ -419,7 +442,9 @@ class Replica:
                     done = [*done, call]
                 else:
                     self._decodes.join(call)
-        self.rows.append((n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, begun))
+        self.rows.append(
+            (n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, accepted, begun)
+        )
         if done:
             for call in sorted(done, key=by_number) if len(done) > 1 else done:
                 self._finish(call)
@@ -459,6 +484,8 @@ class Replica:
             copies = ledger.register(call, tokens // ledger.block_tokens)
             ledger.free += copies
         if self.held is None:
+            if self._drafting is not None and call.state == DECODING:
+                tokens = self._drafting.held(call)
             ledger.release(call, tokens)
         else:
             self.held[call.number] = call
@@ -495,7 +522,7 @@ class Replica:
             self.busy_fs += lost
             self.steps_lost += 1
             begun = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
-            self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, begun))
+            self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, 0, begun))
 
     def _forget(self) -> None:
         """Empty the batch, the queue and the cache."""
@@ -512,8 +539,9 @@ class Replica:
     def _release(self, call: Call) -> None:
         """Take a running call out of the batch; what it has registered stays cached."""
         del self.running[call.number]
-        context = call.context
+        held = context = call.context
         if call.state == DECODING:
+            held = self._decodes.held(call)
             context = self._decodes.drop(call)
         elif self._partial is call:
             self._partial = None
@@ -521,7 +549,7 @@ class Replica:
             self.landed.remove(call)
         if context > call.peak:
             call.peak = context
-        self.ledger.release(call, context)
+        self.ledger.release(call, held)
 
     def _preempt(self) -> Call:
         """Send the last of the running back to the queue, its cache lost."""
@@ -646,14 +674,18 @@ class Replica:
         ledger, decodes = self.ledger, self._decodes
         preempted = False
         chunks: Sequence[Chunk] = NO_CHUNKS
-        need = decodes.phases[-decodes.tick % decodes.block_tokens]
+        if self._drafting is not None:
+            need = decodes.blocks_now()
+        else:
+            need = decodes.phases[-decodes.tick % decodes.block_tokens]
         if need > ledger.free + ledger.evictable:
             preempted = self._fit(0)
             need = decodes.blocks_now()
         call = self._partial
         if call is not None:
             size, prior = decodes.block_tokens, call.context
-            tokens = min(call.known - prior, self.limits.token_budget - decodes.count)
+            others = decodes.count * (1 + self.lookahead)
+            tokens = min(call.known - prior, self.limits.token_budget - others)
             blocks = -(-(prior + tokens) // size) - -(-prior // size)
             if need + blocks > ledger.free + ledger.evictable:
                 preempted = self._fit(blocks, call) or preempted
@@ -705,7 +737,7 @@ class Replica:
         budget = limits.token_budget
         if chunking:
             if self._mixes:
-                budget -= self._decodes.count
+                budget -= self._decodes.count * (1 + self.lookahead)
             if chunks:
                 budget -= chunks[0][1]
         while queue and len(running) < limits.max_sequences:
@@ -798,23 +830,26 @@ class Replica:
         first += base
         if decodes:
             batch = self._decodes
-            context = batch.context + decodes
+            context, grows = batch.context + decodes, decodes
+            if self._drafting is not None:
+                context, grows = self._drafting.reads()
             fixed, growth, knot = law.piece(decodes, context)
             first += fixed + growth * context
-            slope += growth * decodes
+            slope += growth * grows
             if steps != 1:
                 left = batch.steps_left() if batch.stale else batch.ends[0][0] - batch.tick
                 if not steps or left < steps:
                     steps = left
                 if knot is not None:
-                    steps = min(steps, (knot - context - 1) // decodes + 1)
+                    steps = min(steps, (knot - context - 1) // grows + 1)
             if batch.window is not None:
                 in_windows, steps = batch.read_windows(batch.window, steps)
-                windows_grow = batch.open
+                windows_grow = batch.windows_grow()
                 first += law.window_fs * in_windows
                 slope += law.window_fs * windows_grow
         if self.standing is not None:
-            first, slope = self._slowed(self.standing, first, slope, decodes + tokens)
+            verified = decodes * (1 + self.lookahead)
+            first, slope = self._slowed(self.standing, first, slope, verified + tokens)
         survivors = decodes
         stall = apart = 0
         if self._notes_joiners:
@@ -866,7 +901,10 @@ class Replica:
         if not self.limits.watched:
             available += self.ledger.evictable
         batch = self._decodes
-        bound = decodes * ((steps - 1) // batch.block_tokens + 1)
+        if self._drafting is not None:
+            bound = self._drafting.most_later_blocks(steps)
+        else:
+            bound = decodes * ((steps - 1) // batch.block_tokens + 1)
         if self._chunks:
             bound += self._chunk_blocks(steps)
         if bound <= available:

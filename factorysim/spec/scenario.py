@@ -110,6 +110,33 @@ class TableLaw(Spec):
 Law = Annotated[RooflineLaw | FixedLaw | TableLaw, Field(discriminator="kind")]
 
 
+class SpeculationSpec(Spec):
+    """Speculative decoding: drafts that a step of the LLM verifies together.
+
+    `draft_tokens` is vLLM's `num_speculative_tokens`; `method` says who drafts, as there.
+    """
+
+    method: Literal["draft_model", "mtp", "ngram"]
+    """A draft LLM; the LLM's own head for multi-token prediction; n-grams of the context."""
+    draft_tokens: int = Field(ge=0, le=64)
+    """Proposed for each sequence before each verify; 0: none, and nothing is held for them."""
+    acceptance: Share
+    """Probability that a draft is accepted if those before it were."""
+    draft: LlmUse | None = None
+    """The draft LLM and its precision."""
+
+    @model_validator(mode="after")
+    def _draft_fits_method(self) -> Self:
+        if self.method == "draft_model" and self.draft is None:
+            cure = "for example `draft: {llm: llama_3_1_8b}`"
+            raise refuse("draft", "nothing", "an LLM, since the method is draft_model", cure)
+        if self.method != "draft_model" and self.draft is not None:
+            expected = f"nothing, since the method is {self.method}"
+            cure = "remove it, or take `method: draft_model`"
+            raise refuse("draft", f'"{self.draft.llm}"', expected, cure)
+        return self
+
+
 class DeploymentSpec(Spec):
     """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
 
@@ -124,6 +151,8 @@ class DeploymentSpec(Spec):
     """As many as fit, if not given."""
     parallel: ParallelSpec = ParallelSpec()
     law: Law = RooflineLaw()
+    speculation: SpeculationSpec | None = None
+    """Drafts that its steps verify; none: a step makes one token of each sequence."""
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
     prompts_above: int | None = Field(default=None, ge=1, le=1_000_000_000)
@@ -139,6 +168,19 @@ class DeploymentSpec(Spec):
         if self.role == "tools" and self.prompts_above is not None:
             expected = "nothing, since the role is tools"
             raise refuse("prompts_above", f"{self.prompts_above}", expected, "remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _speculation_fits(self) -> Self:
+        if self.speculation is None:
+            return self
+        if self.role in {"tools", "prefill"}:
+            cure = "remove it" if self.role == "tools" else "give it to the decode deployment"
+            raise refuse("speculation", "drafts", f"none, since the role is {self.role}", cure)
+        if self.law.kind == "table":
+            expected = "no table, since its steps were measured without drafts"
+            cure = "remove `speculation`, or take `law: {kind: roofline}`"
+            raise refuse("law.kind", "table", expected, cure)
         return self
 
 
@@ -608,6 +650,7 @@ class ScenarioSpec(Spec):
             raise refuse("serving.prefill_every", f"{serving.prefill_every}", expected, "remove it")
         return self
 
+    @model_validator(mode="after")
     def _limits_are_of_somebody(self) -> Self:
         admission, share = self.serving.admission, self.serving.router.share
         bucket = None if admission is None else admission.token_bucket
@@ -627,3 +670,30 @@ class ScenarioSpec(Spec):
             if name not in known:
                 expected = f"a {per}: {', '.join(dict.fromkeys(known))}"
                 raise refuse(f"{path}.{name}", repr(name), expected)
+
+    @model_validator(mode="after")
+    def _verifies_fit_the_budget(self) -> Self:
+        serving = self.serving
+        for name, deployment in self.deployments.items():
+            if deployment.speculation is None:
+                continue
+            if serving.scheduler not in ("vllm", "prefill_first"):
+                expected = f"vllm or prefill_first, since {name} speculates"
+                cure = "choose one of them, or remove `speculation`"
+                raise refuse("serving.scheduler", serving.scheduler, expected, cure)
+            if serving.prefill_every is not None:
+                expected = f"nothing, since {name} speculates"
+                raise refuse(
+                    "serving.prefill_every", f"{serving.prefill_every}", expected, "remove it"
+                )
+            width = deployment.speculation.draft_tokens + 1
+            if serving.token_budget < serving.max_sequences * width:
+                key = f"deployments.{name}.speculation.draft_tokens"
+                most = serving.token_budget // serving.max_sequences - 1
+                expected = (
+                    f"at most {most}: {serving.max_sequences} sequences verify "
+                    f"{serving.max_sequences * width} tokens, the budget is {serving.token_budget}"
+                )
+                cure = "raise serving.token_budget, or lower serving.max_sequences"
+                raise refuse(key, f"{width - 1}", expected, cure)
+        return self

@@ -50,6 +50,10 @@ class Ask(NamedTuple):
     """Half width of both lengths over their means; 0: all alike."""
     precision: str | None
     """`fp8`, or ``weights=w4a16,compute=bf16``; None: chosen here."""
+    draft: str | None = None
+    """Who drafts: an LLM of the catalog, `mtp` or `ngram`; None: nobody."""
+    draft_tokens: int | None = None
+    acceptance: float | None = None
 
 
 class Setting(NamedTuple):
@@ -87,6 +91,7 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
     _check_context(ask, llm)
     rack, racks, notes = _factory(catalog, device, ask.tp)
     precision, note = choose_precision(ask.precision, llm, device)
+    speculation = _speculation(ask, catalog, device)
     tree = _marked(
         {
             "schema": "factorysim.scenario/1",
@@ -103,6 +108,7 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
                     "pool": "devices",
                     "replicas": 1,
                     "parallel": {"tp": ask.tp, "ep": ask.ep},
+                    "speculation": speculation,
                 }
             },
             "streams": {"calls": _calls(ask)},
@@ -215,6 +221,41 @@ def _find(ask: Ask, catalog: Catalog) -> tuple[Llm, Device]:
     if llm is None or device is None:
         raise CapacityError(*faults) if sized else SpecError(*faults)
     return llm, device
+
+
+def _speculation(ask: Ask, catalog: Catalog, device: Device) -> dict[str, object] | None:
+    """Give the deployment's `speculation`: what is asked for goes together, or not at all."""
+    given = {
+        "--draft": ask.draft,
+        "--draft-tokens": ask.draft_tokens,
+        "--acceptance": ask.acceptance,
+    }
+    missing = [option for option, value in given.items() if value is None]
+    if len(missing) == len(given):
+        return None
+    if missing:
+        there = " and ".join(option for option in given if option not in missing)
+        expected = f"it too, since {there} is given"
+        faults = [Fault(option, "", "nothing", expected, "see docs/speculation.md")
+                  for option in missing]  # fmt: skip
+        raise SpecError(*faults)
+    told: dict[str, object] = {
+        "method": ask.draft,
+        "draft_tokens": ask.draft_tokens,
+        "acceptance": ask.acceptance,
+    }
+    if ask.draft not in {"mtp", "ngram"}:
+        assert ask.draft is not None  # none is missing
+        try:
+            draft = catalog.llm(ask.draft)
+        except UserError as error:
+            raise type(error)(*(f._replace(where="--draft") for f in error.faults)) from error
+        precision, _ = choose_precision(None, draft, device)
+        told |= {
+            "method": "draft_model",
+            "draft": {"llm": draft.id, "precision": precision.model_dump()},
+        }
+    return told
 
 
 def _check_context(ask: Ask, llm: Llm) -> None:

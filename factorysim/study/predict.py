@@ -124,6 +124,9 @@ def predict(
     ep: int = 1,
     spread: float = 0.0,
     precision: str | None = None,
+    draft: str | None = None,
+    draft_tokens: int | None = None,
+    acceptance: float | None = None,
     calls: int | None = None,
     overrides: Sequence[str] = (),
     catalog: str | Path | None = None,
@@ -144,6 +147,10 @@ def predict(
     precision
         `fp8`, or ``weights=w4a16,compute=bf16,kv=fp8``; what is not named is BF16.
         None: see `operating_point.choose_precision`.
+    draft, draft_tokens, acceptance
+        Who drafts (an LLM of the catalog, `mtp` or `ngram`), how many tokens before each
+        verify, and the probability that one is accepted if those before it were. None of
+        them: no speculation.
     calls
         To measure, rounded up to whole waves; as many as `closed_loop` says if not
         given.
@@ -170,6 +177,7 @@ def predict(
 
     overlay = None if catalog is None else Path(catalog)
     ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision)
+    ask = ask._replace(draft=draft, draft_tokens=draft_tokens, acceptance=acceptance)
     setting = set_up(ask, overrides, load_catalog(overlay), overlay)
     _, arrivals = stream_of(setting.scenario)
     _check_size("--calls", CALLS_LEAST if calls is None else calls, CALLS_MOST)
@@ -190,8 +198,10 @@ def _check_size(option: str, number: int, most: int) -> None:
 
 def _check_room(prepared: Prepared) -> None:
     """Refuse calls that no empty replica could hold."""
+    from factorysim.physics.speculation import verified_tokens
+
     serve, kv = prepared.plan.serve[0], prepared.scenario.serving.kv
-    tokens, blocks = _call_size(prepared.scenario)
+    tokens, blocks = _call_size(prepared.scenario, verified_tokens(serve.law) - 1)
     if blocks > serve.kv_blocks:
         raise CapacityError(
             Fault(
@@ -205,15 +215,18 @@ def _check_room(prepared: Prepared) -> None:
         )
 
 
-def _call_size(scenario: ScenarioSpec) -> tuple[int, int]:
-    """Tokens that a long call holds at its end, and their blocks; its last token is not kept."""
+def _call_size(scenario: ScenarioSpec, drafts: int) -> tuple[int, int]:
+    """Tokens that a long call holds at its end, and their blocks.
+
+    Its last token is not kept; drafts of its last verify are held.
+    """
     calls = scenario.streams["calls"].calls
     assert calls is not None  # `stream_of` has looked
     longest = [
         length.mean * (1 + length.spread) if length.kind == "uniform" else length.mean
         for length in (calls.prompt_tokens, calls.output_tokens)
     ]
-    tokens = round(sum(longest)) - 1
+    tokens = round(sum(longest)) - 1 + drafts
     return tokens, -(-tokens // scenario.serving.kv.block_tokens)
 
 
@@ -262,6 +275,8 @@ def _point(
     values: dict[str, Value],
 ) -> Point:
     """Put together what the metrics and the steps say."""
+    from factorysim.physics.speculation import verified_tokens
+
     scenario, serve = prepared.scenario, prepared.plan.serve[0]
     stream, arrivals = stream_of(scenario)
     used = usage(steps, serve, settled.window)
@@ -321,7 +336,7 @@ def _point(
         kv=KvUse(
             serve.kv_blocks,
             scenario.serving.kv.block_tokens,
-            serve.kv_blocks // _call_size(scenario)[1],
+            serve.kv_blocks // _call_size(scenario, verified_tokens(serve.law) - 1)[1],
             used.kv_tokens_mean / kv_tokens,
             used.kv_tokens_max / kv_tokens,
         ),

@@ -63,6 +63,8 @@ def usage(steps: Columns, serve: ServePlan, window: Window) -> Usage:
     """
     import numpy as np
 
+    from factorysim.physics.speculation import tokens_a_step
+
     inside_s = np.minimum(steps["finished_s"], window.end_s)
     inside_s = np.maximum(inside_s - np.maximum(steps["started_s"], window.start_s), 0.0)
     held = inside_s > 0
@@ -72,7 +74,7 @@ def usage(steps: Columns, serve: ServePlan, window: Window) -> Usage:
     weight = inside_s[held]
     share = weight / (rows["finished_s"] - rows["started_s"])
     batch = rows["decodes"] + rows["prompts"]
-    tokens, last = _tokens_held(rows)
+    tokens, last = _tokens_held(rows, tokens_a_step(serve.law))
     return Usage(
         batch_mean=float(np.average(batch, weights=weight)),
         batch_max=int(batch.max()),
@@ -83,14 +85,15 @@ def usage(steps: Columns, serve: ServePlan, window: Window) -> Usage:
     )
 
 
-def _tokens_held(rows: Columns) -> tuple[Floats, Floats]:
+def _tokens_held(rows: Columns, made: float) -> tuple[Floats, Floats]:
     """Tokens in the cache, mean over each run and in its last step.
 
-    Decodes read all that they hold; a chunk adds its tokens to those before it.
+    Decodes read all that they hold, and have `made` more in the next step; a chunk adds
+    its tokens to those before it.
     """
     steps = rows["steps"]
     tokens: Floats = (rows["context_tokens"] + rows["prior_tokens"] + rows["prompt_tokens"]) / steps
-    growth = rows["decodes"] + rows["prompt_tokens"] / steps
+    growth = rows["decodes"] * made + rows["prompt_tokens"] / steps
     last: Floats = tokens + growth * (steps - 1) / 2
     return tokens, last
 

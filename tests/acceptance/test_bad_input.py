@@ -54,6 +54,12 @@ def refused_run(content, *options):
     return refused("run", "case.yaml", "--out", "out", "--workers", "1", *options)
 
 
+def speculating(keys):
+    """A scenario whose deployment speculates."""
+    return changed(LAW, LAW + ", speculation: {" + keys + "}")
+
+
+DRAFTS = "method: ngram, draft_tokens: 3, acceptance: "
 NESTED = "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
 
 AGENTS = changed(DEMAND, "agent: chat\n    llm_by_step: {user: som}")
@@ -161,6 +167,50 @@ SCENARIOS = {
         limited("queue_limit: {calls: 9}", "router: {policy: shared_queue}, "),
         14,
         "shared_queue",
+    ),
+    "acceptance above 1": (speculating(DRAFTS + "1.2"), 7, "acceptance"),
+    "acceptance below 0": (speculating(DRAFTS + "-0.1"), 7, "acceptance"),
+    "acceptance that is no number": (speculating(DRAFTS + "high"), 7, "acceptance"),
+    "no acceptance": (speculating("method: ngram, draft_tokens: 3"), 7, "add `acceptance:`"),
+    "fewer drafts than none": (
+        speculating("method: ngram, draft_tokens: -1, acceptance: 0.5"),
+        7,
+        "draft_tokens",
+    ),
+    "an unknown way to draft": (
+        speculating("method: medusa, draft_tokens: 1, acceptance: 0.5"),
+        7,
+        "draft_model, mtp or ngram",
+    ),
+    "an unknown draft LLM": (
+        speculating("method: draft_model, draft_tokens: 3, acceptance: 0.5, draft: {llm: llama}"),
+        7,
+        "speculation.draft.llm",
+    ),
+    "nobody who drafts": (
+        speculating("method: draft_model, draft_tokens: 3, acceptance: 0.5"),
+        7,
+        "since the method is draft_model",
+    ),
+    "a draft LLM that nobody asks": (
+        speculating(DRAFTS + "0.5, draft: {llm: phi_2}"),
+        7,
+        "or take `method: draft_model`",
+    ),
+    "more drafts than the budget takes": (
+        speculating("method: ngram, draft_tokens: 16, acceptance: 0.5"),
+        7,
+        "at most 15: 1 sequences verify 17 tokens, the budget is 16",
+    ),
+    "drafts for tools": (
+        changed(LAW, LAW + "}\n  t: {role: tools, pool: gpu.cpu, speculation: {" + DRAFTS + "1}"),
+        8,
+        "none, since the role is tools",
+    ),
+    "drafts beside measured steps": (
+        changed(LAW, "law: {kind: table, file: a.csv}, speculation: {" + DRAFTS + "1}"),
+        7,
+        "its steps were measured without drafts",
     ),
     "no topology": (changed("topology: teaching/mm1\n", ""), 1, "add `topology:`"),
 }

@@ -52,6 +52,32 @@ def test_the_table_has_all_that_was_asked_for_in_eighty_columns():
         assert words in text, words
 
 
+def test_who_drafts_is_told_and_a_verify_makes_more_than_a_token():
+    drafts = ("--draft", "ngram", "--draft-tokens", "3", "--acceptance", "0.6")
+    text = run(*drafts)
+    assert "3 drafts a step by ngram, each accepted with 0.6: 2.18 tokens a step" in text
+    told, plain = (json.loads(run("--json", *more)) for more in (drafts, ()))
+    assert told["tpot_s"]["mean"] < 0.6 * plain["tpot_s"]["mean"]
+    assert told["itl_s"]["p50"] == 0.0
+    assert told["itl_s"]["mean"] == pytest.approx(told["tpot_s"]["mean"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--draft-tokens", "3"), "--acceptance: found nothing, expected it too"),
+        (("--draft", "ngram", "--draft-tokens", "3", "--acceptance", "2"), "acceptance"),
+        (("--draft", "llama", "--draft-tokens", "3", "--acceptance", "1"), "--draft"),
+        (("--draft", "mtp", "--draft-tokens", "3", "--acceptance", "1"), "MTP heads: unknown"),
+        (("--draft", "qwen3_8b", "--draft-tokens", "3", "--acceptance", "1"), "128,256 tokens"),
+    ],
+)
+def test_drafts_that_cannot_be_are_refused(options, words, monkeypatch, capsys):
+    code, told = fails(monkeypatch, capsys, *options)
+    assert code == 2
+    assert words in told
+
+
 def test_json_is_one_object_with_the_same_numbers():
     told = json.loads(run("--json", "--calls", "40"))
     assert told["concurrency"] == 4

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import floor
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -36,6 +37,15 @@ class NaiveTuning(NamedTuple):
     max_queue_delay_fs: int = 0
 
 
+class Drafting(NamedTuple):
+    """How decodes speculate."""
+
+    mean: Fraction
+    """Tokens that a verify makes for a sequence."""
+    draft_tokens: int
+    """Proposed for each sequence before a verify."""
+
+
 class NaiveLimits(NamedTuple):
     """What bounds a replica."""
 
@@ -51,6 +61,7 @@ class NaiveLimits(NamedTuple):
     """Of the LLM: prompt and output together, at most."""
     encoder: Encoder | None = None
     """Of images."""
+    drafting: Drafting | None = None
 
 
 class Submission(NamedTuple):
@@ -112,8 +123,14 @@ class NaiveCall:
     """Its leading blocks, which are the cache's and locked by it."""
     private: list[int] = field(default_factory=list)
     """The blocks after them, its own."""
+    taken: int = 0
+    """Tokens that it has had blocks for since it was last admitted."""
     decoding: bool = False
     """It has emitted since it was last admitted."""
+    began_at: int = 0
+    """The replica's count of verifies when it began to decode."""
+    began_with: int = 0
+    """Tokens that were cached then."""
     asked_to_leave: bool = False
     reserved: int = 0
     """Tokens that it has blocks for, at least, from its admission on."""
@@ -150,14 +167,18 @@ class NaiveStep:
     chunks: list[tuple[NaiveCall, int]]
     prompt_tokens: int
     emitting: int
-    context_tokens: int
-    window_tokens: int
+    context_tokens: Fraction
+    window_tokens: Fraction
     pair_tokens: int
     prior_tokens: int
     held_blocks: int
     waiting: int
     idle: int = 0
     """Places of a static batch that compute for nobody, or a prompt."""
+    emitted: int = 0
+    """Tokens that it has made."""
+    accepted: int = 0
+    """Those of them that came with another of their call."""
     cut_fs: int | None = None
     """When a failure cut it; its tokens are lost."""
 
@@ -220,7 +241,12 @@ class NaiveReplica:
     """A replica between two instants."""
 
     def __init__(self, limits: NaiveLimits, laws: Sequence[StepLaw]) -> None:
-        assert limits.token_budget >= limits.max_sequences
+        self.mean, self.drafts = limits.drafting or Drafting(Fraction(1), 0)
+        self.width = self.drafts + 1
+        """Tokens that a step computes for a decode."""
+        self.verifies = 0
+        """Steps with decodes that have ended."""
+        assert limits.token_budget >= limits.max_sequences * self.width
         if limits.scheduler in ("orca", "static"):
             limits = limits._replace(retain="none")
         self.limits = limits
@@ -276,7 +302,7 @@ class NaiveReplica:
     def too_long(self, sub: Submission) -> bool:
         """For the cache if it had it to itself, or for the LLM's context."""
         longest = self.limits.context_tokens
-        return self.blocks_for(sub.prompt + sub.output - 1) > self.limits.blocks or (
+        return self.blocks_for(sub.prompt + sub.output - 1 + self.drafts) > self.limits.blocks or (
             longest is not None and sub.prompt + sub.output > longest
         )
 
@@ -307,6 +333,7 @@ class NaiveReplica:
         self.full, self.ratio = False, first_ratio(self.limits.tuning)
         for call in victims:
             call.path, call.private = [], []
+            call.reserved = call.taken = 0
             self.leave(now, call, "failed")
         self.down = True
 
@@ -318,15 +345,25 @@ class NaiveReplica:
             return
         self.step = None
         self.quiet = 0 if step.chunks else self.quiet + 1
+        made = 1
+        if step.decodes:
+            self.verifies += 1
+            made = floor(self.mean * self.verifies) - floor(self.mean * (self.verifies - 1))
         for call in step.decodes:
-            call.cached += 1
-            emit(call, now)
+            for _ in range(min(made, call.sub.output - call.made)):
+                call.cached += 1
+                emit(call, now)
+                step.emitted += 1
+                step.accepted += 1
+            step.accepted -= 1
         for call, tokens in step.chunks:
             credit(call, tokens)
             self.register(call)
             if call.cached == call.known:
                 call.decoding = True
+                call.began_at, call.began_with = self.verifies, call.cached
                 emit(call, now)
+                step.emitted += 1
         done = [call for call in self.running if call.made == call.sub.output]
         if self.limits.scheduler == "static":
             for call in done:
@@ -404,7 +441,7 @@ class NaiveReplica:
                 return self.decodes(), []
         else:
             preempted = self.make_room_for_decodes()
-        budget = self.limits.token_budget - len(self.decodes())
+        budget = self.limits.token_budget - len(self.decodes()) * self.width
         chunks: list[tuple[NaiveCall, int]] = []
 
         begun = [call for call in self.running if not call.decoding]
@@ -420,7 +457,7 @@ class NaiveReplica:
                 chunks.append((call, tokens))
                 budget -= tokens
         for call in self.decodes():
-            self.grow(call, 1)
+            self.grow(call, self.width)
         for call, tokens in chunks:
             self.grow(call, tokens)
 
@@ -460,7 +497,7 @@ class NaiveReplica:
             return [], chunks
         self.make_room_for_decodes()
         for call in self.decodes():
-            self.grow(call, 1)
+            self.grow(call, self.width)
         return self.decodes(), []
 
     def schedule_sarathi(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
@@ -687,8 +724,8 @@ class NaiveReplica:
         prompt_tokens = sum(tokens for _, tokens in chunks)
         ending = [call for call, tokens in chunks if call.cached + tokens == call.known]
         emitting = len(decodes) + len(ending)
-        context = sum(call.cached + 1 for call in decodes)
-        window = 0
+        read = [self.read_by(call) for call in decodes]
+        context, window = sum(read, Fraction(0)), Fraction(0)
         prompts, idle, heads = len(chunks), 0, emitting
         sizes = [(tokens, call.cached) for call, tokens in chunks]
         if self.batch:  # every place computes what the others do
@@ -700,11 +737,12 @@ class NaiveReplica:
                 sizes = [(longest, 0)] * len(chunks)
         duration = law.base(len(decodes), prompt_tokens, prompts, heads)
         if decodes:
-            piece = law.piece(len(decodes), context)
-            duration += piece.fixed_fs + piece.slope_fs * context
+            parts = self.mean.denominator  # of a token: the law's unit of context
+            piece = law.piece(len(decodes), int(context * parts))
+            duration += piece.fixed_fs + piece.slope_fs * int(context * parts)
             if law.window is not None:
-                window = sum(min(call.cached + 1, law.window) for call in decodes)
-                duration += law.window_fs * window
+                window = sum((min(tokens, Fraction(law.window)) for tokens in read), window)
+                duration += law.window_fs * int(window * parts)
         duration += sum(law.chunk(tokens, cached) for tokens, cached in sizes)
         duration += sum(law.prompt(call.sub.u) for call in ending)
         encoder = self.limits.encoder
@@ -730,6 +768,14 @@ class NaiveReplica:
             idle=idle,
         )
 
+    def read_by(self, call: NaiveCall) -> Fraction:
+        """Tokens that a decode reads: all that it has on average, and its own."""
+        mean = call.began_with + self.mean * (self.verifies - call.began_at)
+        if self.limits.drafting is None:
+            assert mean == call.cached
+        assert -1 < mean - call.cached < 1
+        return mean + self.width
+
     # Blocks
 
     def blocks_for(self, tokens: int) -> int:
@@ -742,7 +788,10 @@ class NaiveReplica:
         return [call for call in self.running if call.decoding]
 
     def decode_need(self) -> int:
-        return sum(call.cached % self.limits.block_tokens == 0 for call in self.decodes())
+        return sum(
+            max(0, self.blocks_for(call.cached + self.width) - len(call.path) - len(call.private))
+            for call in self.decodes()
+        )
 
     def evictable(self) -> int:
         return sum(not cached.lockers for cached in self.cache.values())
@@ -789,10 +838,12 @@ class NaiveReplica:
         for block in call.private:
             self.owners[block] = None
         call.path, call.private = [], []
-        call.reserved = 0
+        call.reserved = call.taken = 0
 
     def grow(self, call: NaiveCall, tokens: int) -> None:
         goal = max(call.cached + tokens, call.reserved)
+        assert goal >= call.taken
+        call.taken = goal
         while len(call.path) + len(call.private) < self.blocks_for(goal):
             block = self.owners.index(None) if None in self.owners else self.evict()
             self.owners[block] = ("call", call.sub.number)
@@ -824,12 +875,15 @@ class NaiveReplica:
         self.check_cache()
         in_step: dict[int, int] = {}
         if self.step is not None:
-            in_step = {call.sub.number: 1 for call in self.step.decodes}
+            in_step = {call.sub.number: self.width for call in self.step.decodes}
             in_step |= {call.sub.number: tokens for call, tokens in self.step.chunks}
         for call in self.running:
             tokens = call.cached + in_step.get(call.sub.number, 0)
             tokens = max(tokens, call.reserved)
-            assert len(call.path) + len(call.private) == self.blocks_for(tokens)
+            if call.sub.number in in_step or self.limits.drafting is None:
+                assert call.taken == tokens
+            assert tokens <= call.taken < tokens + self.width
+            assert len(call.path) + len(call.private) == self.blocks_for(call.taken)
             assert len(call.path) * self.limits.block_tokens <= call.cached
         assert all(not call.path and not call.private for call in self.waiting)
         assert len(self.running) <= self.limits.max_sequences

@@ -10,12 +10,14 @@ with contents that collide (`exactness_contents`).
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from factorysim.physics.speculation import Pace
 from factorysim.physics.vision import Encoder
 from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits, Tuning
@@ -24,6 +26,7 @@ from factorysim.sim.schedulers import replica_kind
 from tests.property.exactness_contents import contents, first_blocks, texts
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw, sparse_law
 from tests.property.naive_replica import (
+    Drafting,
     Event,
     Interrupt,
     NaiveCall,
@@ -77,6 +80,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
         tuning=Tuning(*given.tuning),
         context_tokens=given.context_tokens,
         encoder=given.encoder,
+        pace=pace_of(given.drafting),
     )
     replica = replica_kind(limits)(
         clock,
@@ -113,7 +117,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     for index, event in enumerate(case.events):
         clock.at(event.at_fs, ARRIVAL + index, happen, event)
     clock.run_until(end_fs + 1)
-    rows = list(StepChunk.of(replica.rows))
+    rows = list(StepChunk.of(replica.rows, replica.limits.pace))
     gaps = [GapRow(*row) for row in replica.gaps]
     return Outcome(replica, calls, departures, rows, gaps)
 
@@ -196,8 +200,9 @@ def check_rows(rows: Sequence[StepRow], steps: Sequence[NaiveStep], *, stepwise:
         assert {(row.decodes, row.prompts)} == shapes
         for name in ("prompt", "context", "window", "pair", "prior"):
             field = f"{name}_tokens"
-            assert getattr(row, field) == sum(getattr(step, field) for step in part), field
-        assert row.emitted_tokens == sum(step.emitting for step in part)
+            assert getattr(row, field) == float(sum(getattr(step, field) for step in part)), field
+        assert row.emitted_tokens == sum(step.emitted for step in part)
+        assert row.accepted_tokens == sum(step.accepted for step in part)
         assert row.waiting == part[0].waiting
 
 
@@ -213,6 +218,7 @@ def check_lost(row: StepRow, step: NaiveStep) -> None:
     assert (row.decodes, row.prompts) == (len(step.decodes), step.idle or len(step.chunks))
     assert (in_fs(row.started_s), in_fs(row.finished_s)) == (step.started_fs, step.cut_fs)
     assert row[8:15] == (0,) * 7
+    assert row.accepted_tokens == 0
 
 
 def assert_gaps(outcome: Outcome, naive: NaiveResult) -> None:
@@ -224,6 +230,7 @@ def assert_gaps(outcome: Outcome, naive: NaiveResult) -> None:
         told[row.step_fs + row.stall_fs] += row.survivors
         for step in range(1, row.steps):
             told[row.step_fs + step * row.slope_fs] += row.decodes
+        told[0] += row.accepted_tokens
     told.update(in_fs(gap.gap_s) for gap in outcome.gaps)
     real: Counter[int] = Counter()
     for call in naive.calls.values():
@@ -244,6 +251,7 @@ def check_conservation(case: Case, outcome: Outcome, naive: NaiveResult) -> None
     left = (naive.free_blocks, naive.cached_blocks, 0)
     assert (ledger.free, ledger.evictable, ledger.held) == left
     assert ledger.free + ledger.evictable == case.limits.blocks
+    check_drafts(case, outcome)
     calls = outcome.calls.values()
     assert len(outcome.departures) == len(calls)
     for call in calls:
@@ -257,6 +265,26 @@ def check_conservation(case: Case, outcome: Outcome, naive: NaiveResult) -> None
     assert sum(row.recomputed_tokens for row in outcome.rows) == sum(
         call.recomputed_tokens for call in calls
     )
+
+
+def check_drafts(case: Case, outcome: Outcome) -> None:
+    """What steps say of drafts and what calls say adds up."""
+    drafts, drafting = outcome.replica.drafts(), case.limits.drafting
+    assert (drafts is None) == (drafting is None)
+    if drafts is None or drafting is None:
+        return
+    verifies = sum(row.steps * row.decodes for row in outcome.rows if row.emitted_tokens)
+    accepted = sum(row.accepted_tokens for row in outcome.rows)
+    assert drafts.drafted == verifies * drafting.draft_tokens
+    assert drafts.drafted == accepted + drafts.rejected + drafts.wasted
+
+
+def pace_of(drafting: Drafting | None) -> Pace | None:
+    """The simulator's word for it."""
+    if drafting is None:
+        return None
+    mean, drafts = drafting
+    return Pace(mean.numerator, mean.denominator, drafts)
 
 
 # Cases
@@ -361,12 +389,26 @@ def tunings(draw: DrawFn, scheduler: Scheduler) -> NaiveTuning:
 
 
 @st.composite
+def draftings(draw: DrawFn) -> Drafting:
+    """Means between a token and all that is drafted, and one more; both ends among them."""
+    drafts = draw(st.integers(1, 6))
+    parts = draw(st.one_of(st.integers(1, 4), st.integers(1, 12), st.just(1000)))
+    most = parts * (drafts + 1)
+    tokens = draw(st.one_of(st.integers(parts, most), st.sampled_from([parts, most])))
+    return Drafting(Fraction(tokens, parts), drafts)
+
+
+@st.composite
 def limits_for(
-    draw: DrawFn, calls: Sequence[Submission], schedulers: Sequence[Scheduler]
+    draw: DrawFn,
+    calls: Sequence[Submission],
+    schedulers: Sequence[Scheduler],
+    drafting: Drafting | None = None,
 ) -> NaiveLimits:
-    """From ample KV to hardly any, and budgets down to one token a sequence."""
+    """From ample KV to hardly any, and budgets down to what sequences decode or verify."""
+    drafts = 0 if drafting is None else drafting.draft_tokens
     block_tokens = draw(st.one_of(st.integers(1, 4), st.integers(1, 8), st.integers(1, 32)))
-    sizes = [-(-(call.prompt + call.output - 1) // block_tokens) for call in calls]
+    sizes = [-(-(call.prompt + call.output - 1 + drafts) // block_tokens) for call in calls]
     largest, total = max(sizes, default=1), sum(sizes)
     blocks = draw(
         st.one_of(
@@ -382,35 +424,39 @@ def limits_for(
     return NaiveLimits(
         block_tokens=block_tokens,
         blocks=blocks,
-        token_budget=max_sequences + spare,
+        token_budget=max_sequences * (drafts + 1) + spare,
         max_sequences=max_sequences,
         scheduler=scheduler,
         order=draw(st.sampled_from(["fcfs", "priority"])),
         retain=draw(st.sampled_from(["session"] * 8 + ["none"])),
-        tuning=draw(tunings(scheduler)),
+        tuning=draw(tunings(scheduler)) if drafting is None else NaiveTuning(),
         context_tokens=draw(st.sampled_from([None, None, 60, 100])),
         encoder=draw(st.sampled_from([None, Encoder(7, 40)])),
+        drafting=drafting,
     )
 
 
 @st.composite
-def crowds(draw: DrawFn, schedulers: Sequence[Scheduler]) -> tuple[list[Submission], NaiveLimits]:
+def crowds(
+    draw: DrawFn, schedulers: Sequence[Scheduler], drafting: Drafting | None
+) -> tuple[list[Submission], NaiveLimits]:
     """Many short prompts with long outputs, more at once than the KV has room for in the end."""
     rng = draw(st.randoms(use_true_random=True))  # uniform: small numbers are not a crowd
     calls = [
         call._replace(prompt=rng.randint(1, 20), output=rng.randint(20, 90))
         for call in draw(st.lists(submissions(), min_size=7, max_size=10))
     ]
-    limits = draw(limits_for(calls, schedulers))
+    drafts = 0 if drafting is None else drafting.draft_tokens
+    limits = draw(limits_for(calls, schedulers, drafting))
     size = rng.choice([1, 2, 4, 8])
-    largest = max(-(-(call.prompt + call.output) // size) for call in calls)
+    largest = max(-(-(call.prompt + call.output + drafts) // size) for call in calls)
     places = rng.randint(4, 8)
-    spare = limits.token_budget - limits.max_sequences
+    spare = limits.token_budget - limits.max_sequences * (drafts + 1)
     return calls, limits._replace(
         block_tokens=size,
         blocks=round(largest * rng.uniform(1.1, 2.5)),
         max_sequences=places,
-        token_budget=places + spare,
+        token_budget=places * (drafts + 1) + spare,
     )
 
 
@@ -426,18 +472,21 @@ def interrupts(draw: DrawFn, calls: int, law_count: int) -> Interrupt:
 
 
 @st.composite
-def cases(draw: DrawFn, schedulers: Sequence[Scheduler] = SCHEDULERS) -> Case:
+def cases(
+    draw: DrawFn, schedulers: Sequence[Scheduler] = SCHEDULERS, *, speculate: bool = False
+) -> Case:
     """A replica and events on a coarse grid of instants; some are then moved to ends of steps."""
+    drafting = draw(draftings()) if speculate else None
     law_count = draw(st.sampled_from([1, 1, 2, 3]))
     window = draw(st.none() | st.integers(1, 40))
     laws = [draw(laws_of(window)) for _ in range(law_count)]
     crowded = draw(st.booleans())
     if crowded:
-        calls, limits = draw(crowds(schedulers))
+        calls, limits = draw(crowds(schedulers, drafting))
     else:
         fewest = draw(st.sampled_from([1, 3, 6]))
         calls = draw(st.lists(submissions(), min_size=fewest, max_size=12))
-        limits = draw(limits_for(calls, schedulers))
+        limits = draw(limits_for(calls, schedulers, drafting))
     told = draw(texts())
     calls = [
         call._replace(content=draw(contents(told, call.prompt, call.output, limits.block_tokens)))
@@ -529,7 +578,7 @@ def sparse_cases(draw: DrawFn) -> Case:
     topk = draw(st.integers(2, 40))
     laws = draw(st.lists(sparse_laws(topk), min_size=1, max_size=2))
     calls = draw(st.lists(submissions(), min_size=2, max_size=8))
-    limits = draw(limits_for(calls))
+    limits = draw(limits_for(calls, SCHEDULERS[:2]))
     events: list[Event] = []
     now = 0
     for number, call in enumerate(calls):
@@ -557,6 +606,19 @@ def test_a_run_ends_where_a_sequence_reaches_its_selection() -> None:
     growth = [row.slope_fs for row in rows[1:]]
     assert growth[0] - growth[1] == law.window_fs > 0
     assert growth[1] == law.slope_fs > 0
+
+
+@settings(STRICT, max_examples=400)
+@given(cases(SCHEDULERS[:2], speculate=True))
+def test_they_agree_where_decodes_speculate(case: Case) -> None:
+    check(case)
+
+
+@pytest.mark.slow
+@settings(STRICT, max_examples=4000)
+@given(cases(SCHEDULERS[:2], speculate=True))
+def test_they_agree_on_thousands_of_workloads_that_speculate(case: Case) -> None:
+    check(case)
 
 
 @pytest.mark.slow

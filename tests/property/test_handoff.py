@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factorysim.physics.speculation import Pace
 from factorysim.physics.vision import Encoder
 from factorysim.workload.session import LlmNode, Session
 from tests.unit.sim.test_handoff import plan, shaped, simulate
@@ -47,10 +48,9 @@ def check(
 ):
     """Walk a workload by runs and step by step, and compare everything but the steps' rows."""
     factory = shaped(plan(**shape), encoder=Encoder(10**9, 10**10), context_tokens=45)
-    runs = simulate(made, factory, how=how, horizon_s=0.2, kv=kv, token_budget=24)
-    single = simulate(
-        made, factory, how=how, horizon_s=0.2, kv=kv, token_budget=24, clock="stepwise"
-    )
+    serving = {"kv": kv, "token_budget": 24, "max_sequences": 6}
+    runs = simulate(made, factory, how=how, horizon_s=0.2, **serving)
+    single = simulate(made, factory, how=how, horizon_s=0.2, clock="stepwise", **serving)
     assert not runs["broken"]
     assert not single["broken"]
     for table in ("calls", "sessions", "handoffs", "transfers"):
@@ -69,6 +69,7 @@ CASES = {
             "decode": st.integers(1, 2),
             "p_blocks": st.integers(40, 80),
             "d_blocks": st.integers(70, 140),
+            "pace": st.sampled_from([None, Pace(5, 2, 3), Pace(13, 7, 2), Pace(1, 1, 1)]),
         }
     ),
     "kv": st.fixed_dictionaries(

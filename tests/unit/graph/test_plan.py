@@ -339,3 +339,34 @@ def test_images_for_an_llm_without_an_encoder_are_refused_with_the_facts(planned
     )
     assert "not qwen3_8b" in told
     assert "llms.qwen3_8b.vision.encoder_params" in told
+
+
+def test_drafts_take_the_memory_of_kv_blocks_and_the_time_of_steps(planned):
+    def of(speculation):
+        own = {"a": {"llm": "chat", "pool": "gpu", "speculation": speculation}}
+        plan = planned("teaching/one-gpu", own, llm="llama_3_1_8b")
+        return plan.serve[0], plan.facts
+
+    asked = {"method": "ngram", "draft_tokens": 3, "acceptance": 0.5}
+    plain, _ = of(None)
+    none, _ = of(asked | {"draft_tokens": 0})
+    ngram, _ = of(asked)
+    draft = {"llm": "llama_3_8b", "precision": {"weights": "w4a16"}}
+    drafted, facts = of(asked | {"method": "draft_model", "draft": draft})
+    assert (none.law, none.kv_blocks) == (plain.law, plain.kv_blocks)
+    assert ngram.kv_blocks == plain.kv_blocks
+    assert drafted.kv_blocks < plain.kv_blocks / 2  # as many KV heads, and weights besides
+    assert ngram.law.base(8, 0, 0, 8) == plain.law.base(8, 24, 0, 32)
+    assert drafted.law.base(8, 0, 0, 8) > ngram.law.base(8, 0, 0, 8)
+    assert "llms.llama_3_8b.layers" in facts
+
+
+def test_a_draft_that_does_not_fit_is_refused_with_the_sum(planned):
+    asked = {"method": "draft_model", "draft_tokens": 3, "acceptance": 0.5}
+    big = {"a": {"llm": "chat", "pool": "gpu", "speculation": asked | {
+        "draft": {"llm": "llama_3_1_70b"}}}}  # fmt: skip
+    told = refusal(planned, "teaching/one-gpu", big)
+    assert "deployments.a.parallel.tp" in told
+    assert "of them what drafts" in told
+    mtp = {"a": {"llm": "chat", "pool": "gpu", "speculation": asked | {"method": "mtp"}}}
+    assert "deployments.a.speculation.method" in refusal(planned, "teaching/one-gpu", mtp)

@@ -12,6 +12,7 @@ from factorysim.graph.factory import LinkTable, Path
 from factorysim.graph.plan import FactoryPlan, RackPlan, ReplicaPlan, ServePlan
 from factorysim.physics.handoff import KvState
 from factorysim.physics.power import PowerModel
+from factorysim.physics.speculation import Pace, pace, speculative_law
 from factorysim.physics.vision import Encoder
 from factorysim.sim.factory import FactoryWorld
 from factorysim.sim.handoff import HandOff, Pairing
@@ -37,14 +38,20 @@ def plan(
     p_blocks: int = 1000,
     d_blocks: int = 1000,
     kv: KvState = KV,
+    pace: Pace | None = None,
 ) -> FactoryPlan:
-    """Replicas of one device; 1 GB/s from each prefill device to each decode device, no latency."""
+    """Replicas of one device; 1 GB/s from each prefill device to each decode device, no latency.
+
+    Those that decode verify drafts where a pace is given.
+    """
+    law = UnitLaw()
+    decoding = law if pace is None else speculative_law(law, None, pace)
 
     def side(name: str, role: Any, first: int, count: int, blocks: int) -> ServePlan:
         places = tuple(ReplicaPlan((first + i,), 0, 0, 1e9) for i in range(count))
         return ServePlan(
-            name, "m", "gpu", None, UnitLaw(), PowerModel(1.0, 2.0), blocks, places, 1, role,
-            kv if role == "decode" else None,
+            name, "m", "gpu", None, decoding if role == "decode" else law, PowerModel(1.0, 2.0),
+            blocks, places, 1, role, kv if role == "decode" else None,
         )  # type: ignore[arg-type]  # fmt: skip
 
     nodes = 1 + prefill + decode
@@ -106,6 +113,35 @@ def test_kv_moves_once_the_prompt_is_computed():
     assert moved.moved_bytes == 10 * MB
     assert (moved.prefilled_s, moved.landed_s, moved.joined_s) == (0.010, 0.020, 0.020)
     assert not ran["broken"]
+
+
+@pytest.mark.parametrize("first", ["prefill", "decode"])
+def test_decodes_that_were_handed_off_speculate(first):
+    """2.5 tokens a verify.
+
+    Prefill has made one of the 6 tokens, and 5 take two verifies. Or decode makes all: 2 after
+    the first verify, 5 after the second, and the last is cut from the third.
+    """
+    at = Pace(5, 2, 3)
+    how = {"first_token_from": first}
+    ran = simulate(calls([0], prompt=10, output=6), plan(pace=at), how=how)
+    (call,) = ran["calls"]
+    assert not ran["broken"]
+    verifies = sum(row.decodes * row.steps for row in ran["steps"])
+    assert verifies == (2 if first == "prefill" else 3)
+    assert call.output_tokens == 6
+    assert sum(row.accepted_tokens for row in ran["steps"]) == 3
+
+
+def test_what_lacks_blocks_for_drafts_is_rejected_before_its_prompt_is_computed():
+    """10 + 3 - 1 tokens in 12 blocks of one; with 3 drafts they would need 15."""
+    sessions = calls([0], prompt=10, output=3)
+    outcomes = []
+    for blocks in (12, 14, 15):
+        ran = simulate(sessions, plan(d_blocks=blocks, pace=pace(3, 0.5)))
+        outcomes.append(ran["calls"][0].outcome)
+        assert not ran["broken"]
+    assert outcomes == ["rejected", "rejected", "completed"]
 
 
 def test_decode_makes_the_first_token_itself():

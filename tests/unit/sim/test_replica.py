@@ -88,7 +88,8 @@ def test_whole_prompts_go_first_where_the_scheduler_says_so():
     assert ms(second.first_token_fs) == 26  # scheduled at 6, 20 tokens at once
     assert ms(first.last_token_fs) == 4 + 9 + 20
     row = bench.rows()[-1]
-    assert row[-3:] == (1, 20 * MS, 0)  # the decode stalled for 20 ms
+    stalled = (row.survivors, row.stall_fs, row.apart)
+    assert stalled == (1, 20 * MS, 0)  # the decode stalled for 20 ms
 
 
 def test_the_last_in_is_preempted_and_computed_again():

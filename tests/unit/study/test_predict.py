@@ -330,8 +330,8 @@ def steps(**changes):
     """One run of 3 steps of 2 decodes that hold 10 tokens each: 22, 24, 26 tokens read."""
     row = {
         "started_s": 1.0, "finished_s": 4.0, "steps": 3, "decodes": 2, "prompts": 0,
-        "prompt_tokens": 0, "emitted_tokens": 6, "context_tokens": 72, "window_tokens": 0,
-        "pair_tokens": 0, "prior_tokens": 0, "active_j": 30.0,
+        "prompt_tokens": 0, "emitted_tokens": 6, "accepted_tokens": 0, "context_tokens": 72,
+        "window_tokens": 0, "pair_tokens": 0, "prior_tokens": 0, "active_j": 30.0,
     } | changes  # fmt: skip
     return {name: np.array([value]) for name, value in row.items()}
 
