@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Catalog, Device
     from factorysim.graph.factory import Factory, LinkTable, Routes
+    from factorysim.graph.tiers import ReplicaStores, StorePlan, StoreRoutes
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import StepLaw
@@ -62,6 +63,8 @@ class ServePlan(NamedTuple):
     """Of a sequence, on each device: what moves from a prefill replica to one of these."""
     door_fs: int = 0
     """That a call spends in the engine's front end before a replica queues it."""
+    stores: tuple[ReplicaStores, ...] = ()
+    """Which stores of KV each replica reaches; empty: HBM is the only tier."""
 
 
 class HostPlan(NamedTuple):
@@ -111,7 +114,7 @@ class FactoryPlan(NamedTuple):
     tools: tuple[ToolPlan, ...]
     racks: tuple[RackPlan, ...]
     links: LinkTable
-    routes: Routes
+    routes: Routes | StoreRoutes
     """``routes(a, b)`` between node indices is a `Path`."""
     pue: float
     facts: tuple[str, ...]
@@ -124,6 +127,8 @@ class FactoryPlan(NamedTuple):
     """Node that sessions come from."""
     session_bandwidth: float | None = None
     """B/s of one session's access to the door; None: what the path carries."""
+    stores: tuple[StorePlan, ...] = ()
+    """Of KV, below HBM: see `graph.tiers`."""
 
 
 def plan_factory(
@@ -226,6 +231,29 @@ class _Draft:
                 "and wait for nobody"
             )
         deployed = {node for replicas in placed.values() for nodes in replicas for node in nodes}
+        plan = self._whole(serve, tools, deployed)
+        return self._with_tiers(plan) if len(self._scenario.serving.kv.tiers) > 1 else plan
+
+    def _with_tiers(self, plan: FactoryPlan) -> FactoryPlan:
+        """Add the stores of KV, the links to them, and what each replica reaches."""
+        from factorysim.graph.tiers import plan_tiers
+
+        tiers = plan_tiers(self._scenario, self._catalog, self._graph, self._factory, plan.serve)
+        replicas = iter(tiers.replicas)
+        return plan._replace(
+            serve=tuple(
+                one._replace(stores=tuple(next(replicas) for _ in one.replicas))
+                for one in plan.serve
+            ),
+            links=tiers.links,
+            routes=tiers.routes,
+            facts=tuple(sorted(tiers.facts.union(plan.facts))),
+            stores=tiers.stores,
+        )
+
+    def _whole(
+        self, serve: Sequence[ServePlan], tools: Sequence[ToolPlan], deployed: set[int]
+    ) -> FactoryPlan:
         return FactoryPlan(
             serve=tuple(serve),
             tools=tuple(tools),

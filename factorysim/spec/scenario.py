@@ -19,6 +19,7 @@ from factorysim.spec.base import (
     Spec,
     refuse,
 )
+from factorysim.spec.tiers import StoreSpec, Tier, check_tiers
 from factorysim.spec.topology import TopologySpec
 
 Precision = Literal[
@@ -260,6 +261,25 @@ class KvSpec(Spec):
     retain: Literal["shared", "session", "none"] = "shared"
     """Cached until evicted (LRU): what any call has computed, for all that begin alike;
     for later calls of the same session only; nothing."""
+    tiers: Annotated[tuple[Tier, ...], Field(strict=False)] = ("hbm",)
+    """Where blocks may wait, from the fastest to the slowest: what a tier has no room for
+    goes to the next one."""
+    offload: Literal["evict", "tool_call"] = "evict"
+    """Blocks are copied out of HBM as they are evicted, or as a tool begins on which their
+    session waits (others are lost)."""
+    fetch: Literal["cheaper", "always", "never"] = "cheaper"
+    """Whether a call loads what the tiers have of its prompt, or computes it."""
+    eviction: Literal["lru", "ttl", "tool_ttl"] = "lru"
+    """Of the tiers below HBM: the least recently used first; that, and whatever was not used
+    for `ttl`; first what no tool is expected back for."""
+    ttl: PositiveSeconds | None = None
+    stores: dict[Tier, StoreSpec] = Field(default_factory=dict)
+    """What the catalog does not know of a tier, or is not meant."""
+
+    @model_validator(mode="after")
+    def _tiers_make_sense(self) -> Self:
+        check_tiers(self)
+        return self
 
 
 RoutingPolicy = Literal[
