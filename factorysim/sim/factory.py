@@ -31,6 +31,7 @@ from factorysim.sim.replica import Replica
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
+from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.ways import FabricWay
 from factorysim.spec.scenario import DisaggregationSpec
@@ -135,6 +136,14 @@ class FactoryWorld:
         self._book = Book(sink, self._ledgers, tools)
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
+        self._tiers = (
+            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers)
+            if plan.stores
+            else None
+        )
+        self.on_tool: Callable[[Live, ToolNode], None] | None = (
+            None if self._tiers is None else self._tiers.tool_begins
+        )
         self._routers: dict[str, Router] = {}
         """Where calls go, by LLM."""
         self._pairings: dict[str, Pairing] = {}
@@ -178,7 +187,7 @@ class FactoryWorld:
             serving.kv.retain,
             role=serve.role,
             stepwise=self._scenario.run.clock == "stepwise",
-            watched=serving.router.index == "exact",
+            watched=serving.router.index == "exact" or self._tiers is not None,
         )
         costs = StepCosts(serve.law)
         landed = deployment.take
@@ -196,6 +205,9 @@ class FactoryWorld:
                 self._book.gaps,
                 owner=deployment,
                 costs=costs,
+                tiers=None
+                if self._tiers is None
+                else self._tiers.replica(serve, len(deployment.replicas), limits, costs),
             )
             if placed.straddles and serve.law.link_token_bytes:
                 after = (*placed.devices[1:], placed.devices[0])
@@ -331,6 +343,8 @@ class FactoryWorld:
         del self._flying[call.number]
         now = self.clock.now_fs
         self._book.write_call(branch, call, call.outcome, now, now)
+        if self._tiers is not None:
+            self._tiers.answered(call)
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(now * S_PER_FS, self._sessions_arrived)
 
@@ -360,12 +374,16 @@ class FactoryWorld:
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
         """Write down a tool call that has ended."""
         outcome = "completed" if job is None else job.outcome
+        if self._tiers is not None and outcome == "completed":
+            self._tiers.tool_ended(node, self.clock.now_fs - asked_fs)
         self._book.write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
 
     def session_over(self, live: Live, shares: list[int] | None, outcome: str) -> None:
         """Write down a session that has ended."""
         now = self.clock.now_fs
         del self._live[live.number]
+        if self._tiers is not None:
+            self._tiers.session_over(live.number)
         if shares is not None:
             self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
         self._book.write_session(live, shares, outcome, now)
@@ -403,6 +421,8 @@ class FactoryWorld:
         self._ledgers.rows["transfers"] = self._fabric.landed
         self._book.rows("timeseries", self._samples())
         self._book.close()
+        if self._tiers is not None:
+            self._ledgers.rows["tiers"] = self._tiers.log.count
         stations = self._stations()
         lines = audit(
             self._ledgers,
@@ -415,6 +435,8 @@ class FactoryWorld:
             self._metered(),
             self._book.handed,
         )
+        if self._tiers is not None:
+            lines += self._tiers.audit()
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -462,6 +484,8 @@ class FactoryWorld:
             found += pairing.prefill.held - pairing.not_alone()
         for replica in self._replicas:
             found += replica.waiting + len(replica.running)
+        if self._tiers is not None:
+            found += self._tiers.fetching
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):

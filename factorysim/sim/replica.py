@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from factorysim.sim.call import (
     DECODING,
+    FETCHING,
     GONE,
     MOVING,
     PARTIAL,
@@ -33,6 +34,7 @@ from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
+from factorysim.sim.tiers import BLOCKED
 from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
     from factorysim.sim.standing import Standing
+    from factorysim.sim.tiers import ReplicaTiers
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
 """Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
@@ -92,6 +95,7 @@ class Replica:
         "standing",
         "steps",
         "steps_lost",
+        "tiers",
         "waiting",
     )
 
@@ -106,6 +110,7 @@ class Replica:
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
         costs: StepCosts | None = None,
+        tiers: ReplicaTiers | None = None,
     ) -> None:
         self.clock = clock
         self.index = index
@@ -118,7 +123,12 @@ class Replica:
         """Of `records.RunNote`; whoever owns the list drains it."""
         self.gaps: list[tuple[object, ...]] = [] if gaps is None else gaps
         """Rows of `records.GapRow`."""
-        self.ledger = Ledger(limits.blocks, limits.block_tokens)
+        self.ledger = Ledger(limits.blocks, limits.block_tokens) if tiers is None else tiers.ledger
+        self.tiers = tiers
+        """Where blocks wait that HBM has no room for; None: nowhere. Then `limits.watched`."""
+        if tiers is not None:
+            assert limits.watched, "a run must not go on where it evicts"
+            tiers.index, tiers.on_landed = index, self._take_fetched
         self.busy_fs = 0
         """Inside steps, so far (a run in progress not counted)."""
         self.steps = 0
@@ -203,6 +213,8 @@ class Replica:
             # The next of the queue may fit where this one did not.
             if led and self._n and len(self.running) < self.limits.max_sequences and self._head():
                 self._cut()
+        elif call.state == FETCHING:
+            self._leave(call, "cancelled")  # its blocks are free when all have landed
         else:
             self._cancelled.append(call)
             if self._n:
@@ -276,6 +288,8 @@ class Replica:
             if call.state == DECODING:
                 self._decodes.drop(call)
             calls.append(call)
+        if self.tiers is not None:
+            calls += self.tiers.fail()
         self._forget()
         if self.standing is not None:
             self.standing.set_demand(0.0)
@@ -309,6 +323,18 @@ class Replica:
         if call.state == DECODING:
             context += self._decodes.tick - call.joined
         return -(-context // self.limits.block_tokens) - call.shared
+
+    def _take_fetched(self, call: Call) -> None:
+        """Take a call back whose blocks have landed: it, or one behind it, may fit now."""
+        if call.state == FETCHING:
+            call.state = WAITING
+            key = call.priority if self._by_priority else 0
+            heappush(self._queue, (key, call.number, call))
+            self.waiting += 1
+        if self._n:
+            self._cut()
+        else:
+            self._ask()
 
     # Ends of runs.
 
@@ -525,6 +551,7 @@ class Replica:
         call.context = 0
         call.known = call.prompt_tokens + call.output_made
         call.preemptions += 1
+        call.fetch = None
         key = call.priority if self._by_priority else 0
         heappush(self._queue, (key, call.number, call))
         self.waiting += 1
@@ -610,6 +637,8 @@ class Replica:
         self._next_law = None
         self.law = law
         self._costs = StepCosts(law)
+        if self.tiers is not None:
+            self.tiers.costs = self._costs
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
@@ -633,7 +662,7 @@ class Replica:
                 chunks = ((call, tokens, prior),)
         if need:
             ledger.take(need)
-        if self.waiting and not preempted:
+        if self.waiting and (not preempted or not (chunks or decodes.count)):
             chunks = self._admit(chunks, chunking=True)
         if chunks or decodes.count:
             self._start(decodes.count, chunks, preempted)
@@ -649,7 +678,9 @@ class Replica:
         elif decodes.count:
             preempted = self._fit(0)
             self.ledger.take(decodes.blocks_now())
-            if decodes.count:
+            if not decodes.count:  # what fetches left no room for any of them
+                chunks = self._admit(chunks, chunking=False)
+            if chunks or decodes.count:
                 self._start(decodes.count, chunks, preempted)
 
     def _fit(self, blocks: int, partial: Call | None = None) -> bool:
@@ -669,7 +700,7 @@ class Replica:
         the decodes leave; without, only whole prompts are taken, and the first of a
         step whatever its length. Returns all chunks of the step.
         """
-        limits, ledger = self.limits, self.ledger
+        limits, ledger, tiers = self.limits, self.ledger, self.tiers
         size, queue, running = limits.block_tokens, self._queue, self.running
         chunks = list(scheduled)
         budget = limits.token_budget
@@ -692,6 +723,12 @@ class Replica:
             found = None
             if call.content:
                 found = ledger.match(call.content, (call.known - 1) // size)
+                if tiers is not None and (fate := tiers.consider(call, found)):
+                    if fate == BLOCKED:
+                        break
+                    heappop(queue)
+                    self.waiting -= 1
+                    continue
                 hit_blocks, unlocked = found[0], found[1]
                 hit = hit_blocks * size
             tokens = call.known - hit
@@ -707,6 +744,8 @@ class Replica:
             self.waiting -= 1
             if found is not None and hit:
                 ledger.lock(call, found)
+                if tiers is not None:
+                    tiers.credit(call, call.peak, hit)
                 if call.preemptions:
                     _find_again(call, hit)
                 else:
