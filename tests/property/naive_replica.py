@@ -151,6 +151,7 @@ def serve(
     events: Iterable[Event],
     *,
     checked: bool = True,
+    replica: NaiveReplica | None = None,
 ) -> NaiveResult:
     """Serve calls until all have left; `laws[0]` holds at first.
 
@@ -158,14 +159,15 @@ def serve(
     before the next is scheduled. What must hold at any time is checked unless told
     otherwise: that takes as long as all the rest.
     """
-    replica = NaiveReplica(limits, laws)
+    replica = NaiveReplica(limits, laws) if replica is None else replica
     pending = sorted(events, key=lambda event: event.at_fs)
-    while pending or replica.step is not None:
-        instants = [event.at_fs for event in pending]
+    while pending or replica.step is not None or replica.coming():
+        instants = [event.at_fs for event in pending] + replica.coming()
         if replica.step is not None:
             instants.append(replica.step.started_fs + replica.step.duration_fs)
         now = min(instants)
         replica.end_step(now)
+        replica.land(now)
         while pending and pending[0].at_fs == now:
             replica.happen(now, pending.pop(0))
         replica.decide(now)
@@ -201,6 +203,24 @@ class NaiveReplica:
         self.calls: dict[int, NaiveCall] = {}
         self.departures: list[tuple[int, int]] = []
         self.steps: list[NaiveStep] = []
+
+    # Of replicas with tiers below HBM, see `naive_tiers`
+
+    def coming(self) -> list[int]:
+        """Instants at which something lands, or leaves its tier."""
+        return []
+
+    def land(self, now: int) -> None:
+        """Let it."""
+
+    def consider(
+        self, now: int, head: NaiveCall, hit: int
+    ) -> Literal["admit", "blocked", "fetches"]:
+        """What becomes of the head of the queue before it may be admitted."""
+        return "admit"
+
+    def taken(self) -> None:
+        """Blocks were taken, for one purpose: whatever that evicted goes as one."""
 
     # What happens to it
 
@@ -297,7 +317,7 @@ class NaiveReplica:
             decodes, chunks = self.schedule_prefill_first(now)
         if not decodes and not chunks:
             assert not self.running, "a replica that holds sequences never idles"
-            assert not self.waiting, "nor one that holds none while calls wait"
+            assert not self.waiting or self.coming(), "nor one that holds none while calls wait"
             return
         self.step = self.price(now, decodes, chunks)
         self.steps.append(self.step)
@@ -328,17 +348,24 @@ class NaiveReplica:
             self.grow(call, 1)
         for call, tokens in chunks:
             self.grow(call, tokens)
+        self.taken()
 
-        while not preempted and self.waiting and budget > 0:
+        admits = not preempted or not (chunks or self.decodes())
+        while admits and self.waiting and budget > 0:
             if len(self.running) == self.limits.max_sequences:
                 break
             head = min(self.waiting, key=self.key)
             hit = self.hit_of(head)
+            if (fate := self.consider(now, head, hit)) == "blocked":
+                break
+            if fate == "fetches":
+                continue
             tokens = min(head.known - hit, budget)
             if self.growth(hit, tokens) > self.available_beside(head, hit):
                 break
             self.admit(now, head, hit)
             self.grow(head, tokens)
+            self.taken()
             chunks.append((head, tokens))
             budget -= tokens
         return self.decodes(), chunks
@@ -352,6 +379,10 @@ class NaiveReplica:
         while self.waiting and len(self.running) < self.limits.max_sequences:
             head = min(self.waiting, key=self.key)
             hit = self.hit_of(head)
+            if (fate := self.consider(now, head, hit)) == "blocked":
+                break
+            if fate == "fetches":
+                continue
             tokens = head.known - hit
             if chunks and total + tokens > self.limits.token_budget:
                 break
@@ -359,13 +390,16 @@ class NaiveReplica:
                 break
             self.admit(now, head, hit)
             self.grow(head, tokens)
+            self.taken()
             chunks.append((head, tokens))
             total += tokens
         if chunks:
             return [], chunks
-        self.make_room_for_decodes()
+        if self.make_room_for_decodes() and not self.decodes():
+            return self.schedule_prefill_first(now)  # what fetches left no room for any
         for call in self.decodes():
             self.grow(call, 1)
+        self.taken()
         return self.decodes(), []
 
     def make_room_for_decodes(self) -> bool:
@@ -375,8 +409,12 @@ class NaiveReplica:
             preempted = True
         return preempted
 
+    def victim(self) -> NaiveCall:
+        """Who is preempted next."""
+        return max(self.running, key=self.key)
+
     def preempt_last(self) -> None:
-        call = max(self.running, key=self.key)
+        call = self.victim()
         self.running.remove(call)
         self.release(call)
         call.cached = 0
