@@ -15,6 +15,7 @@ from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import gap_values
 from factorysim.metrics.slo import goodput
 from factorysim.metrics.stations import pool_values
+from factorysim.metrics.tiers import tier_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def replication_metrics(
     values += gap_values("itl_s", gaps) + goodput(tables, window, slos)
     values += pool_values(tables, window, layout, activity)
     values += energy_values(tables, window, layout, activity)
-    values += handoff_values(tables, window)
+    values += tier_values(tables, window, layout, handoff_values(tables, window))
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]
     values += [Value(f"audit.{slug(line.name)}", float(line.ok)) for line in audit]

@@ -144,7 +144,8 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
         stations.append(_tools_station(tools, cores))
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
     carbon, price = _site(scenario, catalog)
-    return Layout(tuple(stations), devices, plan.pue, carbon, price)
+    tiers = scenario.serving.kv.tiers
+    return Layout(tuple(stations), devices, plan.pue, carbon, price, tiers)
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
