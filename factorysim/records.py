@@ -290,11 +290,31 @@ class TransferRow(NamedTuple):
     kind: str
     src: int
     dst: int
+    """Nodes of the graph; from its number of nodes on, stores of KV tiers."""
     size_bytes: int
     started_s: float
     finished_s: float
     slowed_s: float
     """Of it, lost to others: it would have landed so much earlier at its cap."""
+
+
+class TierRow(NamedTuple):
+    """Something that became of KV blocks, where there are tiers below HBM."""
+
+    started_s: float
+    finished_s: float
+    tier: str
+    event: str
+    """`evict`: they left the tier; `store`: they were sent there; `fetch`: read from there for
+    a call; `hit`: as the call was admitted it found so many tokens of its prompt thanks to
+    the tier."""
+    replica: int
+    """-1: of no single one."""
+    call: int
+    """-1: for none."""
+    blocks: int
+    size_bytes: float
+    hit_tokens: int
 
 
 class EventRow(NamedTuple):
@@ -326,6 +346,7 @@ TABLES: dict[str, type] = {
     "gaps": GapRow,
     "handoffs": HandOffRow,
     "transfers": TransferRow,
+    "tiers": TierRow,
     "events": EventRow,
     "timeseries": SampleRow,
 }

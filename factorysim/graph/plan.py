@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device, Llm
     from factorysim.catalog.values import Vision
     from factorysim.graph.factory import Factory, LinkTable, Routes
+    from factorysim.graph.tiers import ReplicaStores, StorePlan, StoreRoutes
     from factorysim.physics.drafts import Drafter
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
@@ -77,6 +78,8 @@ class ServePlan(NamedTuple):
     """Of images, where a stream has some."""
     prompts_above: int = 0
     """Takes prompts of more tokens than this, up to where another of its LLM takes over."""
+    stores: tuple[ReplicaStores, ...] = ()
+    """Which stores of KV each replica reaches; empty: HBM is the only tier."""
 
 
 class HostPlan(NamedTuple):
@@ -126,7 +129,7 @@ class FactoryPlan(NamedTuple):
     tools: tuple[ToolPlan, ...]
     racks: tuple[RackPlan, ...]
     links: LinkTable
-    routes: Routes
+    routes: Routes | StoreRoutes
     """``routes(a, b)`` between node indices is a `Path`."""
     pue: float
     facts: tuple[str, ...]
@@ -139,6 +142,8 @@ class FactoryPlan(NamedTuple):
     """Node that sessions come from."""
     session_bandwidth: float | None = None
     """B/s of one session's access to the door; None: what the path carries."""
+    stores: tuple[StorePlan, ...] = ()
+    """Of KV, below HBM: see `graph.tiers`."""
 
 
 def plan_factory(
@@ -244,6 +249,29 @@ class _Draft:
                 "and wait for nobody"
             )
         deployed = {node for replicas in placed.values() for nodes in replicas for node in nodes}
+        plan = self._whole(serve, tools, deployed)
+        return self._with_tiers(plan) if len(self._scenario.serving.kv.tiers) > 1 else plan
+
+    def _with_tiers(self, plan: FactoryPlan) -> FactoryPlan:
+        """Add the stores of KV, the links to them, and what each replica reaches."""
+        from factorysim.graph.tiers import plan_tiers
+
+        tiers = plan_tiers(self._scenario, self._catalog, self._graph, self._factory, plan.serve)
+        replicas = iter(tiers.replicas)
+        return plan._replace(
+            serve=tuple(
+                one._replace(stores=tuple(next(replicas) for _ in one.replicas))
+                for one in plan.serve
+            ),
+            links=tiers.links,
+            routes=tiers.routes,
+            facts=tuple(sorted(tiers.facts.union(plan.facts))),
+            stores=tiers.stores,
+        )
+
+    def _whole(
+        self, serve: Sequence[ServePlan], tools: Sequence[ToolPlan], deployed: set[int]
+    ) -> FactoryPlan:
         return FactoryPlan(
             serve=tuple(serve),
             tools=tuple(tools),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.metrics.handoffs import NOT_APART
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import distribution
 from factorysim.metrics.slo import inside, of_streams, tpot_s
+from factorysim.metrics.tiers import STAYS, kv_moves
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +40,7 @@ def session_values(tables: Tables, window: Window) -> list[Value]:
     for code, word in enumerate(sessions["stream"].words):
         of_stream = mine & (sessions["stream"].codes == code)
         values += [v._replace(by="stream", key=word) for v in _durations(sessions, of_stream)]
-    return values + _time_shares(sessions, mine, moves=len(tables.handoffs["call"]) > 0)
+    return values + _time_shares(sessions, mine, moves=kv_moves(tables))
 
 
 def _finished_per_s(kind: str, table: Columns, window: Window) -> Value:
@@ -65,7 +65,7 @@ def _time_shares(sessions: Columns, mine: Bools, *, moves: bool) -> list[Value]:
         return [Value(f"time_share.{share}", None, reason=why) for share in SHARES]
     n = int(done.sum())
     return [
-        Value("time_share.kv", None, reason=NOT_APART)
+        Value("time_share.kv", None, reason=STAYS)
         if share == "kv" and not moves
         else Value(f"time_share.{share}", float(sessions[f"{share}_s"][done].sum()) / total, n)
         for share in SHARES

@@ -32,6 +32,7 @@ HANDOFF_COLUMNS = (
     "landed_s", "joined_s", "moved_bytes",
 )  # fmt: skip
 GAP_COLUMNS = ("at_s", "gap_s")
+TIER_COLUMNS = ("finished_s", "tier", "event", "call", "size_bytes", "hit_tokens")
 SERIES_COLUMNS = ("at_s", "series", "place", "value")
 
 
@@ -89,6 +90,8 @@ class Layout(NamedTuple):
     usd_per_kwh: float | None
     tenants: tuple[tuple[str, str], ...] = ()
     """Stream and tenant, of streams that have one."""
+    tiers: tuple[str, ...] = ("hbm",)
+    """Of the KV cache."""
 
     def serving(self) -> tuple[Station, ...]:
         """Deployments of LLMs, in order of their replicas."""
@@ -106,6 +109,8 @@ class Tables(NamedTuple):
     handoffs: Columns
     timeseries: Columns
     closing: Closing
+    tiers: Columns | None = None
+    """Of KV blocks; None where there are no tiers below HBM."""
 
 
 class Value(NamedTuple):
@@ -117,5 +122,5 @@ class Value(NamedTuple):
     """Observations behind it; 0 where it is not a statistic of a sample."""
     reason: str = ""
     by: str = "all"
-    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`."""
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`."""
     key: str = ""

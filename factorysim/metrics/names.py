@@ -113,9 +113,18 @@ METRICS: dict[str, Metric] = {
     ),
     "queue.POOL.max": Metric("1", "calls, tool calls", "clock", "most that waited at once"),
     "kv.hit_rate": Metric(
-        "ratio", "measured calls that were scheduled", "arrivals", "hit tokens / prompt tokens"
+        "ratio",
+        "measured calls that were scheduled",
+        "arrivals",
+        "hit tokens / prompt tokens; by tier: those that were there",
     ),
-    "kv.moved_bytes": Metric("B", "hand-offs", "clock", "bytes of KV moved"),
+    "kv.moved_bytes": Metric(
+        "B",
+        "hand-offs, tiers of KV",
+        "clock",
+        "bytes of KV moved; by tier: to or from there",
+    ),
+    "kv.evicted_bytes": Metric("B", "KV blocks", "clock", "bytes that left their tier"),
     "saturation": Metric("ratio", "pools", "clock", "the highest saturation of a pool"),
     "saturation.POOL": Metric(
         "ratio",

@@ -20,6 +20,7 @@ from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import gap_values
 from factorysim.metrics.slo import goodput, tenant_goodput
 from factorysim.metrics.stations import pool_values
+from factorysim.metrics.tiers import tier_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def replication_metrics(
     values += tenant_goodput(tables, window, slos, layout)
     values += pool_values(tables, window, layout, activity)
     values += energy_values(tables, window, layout, activity)
-    values += handoff_values(tables, window)
+    values += tier_values(tables, window, layout, handoff_values(tables, window))
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]
     values += [Value(f"audit.{slug(line.name)}", float(line.ok)) for line in audit]

@@ -152,7 +152,8 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
     carbon, price = _site(scenario, catalog)
     tenants = tuple((k, s.tenant) for k, s in scenario.streams.items() if s.tenant is not None)
-    return Layout(tuple(stations), devices, plan.pue, carbon, price, tenants)
+    tiers = scenario.serving.kv.tiers
+    return Layout(tuple(stations), devices, plan.pue, carbon, price, tenants, tiers)
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:

@@ -14,6 +14,7 @@ from factorysim.metrics.inputs import (
     SERIES_COLUMNS,
     SESSION_COLUMNS,
     STEP_COLUMNS,
+    TIER_COLUMNS,
     TOOL_COLUMNS,
     Tables,
     Window,
@@ -107,7 +108,8 @@ class Bench:
         if isinstance(sink, PilotSink):
             presence = sink.presence(job.horizon_s)
             return Outcome(job.replication, closing, None, presence, sink.sessions, job.key)
-        tables = read_tables(Path(job.folder or ""), closing)
+        tiers = len(prepared.layout.tiers) > 1
+        tables = read_tables(Path(job.folder or ""), closing, tiers=tiers)
         check_audit(stored_rows(Path(job.folder or ""), closing), job.replication)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
@@ -156,7 +158,7 @@ def check_audit(lines: tuple[AuditLine, ...] | list[AuditLine], replication: int
         raise AuditError(f"replication {replication} breaks a law of conservation: {told}")
 
 
-def read_tables(folder: Path, closing: Closing) -> Tables:
+def read_tables(folder: Path, closing: Closing, *, tiers: bool = False) -> Tables:
     """Open the tables of one replication for its metrics."""
 
     def columns(table: str, names: tuple[str, ...]) -> Columns:
@@ -171,6 +173,7 @@ def read_tables(folder: Path, closing: Closing) -> Tables:
         columns("handoffs", HANDOFF_COLUMNS),
         columns("timeseries", SERIES_COLUMNS),
         closing,
+        columns("tiers", TIER_COLUMNS) if tiers else None,
     )
 
 

@@ -360,8 +360,9 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
 
 
 def _holders(replica: Replica) -> list[Call]:
-    """List the calls that hold blocks: those that run, and those whose KV is to leave."""
-    return [*replica.running.values(), *(replica.held or {}).values()]
+    """List the calls that hold blocks: that run, whose KV is to leave, or that fetch some."""
+    fetching = {} if replica.tiers is None else replica.tiers.fetching
+    return [*replica.running.values(), *(replica.held or {}).values(), *fetching.values()]
 
 
 def _little(station: StationLine) -> AuditLine:

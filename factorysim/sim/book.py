@@ -45,6 +45,8 @@ class Book:
         self._handoffs: list[tuple[Any, ...]] = []
         self.gaps: list[tuple[Any, ...]] = []
         """Which replicas write; handed on with the next runs of steps."""
+        self.tiers: list[tuple[object, ...]] = []
+        """Rows of KV tiers; handed on with the next runs of steps, too."""
         self.handed: Counter[str] = Counter()
         """Rows given to the sink, by table."""
 
@@ -201,6 +203,10 @@ class Book:
             gaps = self.gaps.copy()
             self.gaps.clear()
             self.rows("gaps", gaps)
+        if self.tiers:
+            moved = self.tiers.copy()
+            self.tiers.clear()
+            self.rows("tiers", moved)
         return rows
 
     def rows(self, table: str, rows: list[Any] | StepChunk) -> None:
@@ -214,6 +220,9 @@ class Book:
         self._flush_sessions()
         self.rows("tools", self._tools)
         self._tools = []
+        if self.tiers:
+            self.rows("tiers", self.tiers)
+            self.tiers = []
         if self._handoffs:
             self._flush_handoffs()
 

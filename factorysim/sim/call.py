@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Router
+    from factorysim.sim.tiers import Fetch
     from factorysim.workload.runs import Runs
 
 UNNAMED = -1
 """`Call.run` of a call without content that only itself may find again, once preempted."""
-WAITING, PARTIAL, DECODING, GONE, MOVING, KEPT = range(6)
+WAITING, PARTIAL, DECODING, GONE, MOVING, KEPT, FETCHING = range(7)
 """States of a call: in the queue, its prompt under way, making tokens, done with; its blocks
-set aside for KV that is on its way; all its tokens made, but kept until its batch ends."""
+set aside for KV that is on its way from another replica; all its tokens made, but kept until
+its batch ends; out of the queue until what it gets from slower tiers has landed."""
 
 Scheduler: TypeAlias = Literal["vllm", "prefill_first", "sarathi", "sglang", "orca", "static"]
 
@@ -80,6 +82,9 @@ class Call:
         "context",
         "emitted_fs",
         "end",
+        "fetch",
+        "fetch_fs",
+        "fetch_stall_fs",
         "first_stall_fs",
         "first_token_fs",
         "handoff",
@@ -185,6 +190,10 @@ class Call:
         """From preemptions to the next token."""
         self.first_stall_fs = 0
         """The part of it before the first token."""
+        self.fetch_fs = 0
+        """Spent waiting for blocks from slower tiers."""
+        self.fetch_stall_fs = 0
+        """The part of it after preemptions."""
         self.handoff: HandOff | None = None
         """How its prompt is computed elsewhere, if it is."""
         self.kv_fs = 0
@@ -200,6 +209,8 @@ class Call:
         """The most tokens that were ever in the cache."""
         self.open = False
         """Whether its sliding window still grows."""
+        self.fetch: Fetch | None = None
+        """What it gets from slower tiers; None until that is decided."""
 
         self.leaf: Extent | None = None
         """Where its path through the prefix cache ends; None while it has none."""

@@ -125,6 +125,8 @@ class Decodes:
         """Take out a call before its end, which stays in the heap until it comes up."""
         self.stale += 1
         self.note_last_token(call)
+        if self.joiners and call in self.joiners:  # it may join again before anybody decodes
+            self.joiners.remove(call)
         return self.leave(call)
 
     def note_last_token(self, call: Call) -> None:

@@ -223,6 +223,23 @@ class Fabric:
                 self._ways[gone.src, gone.dst].alone_fs += gone.alone_fs
         self._expect(flow)
 
+    def estimate_fs(self, pairs: Sequence[tuple[int, int]], size_bytes: int) -> int:
+        """Tell how long messages would take that start now together, all of one size.
+
+        If nothing else started or ended, and every link were shared evenly by what
+        crosses it: what a sender can know.
+        """
+        paths = [self._plan.routes(src, dst) for src, dst in pairs]
+        own = Counter(link for path in paths for link in path.links)
+        longest = 0
+        for path in paths:
+            time_fs = path.latency_fs
+            if size_bytes >= LATENCY_ONLY_BYTES and path.links:
+                rate = min(self._traffic.share(link, own[link]) for link in path.links)
+                time_fs += ceil(size_bytes / rate * FS_PER_S)
+            longest = max(longest, time_fs)
+        return longest
+
     def standing(
         self,
         pairs: Sequence[tuple[int, int]],

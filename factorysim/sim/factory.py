@@ -34,6 +34,7 @@ from factorysim.sim.routes import routes_of
 from factorysim.sim.schedulers import replica_kind
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
+from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
@@ -141,6 +142,14 @@ class FactoryWorld:
         self._book = Book(sink, self._ledgers, tools)
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
+        self._tiers = (
+            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers)
+            if plan.stores
+            else None
+        )
+        self.on_tool: Callable[[Live, ToolNode], None] | None = (
+            None if self._tiers is None else self._tiers.tool_begins
+        )
         self._routers: dict[tuple[str, int], Router] = {}
         """Where calls go: by LLM, and by the tokens that prompts are longer than."""
         self._pairings: dict[tuple[str, int], Pairing] = {}
@@ -188,7 +197,7 @@ class FactoryWorld:
             serving.kv.retain,
             role=serve.role,
             stepwise=self._scenario.run.clock == "stepwise",
-            watched=serving.router.index == "exact",
+            watched=serving.router.index == "exact" or self._tiers is not None,
             tuning=_tuning(serving),
             context_tokens=serve.context_tokens,
             encoder=serve.encoder,
@@ -212,6 +221,9 @@ class FactoryWorld:
                 self._book.gaps,
                 owner=deployment,
                 costs=costs,
+                tiers=None
+                if self._tiers is None
+                else self._tiers.replica(serve, len(deployment.replicas), limits, costs),
             )
             if placed.straddles and serve.law.link_token_bytes:
                 after = (*placed.devices[1:], placed.devices[0])
@@ -386,6 +398,8 @@ class FactoryWorld:
         now = self.clock.now_fs
         attempts = 1 if self._gateway is None else self._gateway.back(call)
         self._book.write_call(branch, call, call.outcome, now, now, attempts)
+        if self._tiers is not None:
+            self._tiers.answered(call)
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(now * S_PER_FS, self._sessions_arrived)
 
@@ -415,12 +429,16 @@ class FactoryWorld:
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
         """Write down a tool call that has ended."""
         outcome = "completed" if job is None else job.outcome
+        if self._tiers is not None and outcome == "completed":
+            self._tiers.tool_ended(node, self.clock.now_fs - asked_fs)
         self._book.write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
 
     def session_over(self, live: Live, shares: list[int] | None, outcome: str) -> None:
         """Write down a session that has ended."""
         now = self.clock.now_fs
         del self._live[live.number]
+        if self._tiers is not None:
+            self._tiers.session_over(live.number)
         if shares is not None:
             self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
         self._book.write_session(live, shares, outcome, now)
@@ -465,6 +483,8 @@ class FactoryWorld:
         self._ledgers.rows["transfers"] = self._fabric.landed
         self._book.rows("timeseries", self._samples())
         self._book.close()
+        if self._tiers is not None:
+            self._ledgers.rows["tiers"] = self._tiers.log.count
         stations = self._stations()
         present = sum(call.server is not None for call in self._flying.values())
         lines = audit(
@@ -480,6 +500,8 @@ class FactoryWorld:
         )
         if gateway is not None:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
+        if self._tiers is not None:
+            lines += self._tiers.audit()
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -527,6 +549,8 @@ class FactoryWorld:
             found += pairing.prefill.held - pairing.not_alone()
         for replica in self._replicas:
             found += replica.waiting + len(replica.running)
+        if self._tiers is not None:
+            found += self._tiers.fetching
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):

@@ -239,6 +239,7 @@ class HandOff:
         call.computed_tokens = leg.computed_tokens
         call.recomputed_tokens = leg.recomputed_tokens
         call.stall_fs, call.first_stall_fs = leg.stall_fs, leg.first_stall_fs
+        call.fetch_fs, call.fetch_stall_fs = leg.fetch_fs, leg.fetch_stall_fs
         call.scheduled_fs = leg.scheduled_fs
         if leg.held_fs > 0:
             call.held_fs += leg.held_fs

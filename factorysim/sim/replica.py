@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from factorysim.sim.call import (
     DECODING,
+    FETCHING,
     GONE,
     MOVING,
     PARTIAL,
@@ -34,6 +35,7 @@ from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
 from factorysim.sim.speculation import SpeculativeDecodes
+from factorysim.sim.tiers import BLOCKED
 from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.speculation import Drafts
     from factorysim.sim.standing import Standing
+    from factorysim.sim.tiers import ReplicaTiers
 
 Chunk: TypeAlias = "tuple[Call, int, int]"
 """Of a prompt in a step: whose, how many tokens, and how many are cached before them."""
@@ -99,6 +102,7 @@ class Replica:
         "standing",
         "steps",
         "steps_lost",
+        "tiers",
         "waiting",
     )
 
@@ -113,6 +117,7 @@ class Replica:
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
         costs: StepCosts | None = None,
+        tiers: ReplicaTiers | None = None,
     ) -> None:
         self.clock = clock
         self.index = index
@@ -125,7 +130,12 @@ class Replica:
         """Of `records.RunNote`; whoever owns the list drains it."""
         self.gaps: list[tuple[object, ...]] = [] if gaps is None else gaps
         """Rows of `records.GapRow`."""
-        self.ledger = Ledger(limits.blocks, limits.block_tokens)
+        self.ledger = Ledger(limits.blocks, limits.block_tokens) if tiers is None else tiers.ledger
+        self.tiers = tiers
+        """Where blocks wait that HBM has no room for; None: nowhere. Then `limits.watched`."""
+        if tiers is not None:
+            assert limits.watched, "a run must not go on where it evicts"
+            tiers.index, tiers.on_landed = index, self._take_fetched
         self.busy_fs = 0
         """Inside steps, so far (a run in progress not counted)."""
         self.steps = 0
@@ -229,6 +239,8 @@ class Replica:
             # The next of the queue may fit where this one did not.
             if led and self._n and len(self.running) < self.limits.max_sequences and self._head():
                 self._cut()
+        elif call.state == FETCHING:
+            self._leave(call, "cancelled")  # its blocks are free when all have landed
         else:
             self._cancelled.append(call)
             if self._n:
@@ -302,6 +314,8 @@ class Replica:
             if call.state == DECODING:
                 self._decodes.drop(call)
             calls.append(call)
+        if self.tiers is not None:
+            calls += self.tiers.fail()
         self._forget()
         if self.standing is not None:
             self.standing.set_demand(0.0)
@@ -344,6 +358,17 @@ class Replica:
         """Count what became of drafts, by call; None where there are none."""
         drafting = self._drafting
         return None if drafting is None else drafting.drafts(self.running.values())
+
+    def _take_fetched(self, call: Call) -> None:
+        """Take a call back whose blocks have landed: it, or one behind it, may fit now."""
+        if call.state == FETCHING:
+            call.state = WAITING
+            self._queue_again(call)
+            self.waiting += 1
+        if self._n:
+            self._cut()
+        else:
+            self._ask()
 
     # Ends of runs.
 
@@ -563,6 +588,7 @@ class Replica:
         call.context = 0
         call.known = call.prompt_tokens + call.output_made
         call.preemptions += 1
+        call.fetch = None
         self._queue_again(call)
         self.waiting += 1
         return call
@@ -668,6 +694,8 @@ class Replica:
         self._next_law = None
         self.law = law
         self._costs = StepCosts(law)
+        if self.tiers is not None:
+            self.tiers.costs = self._costs
 
     def _decide_mixed(self) -> None:
         """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
@@ -695,7 +723,7 @@ class Replica:
                 chunks = ((call, tokens, prior),)
         if need:
             ledger.take(need)
-        if self.waiting and not preempted:
+        if self.waiting and (not preempted or not (chunks or decodes.count)):
             chunks = self._admit(chunks, chunking=True)
         if chunks or decodes.count:
             self._start(decodes.count, chunks, preempted)
@@ -711,7 +739,9 @@ class Replica:
         elif decodes.count:
             preempted = self._fit(0)
             self.ledger.take(decodes.blocks_now())
-            if decodes.count:
+            if not decodes.count:  # what fetches left no room for any of them
+                chunks = self._admit(chunks, chunking=False)
+            if chunks or decodes.count:
                 self._start(decodes.count, chunks, preempted)
 
     def _fit(self, blocks: int, partial: Call | None = None) -> bool:
@@ -731,7 +761,7 @@ class Replica:
         the decodes leave; without, only whole prompts are taken, and the first of a
         step whatever its length. Returns all chunks of the step.
         """
-        limits, ledger = self.limits, self.ledger
+        limits, ledger, tiers = self.limits, self.ledger, self.tiers
         size, queue, running = limits.block_tokens, self._queue, self.running
         chunks = list(scheduled)
         budget = limits.token_budget
@@ -755,6 +785,12 @@ class Replica:
             found = None
             if call.content:
                 found = ledger.match(call.content, (call.known - 1) // size)
+                if tiers is not None and (fate := tiers.consider(call, found)):
+                    if fate == BLOCKED:
+                        break
+                    heappop(queue)
+                    self.waiting -= 1
+                    continue
                 hit_blocks, unlocked = found[0], found[1]
                 hit = hit_blocks * size
             tokens = call.known - hit
@@ -772,6 +808,8 @@ class Replica:
             self.waiting -= 1
             if found is not None and hit:
                 ledger.lock(call, found)
+                if tiers is not None:
+                    tiers.credit(call, call.peak, hit)
                 if call.preemptions:
                     _find_again(call, hit)
                 else:

@@ -18,7 +18,7 @@ from factorysim.sim.clock import ARRIVAL, FS_PER_NS
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
@@ -82,6 +82,8 @@ class World(Protocol):
 
     clock: Clock
     calendar: Calendar
+    on_tool: Callable[[Live, ToolNode], None] | None
+    """Told of each tool as it begins; None: nobody wants to know."""
 
     def ask_llm(self, branch: Branch, node: LlmNode) -> Call:
         """Send a call; the branch is resumed when the answer is back."""
@@ -306,6 +308,10 @@ class Branch:
             late = DECODE if call.handoff.first_made else PREFILL
             shares[late] -= call.kv_fs
             shares[KV] += call.kv_fs
+        if call.fetch_fs:
+            shares[KV] += call.fetch_fs
+            shares[QUEUE] -= call.fetch_fs - call.fetch_stall_fs
+            shares[STALL] -= call.fetch_stall_fs
         live.prompt_tokens += call.prompt_tokens
         live.output_tokens += call.output_tokens
 
@@ -315,6 +321,8 @@ class Branch:
         clock = world.clock
         asked = clock.now_fs
         live.tools += 1
+        if world.on_tool is not None:
+            world.on_tool(live, node)
         if node.remote_ns:
             self._pause(node.remote_ns, TOOL)
             yield

@@ -218,6 +218,15 @@ class Traffic:
                 one.first_end_fs()
                 self._leave(one, entry[0])
 
+    def share(self, index: int, more: int) -> float:
+        """B/s that a link would have for each of so many more flows, all of them alike."""
+        self._settle(self._env.now_fs)
+        crossing = self.link(index).crossing
+        alone = self._alone
+        if alone is not None and alone.end_fs is not None and index in alone.links:
+            crossing += alone.end_fs > self._env.now_fs
+        return self.link(index).bandwidth / (crossing + more)
+
     def link(self, index: int) -> Link:
         """Return what is known of a link."""
         link = self._links.get(index)

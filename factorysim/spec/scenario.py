@@ -21,6 +21,7 @@ from factorysim.spec.base import (
     Spec,
     refuse,
 )
+from factorysim.spec.tiers import StoreSpec, Tier, check_tiers
 from factorysim.spec.topology import TopologySpec
 
 Precision = Literal[
@@ -352,6 +353,25 @@ class KvSpec(Spec):
     cache_outputs: bool = True
     """Whether what a call answers is cached as well, as engines do; if not, its blocks are
     cached once they come in a later prompt."""
+    tiers: Annotated[tuple[Tier, ...], Field(strict=False)] = ("hbm",)
+    """Where blocks may wait, from the fastest to the slowest: what a tier has no room for
+    goes to the next one."""
+    offload: Literal["evict", "tool_call"] = "evict"
+    """Blocks are copied out of HBM as they are evicted, or as a tool begins on which their
+    session waits (others are lost)."""
+    fetch: Literal["cheaper", "always", "never"] = "cheaper"
+    """Whether a call loads what the tiers have of its prompt, or computes it."""
+    eviction: Literal["lru", "ttl", "tool_ttl"] = "lru"
+    """Of the tiers below HBM: the least recently used first; that, and whatever was not used
+    for `ttl`; first what no tool is expected back for."""
+    ttl: PositiveSeconds | None = None
+    stores: dict[Tier, StoreSpec] = Field(default_factory=dict)
+    """What the catalog does not know of a tier, or is not meant."""
+
+    @model_validator(mode="after")
+    def _tiers_make_sense(self) -> Self:
+        check_tiers(self)
+        return self
 
 
 RoutingPolicy = Literal[
@@ -648,6 +668,20 @@ class ScenarioSpec(Spec):
         if serving.prefill_every is not None:
             expected = f"nothing, since {apart[0]} computes prompts or decodes alone"
             raise refuse("serving.prefill_every", f"{serving.prefill_every}", expected, "remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _scheduler_knows_tiers(self) -> Self:
+        serving = self.serving
+        if len(serving.kv.tiers) > 1:
+            expected = "vllm or prefill_first, since KV waits in tiers below HBM"
+            if serving.scheduler not in ("vllm", "prefill_first"):
+                cure = "choose one of them, or remove serving.kv.tiers"
+                raise refuse("serving.scheduler", serving.scheduler, expected, cure)
+            if serving.prefill_every is not None:
+                expected = "nothing, since KV waits in tiers below HBM"
+                found = f"{serving.prefill_every}"
+                raise refuse("serving.prefill_every", found, expected, "remove it")
         return self
 
     @model_validator(mode="after")

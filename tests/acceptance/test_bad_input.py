@@ -92,6 +92,16 @@ SCENARIOS = {
     "an alias bomb": ("a: &a [x, x, x]\n" + NESTED, 6, "fewer aliases"),
     "an alias in itself": ("a: &a [*a]\n", 1, "inside itself"),
     "a hole without a floor": ("a: " + "[" * 5000, 1, "a flatter file"),
+    "tiers of KV out of order": (
+        changed("budget: 16", "budget: 16, kv: {tiers: [hbm, nvme, host]}"),
+        14,
+        "write [hbm, host, nvme]",
+    ),
+    "a tier of KV that the topology lacks": (
+        changed("budget: 16", "budget: 16, kv: {tiers: [hbm, cmx]}"),
+        14,
+        "no storage rack",
+    ),
     "an unknown LLM": (changed("llama_3_1_8b", "llama_3_1_8bb"), 5, '"llama_3_1_8b"'),
     "an LLM that is not among llms": (changed("llm: any\n", "llm: some\n"), 10, "(any)"),
     "an unknown topology": (changed("/mm1", "/mm2"), 3, 'did you mean "teaching/mm1"?'),

@@ -13,13 +13,8 @@ from tests.acceptance.program import SMALL, changed, factorysim, separate
 FILES = {
     *("manifest.json", "scenario.resolved.yaml", "summary.json", "metrics.parquet"),
     *("sessions.parquet", "calls.parquet", "tools.parquet", "steps.parquet", "gaps.parquet"),
-    *(
-        "handoffs.parquet",
-        "transfers.parquet",
-        "timeseries.parquet",
-        "power.parquet",
-        "events.parquet",
-    ),
+    *("transfers.parquet", "timeseries.parquet", "power.parquet", "events.parquet"),
+    *("handoffs.parquet", "tiers.parquet"),
 }
 TIMES = ("--set", "run.window=100 s", "--set", "run.drain=20 s")
 

@@ -203,6 +203,7 @@ def serve(
     events: Iterable[Event],
     *,
     checked: bool = True,
+    replica: NaiveReplica | None = None,
 ) -> NaiveResult:
     """Serve calls until all have left; `laws[0]` holds at first.
 
@@ -210,16 +211,17 @@ def serve(
     before the next is scheduled. What must hold at any time is checked unless told
     otherwise: that takes as long as all the rest.
     """
-    replica = NaiveReplica(limits, laws)
+    replica = NaiveReplica(limits, laws) if replica is None else replica
     pending = sorted(events, key=lambda event: event.at_fs)
-    while pending or replica.step is not None or replica.due_fs is not None:
-        instants = [event.at_fs for event in pending]
+    while pending or replica.step is not None or replica.due_fs is not None or replica.coming():
+        instants = [event.at_fs for event in pending] + replica.coming()
         if replica.step is not None:
             instants.append(replica.step.started_fs + replica.step.duration_fs)
         elif replica.due_fs is not None:
             instants.append(replica.due_fs)
         now = min(instants)
         replica.end_step(now)
+        replica.land(now)
         while pending and pending[0].at_fs == now:
             replica.happen(now, pending.pop(0))
         replica.decide(now)
@@ -274,6 +276,24 @@ class NaiveReplica:
         self.calls: dict[int, NaiveCall] = {}
         self.departures: list[tuple[int, int]] = []
         self.steps: list[NaiveStep] = []
+
+    # Of replicas with tiers below HBM, see `naive_tiers`
+
+    def coming(self) -> list[int]:
+        """Instants at which something lands, or leaves its tier."""
+        return []
+
+    def land(self, now: int) -> None:
+        """Let it."""
+
+    def consider(
+        self, now: int, head: NaiveCall, hit: int
+    ) -> Literal["admit", "blocked", "fetches"]:
+        """What becomes of the head of the queue before it may be admitted."""
+        return "admit"
+
+    def taken(self) -> None:
+        """Blocks were taken, for one purpose: whatever that evicted goes as one."""
 
     # What happens to it
 
@@ -421,7 +441,9 @@ class NaiveReplica:
             decodes, chunks = self.schedule_static(now)
         if not decodes and not chunks:
             assert not self.running, "a replica that holds sequences never idles"
-            assert not self.waiting or self.due_fs is not None, "nor one while calls wait"
+            assert not self.waiting or self.due_fs is not None or self.coming(), (
+                "nor one that holds none while calls wait"
+            )
             self.full, self.ratio = False, first_ratio(self.limits.tuning)
             return
         self.step = self.price(now, decodes, chunks)
@@ -460,17 +482,24 @@ class NaiveReplica:
             self.grow(call, self.width)
         for call, tokens in chunks:
             self.grow(call, tokens)
+        self.taken()
 
-        while not preempted and self.waiting and budget > 0:
+        admits = not preempted or not (chunks or self.decodes())
+        while admits and self.waiting and budget > 0:
             if len(self.running) == self.limits.max_sequences:
                 break
             head = min(self.waiting, key=self.key)
             hit = self.hit_of(head)
+            if (fate := self.consider(now, head, hit)) == "blocked":
+                break
+            if fate == "fetches":
+                continue
             tokens = min(head.known - hit, budget)
             if self.growth(hit, tokens) > self.available_beside(head, hit):
                 break
             self.admit(now, head, hit)
             self.grow(head, tokens)
+            self.taken()
             chunks.append((head, tokens))
             budget -= tokens
         return self.decodes(), chunks
@@ -484,6 +513,10 @@ class NaiveReplica:
         while self.waiting and len(self.running) < self.limits.max_sequences:
             head = min(self.waiting, key=self.key)
             hit = self.hit_of(head)
+            if (fate := self.consider(now, head, hit)) == "blocked":
+                break
+            if fate == "fetches":
+                continue
             tokens = head.known - hit
             if chunks and total + tokens > self.limits.token_budget:
                 break
@@ -491,13 +524,16 @@ class NaiveReplica:
                 break
             self.admit(now, head, hit)
             self.grow(head, tokens)
+            self.taken()
             chunks.append((head, tokens))
             total += tokens
         if chunks:
             return [], chunks
-        self.make_room_for_decodes()
+        if self.make_room_for_decodes() and not self.decodes():
+            return self.schedule_prefill_first(now)  # what fetches left no room for any
         for call in self.decodes():
             self.grow(call, self.width)
+        self.taken()
         return self.decodes(), []
 
     def schedule_sarathi(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
@@ -676,8 +712,12 @@ class NaiveReplica:
             preempted = True
         return preempted
 
+    def victim(self) -> NaiveCall:
+        """Who is preempted next."""
+        return max(self.running, key=self.key)
+
     def preempt_last(self) -> None:
-        self.send_back(max(self.running, key=self.key))
+        self.send_back(self.victim())
 
     def send_back(self, call: NaiveCall) -> None:
         if call.emitted_fs:

@@ -29,6 +29,8 @@ TABLE = {
     "transfer_to_human": (0.12, 1.0, 20, 0.5),
     "vector_search": (0.02, 0.5, 7.5 * 300, 0.3),
     "vector_search_exact": (np.sqrt(2 * 10), 0.6, 7.5 * 300, 0.3),
+    "ci_pipeline": (480.0, 0.5, 1097, 1.2),
+    "batch_job": (3600.0, 0.5, 403, 1.0),
 }
 
 
@@ -133,6 +135,8 @@ WORK = {
     "vector_search_exact": (64, 200e9, 0.0),
     "sandbox_start_microvm": (1, 185e6, 0.0),
     "sandbox_start_container": (1, 185e6, 0.0),
+    "ci_pipeline": (1, 5e6, 0.999),
+    "batch_job": (1, 5e6, 0.9999),
 }
 
 

@@ -1,0 +1,78 @@
+"""The balance of KV tiers: what stores, fetches and the fabric say of the same blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.records import AuditLine
+from factorysim.sim.tiers import fetched_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from factorysim.sim.roads import FabricRoad
+    from factorysim.sim.shelf import Log, Shelf
+    from factorysim.sim.tiers import ReplicaTiers
+
+
+def audit_tiers(
+    shelves: Sequence[Shelf], replicas: Sequence[ReplicaTiers], log: Log, road: FabricRoad
+) -> tuple[AuditLine, ...]:
+    """Draw the balances of a replication that has tiers."""
+    landed = sum(log.stored_blocks.values())
+    on_way = sum(shelf.landing for shelf in shelves)
+    begun = sum(tiers.started_blocks for tiers in replicas)
+    ended = sum(tiers.landed_blocks + tiers.lost_blocks for tiers in replicas)
+    under_way = sum(fetched_blocks(call) for tiers in replicas for call in tiers.fetching.values())
+    read = sum(shelf.read_blocks for shelf in shelves)
+    return (
+        _held(shelves),
+        _equal(
+            "KV tiers: blocks sent = landed + on their way",
+            sum(shelf.stored for shelf in shelves),
+            landed + on_way,
+        ),
+        _equal("KV fetches: blocks begun = landed + lost + under way", begun, ended + under_way),
+        _equal("KV fetches: blocks begun = read from stores", begun, read),
+        _equal(
+            "KV tiers: bytes sent = landed + in flight",
+            road.sent_bytes,
+            road.landed_bytes + road.found_bytes(),
+        ),
+    )
+
+
+def _equal(name: str, expected: float, got: float) -> AuditLine:
+    return AuditLine(name, expected == got, expected, got, "")
+
+
+def _held(shelves: Sequence[Shelf]) -> AuditLine:
+    """Every block sent to a store was evicted or is in one piece of it, within its room."""
+    off = []
+    total = found = 0
+    for shelf in shelves:
+        held = on_way = 0
+        spans = []
+        for piece in shelf.pieces():
+            blocks = piece.high - piece.low
+            held += blocks
+            on_way += 0 if piece.landed else blocks
+            spans.append((piece.line, piece.low, piece.high))
+        total += shelf.stored
+        found += shelf.evicted + held
+        same_line = zip(sorted(spans, key=_place), sorted(spans, key=_place)[1:], strict=False)
+        twice = any(a[0] == b[0] and a[2] > b[1] for a, b in same_line)
+        fits = held == shelf.used <= shelf.blocks and on_way == shelf.landing
+        if twice or not fits or shelf.stored != shelf.evicted + held:
+            off.append(
+                f"{shelf.tier} {shelf.number}: {shelf.stored} sent, {shelf.evicted} evicted, "
+                f"{held} held ({shelf.used} by its count) of {shelf.blocks}, {on_way} on their way "
+                f"({shelf.landing}){', some twice' if twice else ''}"
+            )
+    name = "KV tiers: blocks sent = evicted + held"
+    return AuditLine(name, not off, total, found, "; ".join(off[:3]))
+
+
+def _place(span: tuple[object, int, int]) -> tuple[int, int]:
+    line, low, _ = span
+    return hash(line), low
