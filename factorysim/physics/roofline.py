@@ -123,18 +123,26 @@ class RooflineLaw:
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Femtoseconds of everything but attention; see `StepLaw.base`."""
-        tokens = decodes + prompt_tokens
-        sequences = decodes + prompts
+        tokens, sequences = decodes + prompt_tokens, decodes + prompts
+        device = self.device_s(tokens, sequences, emitting)
+        if self.experts is not None:
+            device += self.experts.busiest(tokens)
+        return self.step_fs(device, sequences)
+
+    def device_s(self, tokens: int, sequences: int, emitting: int) -> float:
+        """Seconds of the device without attention and routed experts."""
         device = self.kernels_s + self.links.step_s + sequences * self.state_s
         device += tokens * (self.stream_s + self.links.token_s)
         for token_s, read_s in self.linears:
             device += max(tokens * token_s, read_s)
         if emitting:
             device += max(emitting * self.head.token_s, self.head.read_s)
-        if self.experts is not None:
-            device += self.experts.busiest(tokens)
+        return device
+
+    def step_fs(self, device_s: float, sequences: int) -> int:
+        """Femtoseconds of the device's part and the host's, which it may hide; at least 1."""
         host = self.host.step_s + sequences * self.host.sequence_s
-        return max(1, whole_fs(max(device, host) if self.hides_host else device + host))
+        return max(1, whole_fs(max(device_s, host) if self.hides_host else device_s + host))
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Attention of decodes: one line, for any context."""
@@ -236,6 +244,8 @@ def roofline_law(
     links: Links,
     efficiency: Efficiency,
     overlap: str,
+    *,
+    shape: Shape | None = None,
 ) -> RooflineLaw:
     """Law of a replica of `llm` on ``parallel.tp`` devices.
 
@@ -246,6 +256,8 @@ def roofline_law(
     overlap
         ``"full"``: host work hides behind the device's, attention apart;
         ``"none"``: it is added.
+    shape
+        Of a part of the LLM, where not all of it stands on these devices.
 
     Raises
     ------
@@ -253,7 +265,8 @@ def roofline_law(
         If the device lacks the arithmetic of the precision, or the layout cannot
         cut the LLM.
     """
-    shape = llm_shape(llm)
+    if shape is None:
+        shape = llm_shape(llm)
     _check(shape, llm, device, precision, parallel)
     tp = parallel.tp
     weights_rate = device.memory_bandwidth * efficiency.weight_bandwidth
