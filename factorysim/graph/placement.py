@@ -2,8 +2,9 @@
 
 Deployments that say how many replicas they want are placed first, in the order of
 the file; those that do not share what is left, the first one taking all of it. A
-replica of `tp` devices stays inside one scale-up domain; only where `tp` exceeds
-every domain of the pool does it take devices of several, in order. Domains are
+replica of `tp * pp * dp` devices stays inside one scale-up domain; only where that exceeds
+every domain of the pool does it take devices of several, in order: of a pipeline whole
+stages, if a domain holds one. Domains are
 filled in the order of the graph. No device serves two deployments.
 """
 
@@ -55,8 +56,10 @@ def place_deployments(deployments: Mapping[str, DeploymentSpec], factory: Factor
         if fault is not None:
             errors.append(SpecError(fault))
             continue
-        size = 1 if spec.role == "tools" else spec.parallel.tp
-        replicas = _take(groups[spec.pool], size, spec.replicas)
+        size = 1 if spec.role == "tools" else spec.parallel.devices
+        replicas = _take(
+            groups[spec.pool], size, spec.replicas, 1 if size == 1 else spec.parallel.pp
+        )
         if not replicas or (spec.replicas is not None and len(replicas) < spec.replicas):
             fault = _short(name, spec, size, len(replicas), groups, taken)
             errors.append(CapacityError(fault))
@@ -76,10 +79,15 @@ def _groups(factory: Factory, members: Iterable[int]) -> list[Group]:
     return [Group(nodes, len(nodes)) for nodes in groups.values()]
 
 
-def _take(groups: Sequence[Group], size: int, wanted: int | None) -> tuple[tuple[int, ...], ...]:
+def _take(
+    groups: Sequence[Group], size: int, wanted: int | None, stages: int = 1
+) -> tuple[tuple[int, ...], ...]:
     """Take devices for as many replicas as are wanted, or as fit."""
     replicas: list[tuple[int, ...]] = []
-    if size > max(group.size for group in groups):
+    largest = max(group.size for group in groups)
+    if stages > 1 and size // stages <= largest < size:
+        return _take_stages(groups, size // stages, wanted, stages)
+    if size > largest:
         free = [node for group in groups for node in group.free]
         for k in range(0, len(free) - size + 1, size):
             if len(replicas) == wanted:
@@ -94,6 +102,19 @@ def _take(groups: Sequence[Group], size: int, wanted: int | None) -> tuple[tuple
             replicas.append(tuple(group.free[:size]))
             del group.free[:size]
     return tuple(replicas)
+
+
+def _take_stages(
+    groups: Sequence[Group], size: int, wanted: int | None, stages: int
+) -> tuple[tuple[int, ...], ...]:
+    """Take whole stages, each inside one domain, for pipelines that no domain holds."""
+    fitting = sum(len(group.free) // size for group in groups) // stages
+    count = fitting if wanted is None else min(wanted, fitting)
+    taken = _take(groups, size, count * stages) if count else ()
+    return tuple(
+        tuple(node for stage in taken[k : k + stages] for node in stage)
+        for k in range(0, len(taken), stages)
+    )
 
 
 def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | None:
@@ -150,8 +171,14 @@ def _short(
         f"deployments.{name}.replicas",
         f"{wanted:,} {unit}{each}",
         expected,
-        "fewer replicas, a smaller tp, or more racks",
+        f"fewer replicas, a smaller {_widths(spec)}, or more racks",
     )
+
+
+def _widths(spec: DeploymentSpec) -> str:
+    """Name what makes a replica as large as it is."""
+    others = [key for key in ("pp", "dp") if getattr(spec.parallel, key) > 1]
+    return " or ".join(["tp", *others])
 
 
 def check_deployments(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.graph.build import build_graph
 from factorysim.graph.factory import compile_graph
+from factorysim.graph.layout import Wiring, check_layouts
 from factorysim.graph.placement import check_deployments, in_deployment, place_deployments
 from factorysim.graph.rest import draw_of, rest_of_racks
 
@@ -30,7 +31,7 @@ class ReplicaPlan(NamedTuple):
     """One replica: where it runs, and how far from the door."""
 
     devices: tuple[int, ...]
-    """Node indices, `tp` of them."""
+    """Node indices, all of a stage or a rank side by side."""
     rack: int
     """Of its first device, index into `FactoryPlan.racks`."""
     latency_fs: int
@@ -58,6 +59,10 @@ class ServePlan(NamedTuple):
     devices_per_replica: int
     door_fs: int = 0
     """That a call spends in the engine's front end before a replica queues it."""
+    ranks: int = 1
+    """Of a replica, each with an equal part of `kv_blocks` and its own calls: attention-DP."""
+    stages: int = 1
+    """Of a replica's pipeline, each an equal part of its devices."""
 
 
 class HostPlan(NamedTuple):
@@ -194,6 +199,7 @@ class _Draft:
     def plan(self) -> FactoryPlan:
         """Fill in everything, or refuse with every fault."""
         deployments = self._scenario.deployments
+        check_layouts(self._scenario)
         placed, errors = place_deployments(deployments, self._factory)
         serve: list[ServePlan] = []
         tools: list[ToolPlan] = []
@@ -246,7 +252,7 @@ class _Draft:
     def _serve(
         self, name: str, spec: DeploymentSpec, replicas: tuple[tuple[int, ...], ...]
     ) -> ServePlan:
-        from factorysim.physics.memory import kv_blocks
+        from factorysim.physics.layout import replica_blocks
         from factorysim.physics.power import PowerModel
 
         assert spec.llm is not None  # the spec of a deployment that serves
@@ -255,7 +261,7 @@ class _Draft:
         self._facts.update(llm.facts)
         devices = [self._device(node) for nodes in replicas for node in nodes]
         device = min(devices, key=lambda one: one.memory_bytes)
-        blocks = kv_blocks(
+        blocks = replica_blocks(
             llm, device, use.precision, spec.parallel, serving.kv, serving.max_sequences
         )
         return ServePlan(
@@ -269,6 +275,8 @@ class _Draft:
             replicas=tuple(self._replica(nodes) for nodes in replicas),
             devices_per_replica=len(replicas[0]),
             door_fs=self._door_fs(spec, device),
+            ranks=spec.parallel.dp,
+            stages=spec.parallel.pp,
         )
 
     def _law(
@@ -283,19 +291,18 @@ class _Draft:
 
             return table_law(self._table(spec.law.file))
         from factorysim.catalog.efficiency import efficiency
-        from factorysim.graph.links import replica_links
-        from factorysim.physics.roofline import roofline_law
+        from factorysim.graph.layout import layout_law
 
         assert spec.llm is not None  # the spec of a deployment that serves
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         factors = efficiency(self._catalog, device.generation, serving.engine)
         self._facts.update(factors.facts)
-        return roofline_law(
+        return layout_law(
             self._catalog.llm(use.llm),
             device,
             use.precision,
             spec.parallel,
-            replica_links(self._graph, self._factory, replicas),
+            Wiring(self._graph, self._factory, replicas),
             factors,
             serving.overlap,
         )

@@ -162,8 +162,8 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         peak_bytes=device.memory_bandwidth,
         idle_w=serve.power.idle_w,
         kv_blocks=serve.kv_blocks,
-        max_sequences=scenario.serving.max_sequences,
-        token_budget=scenario.serving.token_budget,
+        max_sequences=serve.ranks * scenario.serving.max_sequences,
+        token_budget=serve.ranks * scenario.serving.token_budget,
     )
 
 

@@ -20,13 +20,13 @@ from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import UNNAMED, Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
-from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
+from factorysim.sim.engines import replica_kind, step_costs, ways_of
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
-from factorysim.sim.replica import Replica
+from factorysim.sim.ranks import parts_of
 from factorysim.sim.router import Router
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
+    from factorysim.sim.replica import Replica
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
@@ -152,7 +153,8 @@ class FactoryWorld:
                 policies.get("router") or routing(spec),
                 spec.snapshot,
                 shared_queue=spec.policy == "shared_queue",
-                max_sequences=serving.max_sequences,
+                max_sequences=serving.max_sequences
+                * min(one.ranks for one in self._plan.serve if one.llm == serve.llm),
                 draws=spec.policy == "power_of_two",
                 prefixes=index_of(serving, self.clock),
             )
@@ -171,10 +173,10 @@ class FactoryWorld:
             stepwise=self._scenario.run.clock == "stepwise",
             watched=serving.router.index == "exact",
         )
-        costs = StepCosts(serve.law)
+        costs, kind = step_costs(serve), replica_kind(serve)
         for placed in serve.replicas:
             index = len(self._replicas)
-            replica = Replica(
+            replica = kind(
                 self.clock,
                 index,
                 serve.law,
@@ -186,9 +188,8 @@ class FactoryWorld:
                 costs=costs,
             )
             if placed.straddles and serve.law.link_token_bytes:
-                after = (*placed.devices[1:], placed.devices[0])
-                ring = list(zip(placed.devices, after, strict=True))
-                replica.standing = self._fabric.standing(ring, replica.feel_network)
+                ways = ways_of(serve, placed)
+                replica.standing = self._fabric.standing(ways, replica.feel_network)
             way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
             router.add(replica, way, deployment.take)
             deployment.replicas.append(replica)
@@ -373,7 +374,7 @@ class FactoryWorld:
         lines = audit(
             self._ledgers,
             flying,
-            self._replicas,
+            [part for replica in self._replicas for part in parts_of(replica)],
             stations,
             self._fabric.books(),
             self._meter.audit(),
@@ -408,7 +409,8 @@ class FactoryWorld:
         """Count what is under way, and look for what will end it."""
         found = sum(router.held for router in self._routers.values())
         for replica in self._replicas:
-            found += replica.waiting + len(replica.running)
+            for part in parts_of(replica):
+                found += part.waiting + len(part.running)
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):

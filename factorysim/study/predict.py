@@ -63,6 +63,8 @@ class Point(NamedTuple):
     devices: int
     tp: int
     ep: int
+    pp: int
+    dp: int
     precision: PrecisionSpec
     precision_from: str
     isl: float
@@ -122,6 +124,8 @@ def predict(
     concurrency: int,
     tp: int = 1,
     ep: int = 1,
+    pp: int = 1,
+    dp: int = 1,
     spread: float = 0.0,
     precision: str | None = None,
     calls: int | None = None,
@@ -136,8 +140,10 @@ def predict(
         Prompt and output tokens of every call.
     concurrency
         Calls at any time.
-    tp, ep
-        Devices of the replica, and groups of them that hold different experts.
+    tp, pp, dp
+        Devices of a stage or a rank, stages, and ranks; one replica takes their product.
+    ep
+        Groups of devices that hold different experts.
     spread
         Half width of both lengths over their means: 0.1 draws them uniformly from
         0.9 to 1.1 of `isl` and `osl`.
@@ -169,7 +175,7 @@ def predict(
     from factorysim.run.prepare import prepare
 
     overlay = None if catalog is None else Path(catalog)
-    ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision)
+    ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision, pp, dp)
     setting = set_up(ask, overrides, load_catalog(overlay), overlay)
     _, arrivals = stream_of(setting.scenario)
     _check_size("--calls", CALLS_LEAST if calls is None else calls, CALLS_MOST)
@@ -192,14 +198,15 @@ def _check_room(prepared: Prepared) -> None:
     """Refuse calls that no empty replica could hold."""
     serve, kv = prepared.plan.serve[0], prepared.scenario.serving.kv
     tokens, blocks = _call_size(prepared.scenario)
-    if blocks > serve.kv_blocks:
+    if blocks > serve.kv_blocks // serve.ranks:
         raise CapacityError(
             Fault(
                 f"{prepared.scenario.llms[serve.llm].llm} on {serve.devices_per_replica} x "
                 f"{serve.device.id}",
                 "isl + osl - 1",
                 f"{tokens:,} tokens = {blocks:,} KV blocks of {kv.block_tokens} tokens",
-                f"at most {serve.kv_blocks:,} blocks, which the weights leave room for",
+                f"at most {serve.kv_blocks // serve.ranks:,} blocks, which the weights leave "
+                "room for" + (" on a rank" if serve.ranks > 1 else ""),
                 "shorten the calls, or more tp, fewer bits, another device",
             )
         )
@@ -293,6 +300,8 @@ def _point(
         devices=devices,
         tp=deployment.parallel.tp,
         ep=deployment.parallel.ep,
+        pp=deployment.parallel.pp,
+        dp=deployment.parallel.dp,
         precision=scenario.llms[serve.llm].precision,
         precision_from=setting.precision_note,
         isl=calls.prompt_tokens.mean,
@@ -320,7 +329,7 @@ def _point(
         kv=KvUse(
             serve.kv_blocks,
             scenario.serving.kv.block_tokens,
-            serve.kv_blocks // _call_size(scenario)[1],
+            serve.ranks * (serve.kv_blocks // serve.ranks // _call_size(scenario)[1]),
             used.kv_tokens_mean / kv_tokens,
             used.kv_tokens_max / kv_tokens,
         ),
