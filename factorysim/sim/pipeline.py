@@ -265,7 +265,7 @@ class PipelineReplica(Replica):
         return running[next(reversed(running))]
 
     def _is_away(self, call: Call) -> bool:
-        """Whether a step of a running call is under way."""
+        """Whether a step of a decode's micro-batch, or a chunk of a prompt, is under way."""
         if call.state == DECODING:
             return self._homes[call.number].away
         return call.number in self._out
@@ -273,7 +273,9 @@ class PipelineReplica(Replica):
     def _release(self, call: Call) -> None:
         here = self._decodes
         if call.state == DECODING:
-            self._decodes = self._homes[call.number].decodes
+            self._decodes = decodes = self._homes[call.number].decodes
+            if decodes.joiners and call in decodes.joiners:
+                decodes.joiners.remove(call)  # it may join again before the next step
         super()._release(call)
         self._decodes = here
         self._reach.pop(call.number, None)

@@ -292,7 +292,8 @@ class RankedReplica(Replica):
         self._n = 0
         self.steps += n
         self.busy_fs += duration
-        self._leaving = leaving = []
+        leaving: list[Call] = []
+        self._leaving = leaving
         emitted = recomputed = 0
         for rank in self._active:
             rank._n = n

@@ -150,4 +150,4 @@ class _Priced:
         return self._law.rank_base(decodes, prompt_tokens, prompts, emitting, self._tokens)
 
 
-__all__ = ["EngineStep", "Interrupt", "RankedResult", "serve_ranked"]
+__all__ = ["EngineStep", "RankedResult", "serve_ranked"]

@@ -18,10 +18,9 @@ from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.ranks import RankedReplica, parts_of
-from factorysim.sim.replica import Replica
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_ranks import RankedResult, serve_ranked
-from tests.property.naive_replica import Interrupt, NaiveLimits, Submission
+from tests.property.naive_replica import Interrupt, Submission
 from tests.property.test_exactness import STRICT, Case, cases, expected, in_fs, seen
 
 if TYPE_CHECKING:
