@@ -18,10 +18,11 @@ from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
 from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
 from factorysim.study.reliance import assumed_facts
-from factorysim.study.usage import Bound, usage
+from factorysim.study.usage import Bound, Usage, usage
 
 if TYPE_CHECKING:
     from factorysim.catalog import Fact
+    from factorysim.graph.plan import ServePlan
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import PrecisionSpec, ScenarioSpec
     from factorysim.store import Columns
@@ -271,7 +272,8 @@ def _point(
     scenario, serve = prepared.scenario, prepared.plan.serve[0]
     stream, arrivals = stream_of(scenario)
     used = usage(steps, serve, settled.window)
-    kv_tokens = len(serve.replicas) * serve.kv_blocks * scenario.serving.kv.block_tokens
+    block_tokens = scenario.serving.kv.block_tokens
+    kv_mean, kv_max = _kv_shares(steps, used, serve, block_tokens, settled.window)
     deployment, calls = scenario.deployments[serve.name], stream.calls
     assert calls is not None  # `stream_of` has looked
     devices = len(serve.replicas) * serve.devices_per_replica
@@ -330,8 +332,8 @@ def _point(
             serve.kv_blocks,
             scenario.serving.kv.block_tokens,
             serve.ranks * (serve.kv_blocks // serve.ranks // _call_size(scenario)[1]),
-            used.kv_tokens_mean / kv_tokens,
-            used.kv_tokens_max / kv_tokens,
+            kv_mean,
+            kv_max,
         ),
         bound=used.bound,
         mfu=read(f"mfu.{serve.pool}"),
@@ -345,6 +347,18 @@ def _point(
         reasons=reasons,
         scenario=scenario,
     )
+
+
+def _kv_shares(
+    steps: Columns, used: Usage, serve: ServePlan, block_tokens: int, window: Window
+) -> tuple[float, float]:
+    """Share of the KV cache that is held, mean over the steps and most."""
+    if serve.stages > 1:  # a step is of one micro-batch, and its blocks are those of all
+        began = steps["started_s"]
+        blocks = steps["kv_blocks"][(began >= window.start_s) & (began < window.end_s)]
+        return float(blocks.mean()) / serve.kv_blocks, float(blocks.max()) / serve.kv_blocks
+    tokens = len(serve.replicas) * serve.kv_blocks * block_tokens
+    return used.kv_tokens_mean / tokens, used.kv_tokens_max / tokens
 
 
 def _count(values: dict[str, Value], name: str) -> float:
