@@ -95,6 +95,10 @@ def check_layouts(scenario: ScenarioSpec) -> None:
             where = f"deployments.{name}.parallel.{key}"
             if spec.role == "tools":
                 faults.append(Fault("scenario", where, f"{width}", "none: tools run on hosts"))
+            elif spec.role != "serve":
+                expected = f"1, since the role is {spec.role}: ranks and stages do both parts"
+                cure = f"remove {key}, or give it the role serve"
+                faults.append(Fault("scenario", where, f"{width}", expected, cure))
             elif spec.law.kind != "roofline":
                 expected = f"1, since the law is {spec.law.kind}, of a whole replica"
                 cure = f"remove {key}, or take the law roofline, which can cut an LLM"

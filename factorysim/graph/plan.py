@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.graph.build import build_graph
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Catalog, Device
     from factorysim.graph.factory import Factory, LinkTable, Routes
+    from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import StepLaw
     from factorysim.physics.table import TableRow
@@ -57,6 +58,9 @@ class ServePlan(NamedTuple):
     """Of one replica."""
     replicas: tuple[ReplicaPlan, ...]
     devices_per_replica: int
+    role: Literal["serve", "prefill", "decode"] = "serve"
+    kv_state: KvState | None = None
+    """Of a sequence, on each device: what moves from a prefill replica to one of these."""
     door_fs: int = 0
     """That a call spends in the engine's front end before a replica queues it."""
     ranks: int = 1
@@ -165,7 +169,8 @@ def plan_factory(
     (4, 2)
     """
     streams = {name: stream.llm for name, stream in scenario.streams.items()}
-    check_deployments(scenario.deployments, scenario.llms, streams)
+    disaggregated = scenario.serving.disaggregation is not None
+    check_deployments(scenario.deployments, scenario.llms, streams, disaggregated=disaggregated)
     graph = build_graph(topology, catalog)
     draft = _Draft(scenario, topology, catalog, graph, compile_graph(graph), table_files or {})
     return draft.plan()
@@ -207,12 +212,16 @@ class _Draft:
             if name not in placed:
                 continue
             try:
-                if spec.role == "serve":
+                if spec.role != "tools":
                     serve.append(self._serve(name, spec, placed[name]))
                 else:
                     tools.append(self._tool(name, spec, placed[name]))
             except (CapacityError, SpecError) as error:
                 errors.append(type(error)(*in_deployment(name, error)))
+        try:
+            self._join_roles(serve)
+        except CapacityError as error:
+            errors.append(error)
         if errors:
             faults = [fault for error in errors for fault in error.faults]
             sized = all(isinstance(error, CapacityError) for error in errors)
@@ -237,6 +246,14 @@ class _Draft:
             session_bandwidth=self._session_bandwidth,
         )
 
+    def _join_roles(self, serve: Sequence[ServePlan]) -> None:
+        """See that KV can move from every prefill deployment to every decode one of its LLM."""
+        for source in serve:
+            for target in serve:
+                if (source.role, target.role, target.llm) == ("prefill", "decode", source.llm):
+                    ends = (one.replicas[0].devices[0] for one in (source, target))
+                    self._factory.routes(*ends)
+
     def _racks_of_nodes(self) -> tuple[int, ...]:
         number = {node: k for k, node in enumerate(self._rack_nodes)}
         nodes: list[int] = self._factory.racks.tolist()
@@ -252,10 +269,12 @@ class _Draft:
     def _serve(
         self, name: str, spec: DeploymentSpec, replicas: tuple[tuple[int, ...], ...]
     ) -> ServePlan:
+        from factorysim.physics.handoff import kv_state
         from factorysim.physics.layout import replica_blocks
         from factorysim.physics.power import PowerModel
 
         assert spec.llm is not None  # the spec of a deployment that serves
+        assert spec.role != "tools"
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         llm = self._catalog.llm(use.llm)
         self._facts.update(llm.facts)
@@ -274,6 +293,8 @@ class _Draft:
             kv_blocks=blocks,
             replicas=tuple(self._replica(nodes) for nodes in replicas),
             devices_per_replica=len(replicas[0]),
+            role=spec.role,
+            kv_state=kv_state(llm, use.precision, spec.parallel) if spec.role == "decode" else None,
             door_fs=self._door_fs(spec, device),
             ranks=spec.parallel.dp,
             stages=spec.parallel.pp,

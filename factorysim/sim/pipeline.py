@@ -113,6 +113,7 @@ class PipelineReplica(Replica):
         self._batches = [
             MicroBatch(k, Decodes(size, window, note_joiners=True)) for k in range(stages)
         ]
+        self._notes_joiners = True  # a micro-batch may wait for its turn
         self._flights: deque[Flight] = deque()
         self._free_fs = [0] * stages
         """When the last step to enter each stage leaves it."""
@@ -323,7 +324,9 @@ class PipelineReplica(Replica):
             self._free_fs[stage] = start + time
             at = start + time + hop
         end, mean = flight.ends_fs[-1], sum(times) // len(times)
-        survivors, stall, apart = batch.stalls(end - mean, mean, flight.late_gaps, decodes)
+        survivors, stall, apart = batch.stalls(
+            end - mean, mean, flight.late_gaps, self._first_tokens, decodes
+        )
         flight.begun = (
             self.index, mean, 0, decodes, len(chunks), tokens, pairs, priors,
             context, in_windows, windows_grow, self.waiting,
@@ -390,6 +393,7 @@ class PipelineReplica(Replica):
         lost = sum(max(0, min(end, now) - start) for start, end in spans) // len(self._free_fs)
         if lost:
             self.busy_fs += lost
+            self.steps_lost += 1
             index, _, _, decodes, prompts, *_ = flight.begun
             *_, waiting, blocks, _, _, _ = flight.begun
             row = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)

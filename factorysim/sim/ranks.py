@@ -242,8 +242,8 @@ class RankedReplica(Replica):
 
     def _schedule(self) -> None:
         """Have each rank form its next step, and take as many like it as all can."""
-        if self._next_law is not None:
-            self._adopt_law(self._next_law)
+        if self._news:
+            self._take_news()
         for rank in self.ranks:
             rank._schedule()
         self._active = active = [rank for rank in self.ranks if rank._n]
@@ -330,6 +330,7 @@ class RankedReplica(Replica):
         if lost_from < now:
             lost = now - lost_from
             self.busy_fs += lost
+            self.steps_lost += 1
             zeros = (0,) * 6
             row = (self.index, lost, 0, decodes, prompts, *zeros, begun[11], blocks, 0, 0, decodes)
             self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, row))
