@@ -3,8 +3,8 @@
 Deployments that say how many replicas they want are placed first, in the order of
 the file; those that do not share what is left, the first one taking all of it. A
 replica of `tp * pp * dp` devices stays inside one scale-up domain; only where that exceeds
-every domain of the pool does it take devices of several, in order: of a pipeline whole
-stages, if a domain holds one. Domains are
+every domain of the pool does it take devices of several, in order: whole stages or ranks,
+if a domain holds one. Domains are
 filled in the order of the graph. No device serves two deployments.
 """
 
@@ -56,10 +56,10 @@ def place_deployments(deployments: Mapping[str, DeploymentSpec], factory: Factor
         if fault is not None:
             errors.append(SpecError(fault))
             continue
-        size = 1 if spec.role == "tools" else spec.parallel.devices
-        replicas = _take(
-            groups[spec.pool], size, spec.replicas, 1 if size == 1 else spec.parallel.pp
-        )
+        size, parts = 1, 1
+        if spec.role != "tools":
+            size, parts = spec.parallel.devices, spec.parallel.pp * spec.parallel.dp
+        replicas = _take(groups[spec.pool], size, spec.replicas, parts)
         if not replicas or (spec.replicas is not None and len(replicas) < spec.replicas):
             fault = _short(name, spec, size, len(replicas), groups, taken)
             errors.append(CapacityError(fault))
@@ -80,13 +80,13 @@ def _groups(factory: Factory, members: Iterable[int]) -> list[Group]:
 
 
 def _take(
-    groups: Sequence[Group], size: int, wanted: int | None, stages: int = 1
+    groups: Sequence[Group], size: int, wanted: int | None, parts: int = 1
 ) -> tuple[tuple[int, ...], ...]:
     """Take devices for as many replicas as are wanted, or as fit."""
     replicas: list[tuple[int, ...]] = []
     largest = max(group.size for group in groups)
-    if stages > 1 and size // stages <= largest < size:
-        return _take_stages(groups, size // stages, wanted, stages)
+    if parts > 1 and size // parts <= largest < size:
+        return _take_parts(groups, size // parts, wanted, parts)
     if size > largest:
         free = [node for group in groups for node in group.free]
         for k in range(0, len(free) - size + 1, size):
@@ -104,16 +104,16 @@ def _take(
     return tuple(replicas)
 
 
-def _take_stages(
-    groups: Sequence[Group], size: int, wanted: int | None, stages: int
+def _take_parts(
+    groups: Sequence[Group], size: int, wanted: int | None, parts: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Take whole stages, each inside one domain, for pipelines that no domain holds."""
-    fitting = sum(len(group.free) // size for group in groups) // stages
+    """Take whole stages or ranks, each inside one domain, for replicas that no domain holds."""
+    fitting = sum(len(group.free) // size for group in groups) // parts
     count = fitting if wanted is None else min(wanted, fitting)
-    taken = _take(groups, size, count * stages) if count else ()
+    taken = _take(groups, size, count * parts) if count else ()
     return tuple(
-        tuple(node for stage in taken[k : k + stages] for node in stage)
-        for k in range(0, len(taken), stages)
+        tuple(node for part in taken[k : k + parts] for node in part)
+        for k in range(0, len(taken), parts)
     )
 
 

@@ -17,6 +17,7 @@ ones. The busiest device decides where experts are cut by ``ep``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -318,10 +319,12 @@ def _check(
         faults.append(Fault(where, "precision.compute", precision.compute, f"one of {has}", cure))
     ep = parallel.ep
     if ep > 1 and not shape.experts:
-        faults.append(Fault(where, "parallel.ep", str(ep), "1 for an LLM without experts"))
+        expected = "1 for an LLM without experts"
+        faults.append(Fault(where, "parallel.ep", str(ep), expected, "remove `ep`"))
     elif shape.experts % ep:
         wanted = f"a divisor of {shape.experts} experts"
-        faults.append(Fault(where, "parallel.ep", str(ep), wanted))
+        cure = f"ep {math.gcd(shape.experts, ep)} divides both them and the devices"
+        faults.append(Fault(where, "parallel.ep", str(ep), wanted, cure))
     if faults:
         raise CapacityError(*faults)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
@@ -63,7 +64,8 @@ class ParallelSpec(Spec):
         width = self.tp * self.dp
         if width % self.ep:
             product = "tp" if self.dp == 1 else "tp * dp"
-            raise refuse("ep", f"{self.ep}", f"a divisor of {product}, which is {width}")
+            cure = f"for example {gcd(self.ep, width)}"
+            raise refuse("ep", f"{self.ep}", f"a divisor of {product}, which is {width}", cure)
         return self
 
     @model_validator(mode="after")
