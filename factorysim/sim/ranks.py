@@ -258,8 +258,10 @@ class RankedReplica(Replica):
         lines = [self._line(rank, tokens) for rank in active]
         first, slope = max(lines)  # of equal ones the one that grows faster
         steps = min(rank._n for rank in active)
-        if sum(rank._begun[4] for rank in active) > 1:
-            steps = 1  # the sums over a run's steps are those of one chunk
+        if sum(rank._begun[4] for rank in active) > 1 or any(rank._begun[10] for rank in active):
+            # The sums over a run's steps are those of one chunk; and while windows fill, the
+            # slope of the longest rank does not tell how many do.
+            steps = 1
         if steps > 1:
             for lower, steeper in lines:
                 if steeper > slope:
