@@ -169,7 +169,7 @@ def check_gaps(outcome: Outcome, naive: PipelineResult) -> None:
     assert +told == +real
 
 
-@settings(STRICT, max_examples=300)
+@settings(STRICT, max_examples=150)
 @given(staged_cases())
 def test_a_pipeline_is_its_max_plus_table(case: Case) -> None:
     check(case)

@@ -20,7 +20,7 @@ from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.ranks import RankedReplica, parts_of
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_ranks import RankedResult, serve_ranked
-from tests.property.naive_replica import Interrupt, Submission
+from tests.property.naive_replica import Interrupt, NaiveLimits, Submission
 from tests.property.test_exactness import STRICT, Case, cases, expected, in_fs, seen
 
 if TYPE_CHECKING:
@@ -80,6 +80,38 @@ def ranked_cases(draw: DrawFn) -> Case:
     return case._replace(laws=[ranked(law, ranks, shared) for law in case.laws])
 
 
+@st.composite
+def crossing_cases(draw: DrawFn) -> Case:
+    """Few long contexts on some ranks, many short ones on others, which grow faster."""
+    slope = draw(st.integers(1, 9))
+    law = LinearRanks(
+        per_step=draw(st.sampled_from([1, 100, 1000])),
+        per_decode=draw(st.sampled_from([0, 0, 1, -slope])),
+        fixed=draw(st.integers(0, 9)),
+        slope=slope,
+        ranks=draw(st.integers(2, 4)),
+        per_shared_token=draw(st.sampled_from([0, 3])),
+    )
+    calls = draw(
+        st.lists(
+            st.builds(
+                Submission,
+                at_fs=st.sampled_from([0, 0, 0, 3000, 20000]),
+                number=st.just(0),
+                session=st.just(0),
+                prompt=st.one_of(st.integers(1, 8), st.integers(60, 160)),
+                output=st.one_of(st.integers(1, 5), st.integers(20, 90)),
+            ),
+            min_size=3,
+            max_size=9,
+        )
+    )
+    calls = sorted(calls, key=lambda call: call.at_fs)
+    events = [call._replace(number=number) for number, call in enumerate(calls)]
+    blocks = draw(st.sampled_from([200, 70]))
+    return Case(NaiveLimits(4, blocks, draw(st.sampled_from([64, 4000])), 16), [law], events)
+
+
 def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     """Run a case through an engine of ranks, up to and with `end_fs`."""
     clock = Clock()
@@ -124,9 +156,9 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     return Outcome(replica, calls, departures, rows, [GapRow(*row) for row in replica.gaps])
 
 
-def check(case: Case) -> None:
+def check(case: Case, *, checked: bool = True) -> None:
     """Hold both clocks to the naive loop."""
-    naive = serve_ranked(*case)
+    naive = serve_ranked(*case, checked=checked)
     end_fs = max([case.events[-1].at_fs, *(instant for instant, _ in naive.departures)])
     for stepwise in (False, True):
         outcome = simulate(case, stepwise=stepwise, end_fs=end_fs)
@@ -200,7 +232,35 @@ def check_caches(outcome: Outcome, naive: RankedResult) -> None:
     )
 
 
-@settings(STRICT, max_examples=300)
+def test_a_run_ends_where_another_rank_becomes_the_longest() -> None:
+    """One call of 100 tokens on rank 0, two of 10 on rank 1, 3 fs a token of context.
+
+    All prompts are computed in one step. Then rank 0 takes 3 (101 + k), rank 1
+    3 (22 + 2 k): they are equal at k = 79, and from k = 80 on rank 1 is longer.
+    """
+    law = LinearRanks(per_decode=0, per_emitting=0, ranks=2)
+    limits = NaiveLimits(16, 1000, 4000, 16)
+    events = [
+        Submission(0, 0, 0, prompt=100, output=201),
+        Submission(0, 1, 0, prompt=10, output=201),
+        Submission(0, 2, 0, prompt=1, output=1),
+        Submission(0, 3, 0, prompt=10, output=201),
+    ]
+    check(Case(limits, [law], events))
+    rows = simulate(Case(limits, [law], events), stepwise=False, end_fs=10**9).rows
+    assert [row.steps for row in rows] == [1, 80, 120]
+    assert [row.slope_fs for row in rows[1:]] == [3, 6]
+    assert rows[1].step_fs == 1000 + 3 * 101
+    assert rows[2].step_fs == 1000 + 3 * (22 + 2 * 80)
+
+
+@settings(STRICT, max_examples=60)
+@given(crossing_cases())
+def test_they_agree_where_ranks_overtake_each_other(case: Case) -> None:
+    check(case, checked=False)  # long, and without anything that the other cases lack
+
+
+@settings(STRICT, max_examples=150)
 @given(ranked_cases())
 def test_runs_single_steps_and_the_naive_ranks_agree(case: Case) -> None:
     check(case)
