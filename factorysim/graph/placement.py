@@ -2,8 +2,9 @@
 
 Deployments that say how many replicas they want are placed first, in the order of
 the file; those that do not share what is left, the first one taking all of it. A
-replica of `tp` devices stays inside one scale-up domain; only where `tp` exceeds
-every domain of the pool does it take devices of several, in order. Domains are
+replica of `tp * pp * dp` devices stays inside one scale-up domain; only where that exceeds
+every domain of the pool does it take devices of several, in order: whole stages or ranks,
+if a domain holds one. Domains are
 filled in the order of the graph. No device serves two deployments.
 """
 
@@ -55,8 +56,10 @@ def place_deployments(deployments: Mapping[str, DeploymentSpec], factory: Factor
         if fault is not None:
             errors.append(SpecError(fault))
             continue
-        size = 1 if spec.role == "tools" else spec.parallel.tp
-        replicas = _take(groups[spec.pool], size, spec.replicas)
+        size, parts = 1, 1
+        if spec.role != "tools":
+            size, parts = spec.parallel.devices, spec.parallel.pp * spec.parallel.dp
+        replicas = _take(groups[spec.pool], size, spec.replicas, parts)
         if not replicas or (spec.replicas is not None and len(replicas) < spec.replicas):
             fault = _short(name, spec, size, len(replicas), groups, taken)
             errors.append(CapacityError(fault))
@@ -76,10 +79,15 @@ def _groups(factory: Factory, members: Iterable[int]) -> list[Group]:
     return [Group(nodes, len(nodes)) for nodes in groups.values()]
 
 
-def _take(groups: Sequence[Group], size: int, wanted: int | None) -> tuple[tuple[int, ...], ...]:
+def _take(
+    groups: Sequence[Group], size: int, wanted: int | None, parts: int = 1
+) -> tuple[tuple[int, ...], ...]:
     """Take devices for as many replicas as are wanted, or as fit."""
     replicas: list[tuple[int, ...]] = []
-    if size > max(group.size for group in groups):
+    largest = max(group.size for group in groups)
+    if parts > 1 and size // parts <= largest < size:
+        return _take_parts(groups, size // parts, wanted, parts)
+    if size > largest:
         free = [node for group in groups for node in group.free]
         for k in range(0, len(free) - size + 1, size):
             if len(replicas) == wanted:
@@ -94,6 +102,19 @@ def _take(groups: Sequence[Group], size: int, wanted: int | None) -> tuple[tuple
             replicas.append(tuple(group.free[:size]))
             del group.free[:size]
     return tuple(replicas)
+
+
+def _take_parts(
+    groups: Sequence[Group], size: int, wanted: int | None, parts: int
+) -> tuple[tuple[int, ...], ...]:
+    """Take whole stages or ranks, each inside one domain, for replicas that no domain holds."""
+    fitting = sum(len(group.free) // size for group in groups) // parts
+    count = fitting if wanted is None else min(wanted, fitting)
+    taken = _take(groups, size, count * parts) if count else ()
+    return tuple(
+        tuple(node for part in taken[k : k + parts] for node in part)
+        for k in range(0, len(taken), parts)
+    )
 
 
 def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | None:
@@ -150,8 +171,14 @@ def _short(
         f"deployments.{name}.replicas",
         f"{wanted:,} {unit}{each}",
         expected,
-        "fewer replicas, a smaller tp, or more racks",
+        f"fewer replicas, a smaller {_widths(spec)}, or more racks",
     )
+
+
+def _widths(spec: DeploymentSpec) -> str:
+    """Name what makes a replica as large as it is."""
+    others = [key for key in ("pp", "dp") if getattr(spec.parallel, key) > 1]
+    return " or ".join(["tp", *others])
 
 
 def check_deployments(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.graph.build import build_graph
 from factorysim.graph.factory import compile_graph
+from factorysim.graph.layout import Wiring, check_layouts
 from factorysim.graph.placement import check_deployments, in_deployment, place_deployments
 from factorysim.graph.rest import draw_of, rest_of_racks
 
@@ -41,7 +42,7 @@ class ReplicaPlan(NamedTuple):
     """One replica: where it runs, and how far from the door."""
 
     devices: tuple[int, ...]
-    """Node indices, `tp` of them."""
+    """Node indices, all of a stage or a rank side by side."""
     rack: int
     """Of its first device, index into `FactoryPlan.racks`."""
     latency_fs: int
@@ -80,6 +81,10 @@ class ServePlan(NamedTuple):
     """Takes prompts of more tokens than this, up to where another of its LLM takes over."""
     stores: tuple[ReplicaStores, ...] = ()
     """Which stores of KV each replica reaches; empty: HBM is the only tier."""
+    ranks: int = 1
+    """Of a replica, each with an equal part of `kv_blocks` and its own calls: attention-DP."""
+    stages: int = 1
+    """Of a replica's pipeline, each an equal part of its devices."""
 
 
 class HostPlan(NamedTuple):
@@ -222,6 +227,7 @@ class _Draft:
     def plan(self) -> FactoryPlan:
         """Fill in everything, or refuse with every fault."""
         deployments = self._scenario.deployments
+        check_layouts(self._scenario)
         placed, errors = place_deployments(deployments, self._factory)
         serve: list[ServePlan] = []
         tools: list[ToolPlan] = []
@@ -313,7 +319,7 @@ class _Draft:
         self, name: str, spec: DeploymentSpec, replicas: tuple[tuple[int, ...], ...]
     ) -> ServePlan:
         from factorysim.physics.handoff import kv_state
-        from factorysim.physics.memory import kv_blocks
+        from factorysim.physics.layout import replica_blocks
         from factorysim.physics.power import PowerModel
         from factorysim.physics.vision import encoder_bytes
 
@@ -330,7 +336,7 @@ class _Draft:
         if vision is not None:
             held = kv.workspace + encoder_bytes(vision) / spec.parallel.tp
             kv = kv.model_copy(update={"workspace": held})
-        blocks = kv_blocks(
+        blocks = replica_blocks(
             llm,
             device,
             use.precision,
@@ -355,6 +361,8 @@ class _Draft:
             context_tokens=llm.context_length,
             encoder=self._encoder(spec, device, vision),
             prompts_above=spec.prompts_above or 0,
+            ranks=spec.parallel.dp,
+            stages=spec.parallel.pp,
         )
 
     def _vision(self, key: str, llm: Llm) -> Vision | None:
@@ -382,6 +390,9 @@ class _Draft:
         """Time the encoder of images; none where the scenario gives the times itself."""
         if vision is None or spec.law.kind != "roofline":
             return None
+        if spec.parallel.pp > 1:
+            expected = "1, since streams send images: stages have no encoder"
+            raise SpecError(Fault("plan", "parallel.pp", f"{spec.parallel.pp}", expected, "or tp"))
         from factorysim.catalog.efficiency import efficiency
         from factorysim.physics.vision import encoder_of
 
@@ -404,29 +415,28 @@ class _Draft:
         assert spec.llm is not None  # the spec of a deployment that serves
         use = self._scenario.llms[spec.llm]
         llm = self._catalog.llm(use.llm)
-        return self._roofline(llm, use.precision, spec.parallel, device, replicas)
+        return self._cut_law(llm, use.precision, spec.parallel, device, replicas)
 
-    def _roofline(
+    def _cut_law(
         self,
         llm: Llm,
         precision: PrecisionSpec,
         parallel: ParallelSpec,
         device: Device,
         replicas: tuple[tuple[int, ...], ...],
-    ) -> RooflineLaw:
+    ) -> StepLaw:
         from factorysim.catalog.efficiency import efficiency
-        from factorysim.graph.links import replica_links
-        from factorysim.physics.roofline import roofline_law
+        from factorysim.graph.layout import layout_law
 
         serving = self._scenario.serving
         factors = efficiency(self._catalog, device.generation, serving.engine)
         self._facts.update(factors.facts)
-        return roofline_law(
+        return layout_law(
             llm,
             device,
             precision,
             parallel,
-            replica_links(self._graph, self._factory, replicas),
+            Wiring(self._graph, self._factory, replicas),
             factors,
             serving.overlap,
         )
@@ -462,7 +472,7 @@ class _Draft:
         speculation, own = spec.speculation, None
         assert speculation is not None  # who drafts was found by it
         if drafter.llm is not None and spec.law.kind == "roofline":
-            own = self._roofline(drafter.llm, drafter.precision, drafter.parallel, device, replicas)
+            own = self._cut_law(drafter.llm, drafter.precision, drafter.parallel, device, replicas)
         at = pace(speculation.draft_tokens, speculation.acceptance)
         return speculative_law(law, own, at)
 

@@ -11,7 +11,7 @@ from factorysim.physics.shape import llm_shape
 
 if TYPE_CHECKING:
     from factorysim.catalog.values import Device, Llm
-    from factorysim.physics.shape import Attention
+    from factorysim.physics.shape import Attention, Shape
     from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
 
 
@@ -83,9 +83,14 @@ def kv_bytes_per_token(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpe
     sliding-window and recurrent layers hold is bounded per sequence, see
     `sequence_bytes`.
     """
+    return token_bytes(llm_shape(llm), precision, parallel.tp)
+
+
+def token_bytes(shape: Shape, precision: PrecisionSpec, tp: int) -> float:
+    """Likewise, of the layers that a shape has."""
     return sum(
-        attention.elements * kv_share(attention, parallel.tp) * _width(attention, precision)
-        for attention in llm_shape(llm).attention
+        attention.elements * kv_share(attention, tp) * _width(attention, precision)
+        for attention in shape.attention
         if attention.keeps_all
     )
 
@@ -101,13 +106,17 @@ def sequence_bytes(llm: Llm, precision: PrecisionSpec, parallel: ParallelSpec) -
     Full sliding windows, what waits to be compressed, and the FP32 state of recurrent
     layers cut over TP.
     """
-    shape = llm_shape(llm)
+    return lasting_bytes(llm_shape(llm), precision, parallel.tp)
+
+
+def lasting_bytes(shape: Shape, precision: PrecisionSpec, tp: int) -> float:
+    """Likewise, of the layers that a shape has."""
     windows = sum(
-        group.window * group.elements * kv_share(group, parallel.tp) * _width(group, precision)
+        group.window * group.elements * kv_share(group, tp) * _width(group, precision)
         for group in shape.attention
         if group.window is not None and not group.keeps_all
     )
-    return windows + 4.0 * (shape.pending_elements + shape.state_elements / parallel.tp)
+    return windows + 4.0 * (shape.pending_elements + shape.state_elements / tp)
 
 
 def kv_blocks(

@@ -17,6 +17,7 @@ ones. The busiest device decides where experts are cut by ``ep``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -136,21 +137,31 @@ class RooflineLaw:
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Femtoseconds of all that context has no part in; see `StepLaw.base`."""
-        tokens = decodes + prompt_tokens
-        sequences = decodes + prompts
+        tokens, sequences = decodes + prompt_tokens, decodes + prompts
+        device = self.device_s(tokens, sequences, emitting)
+        if self.experts is not None:
+            device += self.experts.busiest(tokens)
+        return self.step_fs(device, sequences, self.recent_s(decodes, prompt_tokens))
+
+    def recent_s(self, decodes: int, prompt_tokens: int) -> float:
+        """Seconds of attention that each token of a step spends, whatever its context."""
+        return 0.0 if self.recent is None else self.recent.step_s(decodes, prompt_tokens)
+
+    def device_s(self, tokens: int, sequences: int, emitting: int) -> float:
+        """Seconds of the device without attention and routed experts."""
         device = self.kernels_s + self.links.step_s + sequences * self.state_s
         device += tokens * (self.stream_s + self.links.token_s)
         for token_s, read_s in self.linears:
             device += max(tokens * token_s, read_s)
         if emitting:
             device += max(emitting * self.head.token_s, self.head.read_s)
-        if self.experts is not None:
-            device += self.experts.busiest(tokens)
+        return device
+
+    def step_fs(self, device_s: float, sequences: int, recent_s: float) -> int:
+        """Femtoseconds of the device's part and the host's, which it may hide; at least 1."""
         host = self.host.step_s + sequences * self.host.sequence_s
-        spent = max(device, host) if self.hides_host else device + host
-        if self.recent is not None:
-            spent += self.recent.step_s(decodes, prompt_tokens)
-        return max(1, whole_fs(spent))
+        spent = max(device_s, host) if self.hides_host else device_s + host
+        return max(1, whole_fs(spent + recent_s))
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Attention of decodes: one line, for any context."""
@@ -256,6 +267,8 @@ def roofline_law(
     links: Links,
     efficiency: Efficiency,
     overlap: str,
+    *,
+    shape: Shape | None = None,
 ) -> RooflineLaw:
     """Law of a replica of `llm` on ``parallel.tp`` devices.
 
@@ -266,6 +279,8 @@ def roofline_law(
     overlap
         ``"full"``: host work hides behind the device's, attention apart;
         ``"none"``: it is added.
+    shape
+        Of a part of the LLM, where not all of it stands on these devices.
 
     Raises
     ------
@@ -273,7 +288,8 @@ def roofline_law(
         If the device lacks the arithmetic of the precision, or the layout cannot
         cut the LLM.
     """
-    shape = llm_shape(llm)
+    if shape is None:
+        shape = llm_shape(llm)
     _check(shape, llm, device, precision, parallel)
     tp = parallel.tp
     weights_rate = device.memory_bandwidth * efficiency.weight_bandwidth
@@ -340,10 +356,12 @@ def _check(
         faults.append(Fault(where, "precision.compute", precision.compute, f"one of {has}", cure))
     ep = parallel.ep
     if ep > 1 and not shape.experts:
-        faults.append(Fault(where, "parallel.ep", str(ep), "1 for an LLM without experts"))
+        expected = "1 for an LLM without experts"
+        faults.append(Fault(where, "parallel.ep", str(ep), expected, "remove `ep`"))
     elif shape.experts % ep:
         wanted = f"a divisor of {shape.experts} experts"
-        faults.append(Fault(where, "parallel.ep", str(ep), wanted))
+        cure = f"ep {math.gcd(shape.experts, ep)} divides both them and the devices"
+        faults.append(Fault(where, "parallel.ep", str(ep), wanted, cure))
     if faults:
         raise CapacityError(*faults)
 

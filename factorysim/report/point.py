@@ -54,7 +54,8 @@ def _head(point: Point) -> list[Text]:
     from rich.text import Text
 
     racks = "" if point.rack == point.device else f", {_racks(point)}"
-    layout = f"TP {point.tp}" + (f", EP {point.ep}" if point.ep > 1 else "")
+    widths = {"PP": point.pp, "DP": point.dp, "EP": point.ep}
+    layout = f"TP {point.tp}" + "".join(f", {k} {n}" for k, n in widths.items() if n > 1)
     precision = point.precision
     words = (precision.weights, precision.compute, precision.kv)
     formats = "{} weights, {} arithmetic, {} KV cache".format(*words)

@@ -173,8 +173,9 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         peak_bytes=device.memory_bandwidth,
         idle_w=serve.power.idle_w,
         kv_blocks=serve.kv_blocks,
-        max_sequences=scenario.serving.max_sequences,
-        token_budget=scenario.serving.step_tokens,
+        # Ranks have as many each; a step of a pipeline is of one of its micro-batches.
+        max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
+        token_budget=serve.ranks * scenario.serving.step_tokens,
         decode_tokens=verified_tokens(serve.law),
     )
 

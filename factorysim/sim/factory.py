@@ -21,17 +21,17 @@ from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
 from factorysim.sim.call import GONE, MOVING, UNNAMED, Call, Limits, Tuning
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
-from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
+from factorysim.sim.engines import replica_kind, step_costs, ways_of
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
+from factorysim.sim.ranks import parts_of
 from factorysim.sim.router import Router
 from factorysim.sim.routes import routes_of
-from factorysim.sim.schedulers import replica_kind
 from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tier_world import TierWorld
@@ -182,7 +182,9 @@ class FactoryWorld:
         elif name in self._routers:
             router = self._routers[name]
         else:
-            router = self._routers[name] = self._router(policies)
+            same = [one for one in self._plan.serve if (one.llm, one.prompts_above) == name]
+            ranks = min(one.ranks for one in same)
+            router = self._routers[name] = self._router(policies, ranks)
         deployment = Deployment(
             len(self._deployments), serve, router, self.clock, self._write_steps
         )
@@ -204,8 +206,7 @@ class FactoryWorld:
             cache_outputs=serving.kv.cache_outputs,
             pace=pace_of(serve.law),
         )
-        kind = replica_kind(limits)
-        costs = StepCosts(serve.law)
+        costs, kind = step_costs(serve), replica_kind(serve, limits)
         landed = deployment.take
         if serve.kv_state is not None:
             landed = Gate(self._pairings[name], deployment, serve.kv_state).take
@@ -226,9 +227,8 @@ class FactoryWorld:
                 else self._tiers.replica(serve, len(deployment.replicas), limits, costs),
             )
             if placed.straddles and serve.law.link_token_bytes:
-                after = (*placed.devices[1:], placed.devices[0])
-                ring = list(zip(placed.devices, after, strict=True))
-                replica.standing = self._fabric.standing(ring, replica.feel_network)
+                ways = ways_of(serve, placed)
+                replica.standing = self._fabric.standing(ways, replica.feel_network)
             self._places[index] = placed
             way: Way
             if serve.role == "prefill":
@@ -241,7 +241,7 @@ class FactoryWorld:
             deployment.replicas.append(replica)
             self._replicas.append(replica)
 
-    def _router(self, policies: Mapping[str, Routing]) -> Router:
+    def _router(self, policies: Mapping[str, Routing], ranks: int = 1) -> Router:
         serving = self._scenario.serving
         spec = serving.router
         router = Router(
@@ -249,7 +249,7 @@ class FactoryWorld:
             policies.get("router") or routing(spec),
             spec.snapshot,
             shared_queue=spec.policy == "shared_queue",
-            max_sequences=serving.max_sequences,
+            max_sequences=ranks * serving.max_sequences,
             draws=spec.policy == "power_of_two",
             prefixes=index_of(serving, self.clock),
         )
@@ -490,7 +490,7 @@ class FactoryWorld:
         lines = audit(
             self._ledgers,
             flying,
-            self._replicas,
+            [part for replica in self._replicas for part in parts_of(replica)],
             stations,
             self._fabric.books(),
             self._meter.audit(),
@@ -548,7 +548,8 @@ class FactoryWorld:
         for pairing in self._pairings.values():
             found += pairing.prefill.held - pairing.not_alone()
         for replica in self._replicas:
-            found += replica.waiting + len(replica.running)
+            for part in parts_of(replica):
+                found += part.waiting + len(part.running)
         if self._tiers is not None:
             found += self._tiers.fetching
         awake = {call.tag.live.number for call in self._flying.values()}

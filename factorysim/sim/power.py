@@ -139,7 +139,8 @@ class PowerMeter:
         runs = StepRuns(*(table[name] for name in StepRuns._fields))
         first_fs, growth_fs = table["step_fs"], table["slope_fs"]
         totals = serve.law.activity(runs)
-        lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs)
+        fills = serve.ranks == 1  # the step of ranks does not tell whose windows fill
+        lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs, fills=fills)
         start_s, finish_s = table["started_s"], table["finished_s"]
         length_s = lines.length_s()
         left_s = np.maximum(self._end_s - start_s, 0.0)
@@ -342,10 +343,12 @@ def _lines(
     totals: Activity,
     first_fs: Ints,
     growth_fs: Ints,
+    *,
+    fills: bool,
 ) -> Lines:
-    """Duration and activity of each step of each run."""
+    """Duration and activity of each step of each run, in which windows may fill."""
     firsts = first_steps(runs, tokens_a_step(law))
-    if law.window is not None and law.window_fs > 0:
+    if fills and law.window is not None and law.window_fs > 0:
         firsts = firsts._replace(window_tokens=_first_windows(law, runs, firsts, growth_fs))
     steps = runs.steps.astype(np.float64)
     active_s = _full_span_s(model, law.activity(firsts))

@@ -33,7 +33,7 @@ def read_spec(model: type[S], marked: Marked) -> S:
     >>> from factorysim.spec.scenario import ParallelSpec
     >>> from factorysim.yaml_reader import parse_yaml
     >>> read_spec(ParallelSpec, parse_yaml("{tp: 8}", "here"))
-    ParallelSpec(tp=8, ep=1)
+    ParallelSpec(tp=8, ep=1, pp=1, dp=1)
     >>> read_spec(ParallelSpec, parse_yaml("{tp: 8, pe: 2}", "here"))
     Traceback (most recent call last):
     ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import gcd
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_serializer, model_validator
@@ -46,16 +47,35 @@ class LlmUse(Spec):
 
 
 class ParallelSpec(Spec):
-    """How a replica is cut: `tp` devices, its experts over `ep` of them."""
+    """How a replica is cut: it takes tp * pp * dp devices, its experts over `ep` of them."""
 
     tp: int = Field(default=1, ge=1, le=4096)
     ep: int = Field(default=1, ge=1, le=4096)
-    """Divides `tp`, adds no devices."""
+    """Divides tp * dp, adds no devices."""
+    pp: int = Field(default=1, ge=1, le=1024)
+    """Stages of layers, each on devices of its own."""
+    dp: int = Field(default=1, ge=1, le=4096)
+    """Attention-DP: ranks of one engine, each with its own KV cache, that share the experts."""
+
+    @property
+    def devices(self) -> int:
+        """Of a replica."""
+        return self.tp * self.pp * self.dp
 
     @model_validator(mode="after")
     def _experts_share_devices(self) -> Self:
-        if self.tp % self.ep:
-            raise refuse("ep", f"{self.ep}", f"a divisor of tp, which is {self.tp}")
+        width = self.tp * self.dp
+        if width % self.ep:
+            product = "tp" if self.dp == 1 else "tp * dp"
+            cure = f"for example {gcd(self.ep, width)}"
+            raise refuse("ep", f"{self.ep}", f"a divisor of {product}, which is {width}", cure)
+        return self
+
+    @model_validator(mode="after")
+    def _stages_or_ranks(self) -> Self:
+        if self.pp > 1 and self.dp > 1:
+            cure = "stages of one rank (dp: 1), or ranks of one stage (pp: 1)"
+            raise refuse("pp", f"{self.pp}, and dp {self.dp}", "one of them to be 1", cure)
         return self
 
 

@@ -54,6 +54,13 @@ class Ask(NamedTuple):
     """Who drafts: an LLM of the catalog, `mtp` or `ngram`; None: nobody."""
     draft_tokens: int | None = None
     acceptance: float | None = None
+    pp: int = 1
+    dp: int = 1
+
+    @property
+    def devices(self) -> int:
+        """Of the replica."""
+        return self.tp * self.pp * self.dp
 
 
 class Setting(NamedTuple):
@@ -89,13 +96,13 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
     """
     llm, device = _find(ask, catalog)
     _check_context(ask, llm)
-    rack, racks, notes = _factory(catalog, device, ask.tp)
+    rack, racks, notes = _factory(catalog, device, ask)
     precision, note = choose_precision(ask.precision, llm, device)
     speculation = _speculation(ask, catalog, device)
     tree = _marked(
         {
             "schema": "factorysim.scenario/1",
-            "question": f"What does {llm.name} do on {ask.tp} x {device.name}?",
+            "question": f"What does {llm.name} do on {ask.devices} x {device.name}?",
             "topology": {
                 "schema": "factorysim.topology/1",
                 "racks": {"devices": {"rack": rack, "count": racks}},
@@ -107,7 +114,7 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
                     "llm": "llm",
                     "pool": "devices",
                     "replicas": 1,
-                    "parallel": {"tp": ask.tp, "ep": ask.ep},
+                    "parallel": {"tp": ask.tp, "ep": ask.ep, "pp": ask.pp, "dp": ask.dp},
                     "speculation": speculation,
                 }
             },
@@ -267,25 +274,31 @@ def _check_context(ask: Ask, llm: Llm) -> None:
         raise CapacityError(Fault(WHERE, "isl + osl", total, expected, "shorten the calls"))
 
 
-def _factory(catalog: Catalog, device: Device, tp: int) -> tuple[str, int, tuple[str, ...]]:
+def _factory(catalog: Catalog, device: Device, ask: Ask) -> tuple[str, int, tuple[str, ...]]:
     """Choose the rack, how many of it, and what to say of the choice."""
-    if tp <= 1:
+    size = ask.devices
+    if size <= 1:
         return device.id, 1, ()
     racks = _racks_of(catalog, device)
-    whole = [rack for rack in racks if rack.scale_up_domain >= tp]
+    whole = [rack for rack in racks if rack.scale_up_domain >= size]
     if whole:
         return min(whole, key=_size).id, 1, ()
     if not racks:
         note = (
-            f"the catalog knows no server of several {device.id}: {tp} servers of one, and "
+            f"the catalog knows no server of several {device.id}: {size} servers of one, and "
             "their collectives cross the network; a `racks:` record of your own (--catalog) "
             "tells what joins them"
         )
-        return device.id, tp, (note,)
+        return device.id, size, (note,)
     rack = max(racks, key=lambda one: (one.scale_up_domain, -_size(one)))
     joined = f"at most {rack.scale_up_domain}" if rack.scale_up_domain > 1 else "none"
-    note = f"tp {tp} crosses the network: scale-up links join {joined} of {device.id} ({rack.id})"
-    return rack.id, -(-tp // _size(rack)), (note,)
+    what = f"tp {ask.tp}" + (f" x dp {ask.dp}" if ask.dp > 1 else "")
+    count = -(-size // _size(rack))
+    if ask.pp > 1 and ask.tp <= rack.scale_up_domain:
+        what = f"pp {ask.pp}"
+        count = -(-ask.pp // (rack.scale_up_domain // ask.tp))
+    note = f"{what} crosses the network: scale-up links join {joined} of {device.id} ({rack.id})"
+    return rack.id, count, (note,)
 
 
 def _racks_of(catalog: Catalog, device: Device) -> list[Rack]:

@@ -18,10 +18,11 @@ from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
 from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
 from factorysim.study.reliance import assumed_facts
-from factorysim.study.usage import Bound, usage
+from factorysim.study.usage import Bound, Usage, usage
 
 if TYPE_CHECKING:
     from factorysim.catalog import Fact
+    from factorysim.graph.plan import ServePlan
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import PrecisionSpec, ScenarioSpec
     from factorysim.store import Columns
@@ -63,6 +64,8 @@ class Point(NamedTuple):
     devices: int
     tp: int
     ep: int
+    pp: int
+    dp: int
     precision: PrecisionSpec
     precision_from: str
     isl: float
@@ -122,6 +125,8 @@ def predict(
     concurrency: int,
     tp: int = 1,
     ep: int = 1,
+    pp: int = 1,
+    dp: int = 1,
     spread: float = 0.0,
     precision: str | None = None,
     draft: str | None = None,
@@ -139,8 +144,10 @@ def predict(
         Prompt and output tokens of every call.
     concurrency
         Calls at any time.
-    tp, ep
-        Devices of the replica, and groups of them that hold different experts.
+    tp, pp, dp
+        Devices of a stage or a rank, stages, and ranks; one replica takes their product.
+    ep
+        Groups of devices that hold different experts.
     spread
         Half width of both lengths over their means: 0.1 draws them uniformly from
         0.9 to 1.1 of `isl` and `osl`.
@@ -176,7 +183,7 @@ def predict(
     from factorysim.run.prepare import prepare
 
     overlay = None if catalog is None else Path(catalog)
-    ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision)
+    ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision, pp=pp, dp=dp)
     ask = ask._replace(draft=draft, draft_tokens=draft_tokens, acceptance=acceptance)
     setting = set_up(ask, overrides, load_catalog(overlay), overlay)
     _, arrivals = stream_of(setting.scenario)
@@ -202,14 +209,15 @@ def _check_room(prepared: Prepared) -> None:
 
     serve, kv = prepared.plan.serve[0], prepared.scenario.serving.kv
     tokens, blocks = _call_size(prepared.scenario, verified_tokens(serve.law) - 1)
-    if blocks > serve.kv_blocks:
+    if blocks > serve.kv_blocks // serve.ranks:
         raise CapacityError(
             Fault(
                 f"{prepared.scenario.llms[serve.llm].llm} on {serve.devices_per_replica} x "
                 f"{serve.device.id}",
                 "isl + osl - 1",
                 f"{tokens:,} tokens = {blocks:,} KV blocks of {kv.block_tokens} tokens",
-                f"at most {serve.kv_blocks:,} blocks, which the weights leave room for",
+                f"at most {serve.kv_blocks // serve.ranks:,} blocks, which the weights leave "
+                "room for" + (" on a rank" if serve.ranks > 1 else ""),
                 "shorten the calls, or more tp, fewer bits, another device",
             )
         )
@@ -280,7 +288,8 @@ def _point(
     scenario, serve = prepared.scenario, prepared.plan.serve[0]
     stream, arrivals = stream_of(scenario)
     used = usage(steps, serve, settled.window)
-    kv_tokens = len(serve.replicas) * serve.kv_blocks * scenario.serving.kv.block_tokens
+    block_tokens = scenario.serving.kv.block_tokens
+    kv_mean, kv_max = _kv_shares(steps, used, serve, block_tokens, settled.window)
     deployment, calls = scenario.deployments[serve.name], stream.calls
     assert calls is not None  # `stream_of` has looked
     devices = len(serve.replicas) * serve.devices_per_replica
@@ -309,6 +318,8 @@ def _point(
         devices=devices,
         tp=deployment.parallel.tp,
         ep=deployment.parallel.ep,
+        pp=deployment.parallel.pp,
+        dp=deployment.parallel.dp,
         precision=scenario.llms[serve.llm].precision,
         precision_from=setting.precision_note,
         isl=calls.prompt_tokens.mean,
@@ -336,9 +347,14 @@ def _point(
         kv=KvUse(
             serve.kv_blocks,
             scenario.serving.kv.block_tokens,
-            serve.kv_blocks // _call_size(scenario, verified_tokens(serve.law) - 1)[1],
-            used.kv_tokens_mean / kv_tokens,
-            used.kv_tokens_max / kv_tokens,
+            serve.ranks
+            * (
+                serve.kv_blocks
+                // serve.ranks
+                // _call_size(scenario, verified_tokens(serve.law) - 1)[1]
+            ),
+            kv_mean,
+            kv_max,
         ),
         bound=used.bound,
         mfu=read(f"mfu.{serve.pool}"),
@@ -352,6 +368,18 @@ def _point(
         reasons=reasons,
         scenario=scenario,
     )
+
+
+def _kv_shares(
+    steps: Columns, used: Usage, serve: ServePlan, block_tokens: int, window: Window
+) -> tuple[float, float]:
+    """Share of the KV cache that is held, mean over the steps and most."""
+    if serve.stages > 1:  # a step is of one micro-batch, and its blocks are those of all
+        began = steps["started_s"]
+        blocks = steps["kv_blocks"][(began >= window.start_s) & (began < window.end_s)]
+        return float(blocks.mean()) / serve.kv_blocks, float(blocks.max()) / serve.kv_blocks
+    tokens = len(serve.replicas) * serve.kv_blocks * block_tokens
+    return used.kv_tokens_mean / tokens, used.kv_tokens_max / tokens
 
 
 def _count(values: dict[str, Value], name: str) -> float:

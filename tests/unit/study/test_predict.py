@@ -363,3 +363,25 @@ def test_usage_counts_the_share_inside():
 def test_usage_without_steps_is_an_error():
     with pytest.raises(ValueError, match="no step"):
         usage(steps(), serving(0, 0, 0), Window(5.0, 6.0))
+
+
+def test_a_pipeline_over_two_servers_has_twice_the_throughput_of_one_when_it_is_full():
+    """Equal micro-batches of 2 x 8 calls: each stage does half the LLM's work for them."""
+    shape = {"llm": "llama_3_1_405b", "device": "h200_sxm", "precision": "fp8", "tp": 8}
+    one = predict(**shape, isl=16, osl=400, concurrency=8, calls=40)
+    two = predict(**shape, pp=2, isl=16, osl=400, concurrency=16, calls=80)
+    assert (two.devices, two.racks, two.pp) == (16, 2, 2)
+    ratio = two.output_tokens_per_s / one.output_tokens_per_s
+    assert 1.7 < ratio < 2.05
+    assert "pp 2 crosses the network" in " ".join(two.notes)
+    assert 0 < two.kv.share_mean <= two.kv.share_max < 0.1
+
+
+def test_ranks_hold_more_kv_than_tensor_parallel_devices():
+    """MLA keeps its latent on every device of TP; on ranks it is kept once."""
+    shape = {"llm": "deepseek_v3", "device": "h200_sxm", "isl": 500, "osl": 50}
+    wide = predict(**shape, tp=8, ep=8, concurrency=64, calls=64)
+    ranks = predict(**shape, dp=8, ep=8, concurrency=64, calls=64)
+    assert ranks.devices == wide.devices == 8
+    assert ranks.kv.blocks > 4 * wide.kv.blocks
+    assert ranks.kv.sequences_that_fit % 8 == 0
