@@ -23,7 +23,8 @@ TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "
 STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
     "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
-    "flops", "bytes_moved", "active_j",
+    "flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved",
+    "partner_active_j", "expert_imbalance",
 )  # fmt: skip
 GAP_COLUMNS = ("at_s", "gap_s")
 SERIES_COLUMNS = ("at_s", "series", "place", "value")
@@ -44,6 +45,18 @@ class Window(NamedTuple):
     def until(self, end_s: float) -> Window:
         """Cut the window where the run ended."""
         return Window(self.start_s, max(self.start_s, min(self.end_s, end_s)))
+
+
+class Partner(NamedTuple):
+    """The other side of a split deployment; peaks are of one device."""
+
+    pool: str
+    devices_per_replica: int
+    capacity: float
+    """Its devices."""
+    peak_flops: float | None
+    peak_bytes: float | None
+    idle_w: float
 
 
 class Station(NamedTuple):
@@ -68,6 +81,8 @@ class Station(NamedTuple):
     kv_blocks: int
     max_sequences: int
     token_budget: int
+    partner: Partner | None = None
+    """Of a split deployment."""
 
 
 class Layout(NamedTuple):

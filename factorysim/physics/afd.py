@@ -1,9 +1,10 @@
 """Attention-FFN disaggregation: attention on one kind of device, FFN and experts on another.
 
-The mixers (attention, recurrent layers), the KV cache, the router, embeddings and LM head
-stay on the replica's own devices. Every FFN block is on devices of another pool: the blocks are dealt
-over groups of them, each group cutting its blocks as `split.parallel` says. Each
-block of each token crosses the link twice: its activations go, and the result comes back.
+The mixers (attention, recurrent layers), the KV cache, the router, embeddings and LM
+head stay on the replica's own devices. Every FFN block is on devices of another pool:
+the blocks are dealt over groups of them, each group cutting its blocks as
+`split.parallel` says. Each token crosses the link twice a block: its activations go, and
+the result comes back.
 
 A step's tokens are cut into `m` equal micro-batches that take turns (ping-pong). Per
 block one of them spends `a` with the attention side, `w` and a latency on the way, `f` with
@@ -29,7 +30,7 @@ is added, and that of the decodes is charged as in a step without them: an upper
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from factorysim.catalog.efficiency import Efficiency
     from factorysim.catalog.values import Device, Llm
     from factorysim.physics.collectives import Links
-    from factorysim.physics.shape import Shape
+    from factorysim.physics.shape import Attention, Shape
     from factorysim.physics.step import StepRuns
     from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
 
@@ -89,13 +90,13 @@ class Mixer(NamedTuple):
     """Of all mixers of this kind, together."""
 
     def seconds(self, micro: Micro) -> float:
-        """`a`: of one block, without what is cached."""
+        """Return `a` of one block, without what is cached."""
         tokens, sequences = micro.tokens, micro.sequences
         counts = (min(tokens, sequences), max(0, tokens - sequences), 0, 0)
         return self.law.base(*counts) / FS_PER_S / self.blocks
 
     def context_s(self, micro: Micro, context: float) -> float:
-        """What `context` cached tokens of all micro-batches add to `a`."""
+        """Return what `context` cached tokens of all micro-batches add to `a`."""
         seen = context
         if self.law.window is not None:
             seen = min(context, float(micro.decodes * self.law.window))
@@ -106,7 +107,8 @@ class Mixer(NamedTuple):
 class Micro(NamedTuple):
     """The fullest micro-batch of a step."""
 
-    count: int
+    batches: int
+    """Micro-batches of the step."""
     tokens: int
     sequences: int
     decodes: int
@@ -257,7 +259,7 @@ class AfdLaw:
         )
 
     def turn(self, micro: Micro) -> Turn:
-        """What a block takes apart from attention."""
+        """Time a block apart from attention."""
         ffn_s = self.ffn.base(micro.tokens, 0, 0, 0) / FS_PER_S / self.blocks
         go_s = micro.tokens * self.go_bytes / self.exchange.bandwidth
         back_s = micro.tokens * self.back_bytes / self.exchange.bandwidth
@@ -275,10 +277,10 @@ class AfdLaw:
         total = 0.0
         for mixer in self.mixers:
             attention_s = mixer.seconds(micro) + mixer.context_s(micro, context)
-            total += mixer.blocks * turn.period_s(attention_s, micro.count)
+            total += mixer.blocks * turn.period_s(attention_s, micro.batches)
         first = self.mixers[0]
         attention_s = first.seconds(micro) + first.context_s(micro, context)
-        return total + turn.fill_s(attention_s, micro.count)
+        return total + turn.fill_s(attention_s, micro.batches)
 
     def _knots(self, micro: Micro) -> list[float]:
         """Contexts at which the time of a step bends."""
@@ -292,7 +294,7 @@ class AfdLaw:
                 ends = float(micro.decodes * mixer.law.window)
                 knots.add(ends)
             start_s = mixer.seconds(micro)
-            bends = ((knot_s - start_s) / per_token_s for knot_s in turn.knots_s(micro.count))
+            bends = ((knot_s - start_s) / per_token_s for knot_s in turn.knots_s(micro.batches))
             knots.update(bend for bend in bends if 0.0 < bend < ends)
         return sorted(knots)
 
@@ -429,12 +431,14 @@ def _bare(shape: Shape) -> Shape:
 
 
 def _mixer_shapes(shape: Shape, blocks: int) -> Iterable[tuple[int, Shape]]:
-    """Mixers by kind, as many as there are of it: their shapes, each with its part of the router."""
+    """Count the mixers of each kind, and give their shape with its part of the router."""
     params = {linear.name: linear.params for linear in shape.linears}
     parts = {linear.name: linear.part for linear in shape.linears}
     attending = sum(group.layers for group in shape.attention)
     mixers = _mixer_count(shape, blocks)
-    kinds = [("attention", group.layers, (group,), 0) for group in shape.attention]
+    kinds: list[tuple[str, int, tuple[Attention, ...], int]] = [
+        ("attention", group.layers, (group,), 0) for group in shape.attention
+    ]
     if mixers > attending:
         kinds.append(("recurrent", mixers - attending, (), shape.state_elements))
     of_kind = {"attention": attending, "recurrent": mixers - attending}
@@ -462,6 +466,4 @@ def _ffn_shape(shape: Shape, blocks: int) -> Shape:
 
 def _quiet(efficiency: Efficiency) -> Efficiency:
     """Without the host's work, which the split's own law counts once."""
-    from dataclasses import replace
-
     return replace(efficiency, host_step_s=0.0, host_sequence_s=0.0)

@@ -98,6 +98,7 @@ def kv_blocks(
     parallel: ParallelSpec,
     kv: KvSpec,
     sequences: int = 0,
+    held: float | None = None,
 ) -> int:
     """Blocks of KV cache that a replica holds: what memory leaves, or `kv.blocks` as given.
 
@@ -108,13 +109,16 @@ def kv_blocks(
     ----------
     sequences
         Running sequences whose windows and recurrent state are set aside.
+    held
+        Bytes of weights on the replica; None: all of the LLM's.
 
     Raises
     ------
     CapacityError
         If the weights leave no room for a block, or for the blocks given.
     """
-    weights = weight_bytes(llm, precision).total / parallel.tp
+    whole = weight_bytes(llm, precision).total if held is None else held
+    weights = whole / parallel.tp
     state = sequences * sequence_bytes(llm, precision, parallel)
     block = kv.block_tokens * kv_bytes_per_token(llm, precision, parallel)
     room = kv.memory_fraction * device.memory_bytes - weights - kv.workspace - state

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
@@ -288,8 +288,9 @@ def micro_runs(runs: StepRuns, most: int, window: int | None) -> StepRuns:
     seen = runs.window_tokens
     if window is not None:
         seen = np.minimum(runs.context_tokens, runs.steps * runs.decodes * window)
+    # Means over micro-batches, so fractions: activity is linear in them.
     scaled = (runs.steps * under_way, runs.decodes / under_way, runs.prompts / under_way)
-    steps, decodes, prompts = scaled
+    steps, decodes, prompts = (cast("npt.NDArray[np.int64]", column) for column in scaled)
     return runs._replace(steps=steps, decodes=decodes, prompts=prompts, window_tokens=seen)
 
 

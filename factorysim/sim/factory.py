@@ -185,9 +185,9 @@ class FactoryWorld:
                 owner=deployment,
                 costs=costs,
             )
-            if placed.straddles and serve.law.link_token_bytes:
+            if (placed.straddles or placed.ways) and serve.law.link_token_bytes:
                 after = (*placed.devices[1:], placed.devices[0])
-                ring = list(zip(placed.devices, after, strict=True))
+                ring = list(placed.ways or zip(placed.devices, after, strict=True))
                 replica.standing = self._fabric.standing(ring, replica.feel_network)
             way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
             router.add(replica, way, deployment.take)

@@ -20,7 +20,7 @@ def linked(catalog, topology):
 
 
 def test_one_device_crosses_nothing(linked):
-    assert linked("hgx_h200", 1) == (math.inf, 0.0, 1)
+    assert linked("hgx_h200", 1) == Links(math.inf, 0.0, 1)
 
 
 @pytest.mark.parametrize(
