@@ -137,8 +137,11 @@ class Turn(NamedTuple):
     def knots_s(self, count: int) -> tuple[float, ...]:
         """Values of `attention_s` at which the maximum changes."""
         other, rest = self.other_s, self.rest_s
-        bound = (rest / (count - 1),) if count > 1 else ()
-        return (other, count * other - rest, *bound)
+        if count == 1:
+            return ()  # nothing takes turns: the way is all
+        if rest <= (count - 1) * other:
+            return (other,)
+        return (count * other - rest, other, rest / (count - 1))
 
 
 @dataclass(frozen=True, slots=True)

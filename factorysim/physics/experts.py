@@ -85,8 +85,9 @@ class Popularity(NamedTuple):
         Which experts share a group is taken as random. So the load of a group has the
         variance of the choices (Poisson, as in `busiest_share`) and that of a
         sample of ``E/g`` loads out of `E` without replacement, and the maximum of the
-        groups is ``m + sqrt(2 v ln g)``. No group has less than the most popular
-        expert, nor more than the ``E/g`` most popular ones and the chance of choices.
+        groups is ``m + sqrt(2 v ln g)``. It is no less than the most popular expert with a
+        fair part of the others, which decides under a heavy tail, nor more than the
+        ``E/g`` most popular ones and the chance of choices.
         """
         experts, active = len(self.chosen), sum(self.chosen)
         size = experts // groups
@@ -96,7 +97,9 @@ class Popularity(NamedTuple):
         among = (tokens * self.spread) ** 2 * size * (experts - size) / (experts - 1)
         load = mean + math.sqrt(2.0 * (mean + among) * math.log(groups))
         most = busiest_share(tokens * sum(self.chosen[:size]), groups)
-        return max(min(load, most), tokens * self.chosen[0])
+        first = tokens * self.chosen[0]
+        fair = first + (tokens * active - first) * (size - 1) / (experts - 1)
+        return max(min(load, most), fair)
 
 
 @cache

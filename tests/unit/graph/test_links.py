@@ -5,6 +5,7 @@ import pytest
 from factorysim.graph.build import build_graph
 from factorysim.graph.factory import compile_graph
 from factorysim.graph.links import replica_links
+from factorysim.physics.collectives import Links
 
 
 @pytest.fixture(scope="module")
