@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ROUNDING_S = 1e-9
 """Waits below this are the rounding of instants in seconds."""
 NO_ACTIVITY = "the law of this pool gives times only"
+NO_EP = "no experts are cut by EP here"
 _WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))
 
 
@@ -79,9 +80,10 @@ def _imbalance(pool: str, stations: list[Station], activity: dict[str, Activity]
     """How much more the busiest EP rank has to do than the mean one, over the time in steps."""
     weighed = [(s, activity[s.name].imbalance_s) for s in stations]
     spent = sum(activity[s.name].busy_s / s.devices_per_replica for s, w in weighed if w > 0)
+    name = f"expert_imbalance.{pool}"
     if not spent:
-        return []
-    return [Value(f"expert_imbalance.{pool}", sum(w for _, w in weighed) / spent)]
+        return [Value(name, None, reason=NO_EP)]
+    return [Value(name, sum(w for _, w in weighed) / spent)]
 
 
 def _of_peak(

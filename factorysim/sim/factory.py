@@ -437,6 +437,15 @@ class FactoryWorld:
             metered_core_s=self._meter.core_s(),
             steps=sum(replica.steps for replica in self._replicas),
             hosts_astray=0 if self._tool_station is None else len(self._tool_station.astray()),
+            partner_s=sum(
+                len(replica_plan.partners) * replica.busy_fs
+                for deployment in self._deployments
+                for replica_plan, replica in zip(
+                    deployment.plan.replicas, deployment.replicas, strict=True
+                )
+            )
+            / FS_PER_S,
+            metered_partner_s=self._meter.partner_s(),
         )
 
     def _stations(self) -> tuple[StationLine, ...]:

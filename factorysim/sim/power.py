@@ -122,6 +122,7 @@ class PowerMeter:
         )
         self._partner_j = np.zeros(len(replicas))
         """Of the other side of a split, inside the same steps."""
+        self._partner_s = 0.0
         self._step_s = np.zeros(len(replicas))
         self._host_j = [np.zeros(len(tools.hosts)) for tools in plan.tools]
         self._core_s = 0.0
@@ -154,10 +155,11 @@ class PowerMeter:
         if partner is not None:
             done = partner.side.activity(runs)
             over = _lines(partner.side, partner.power, runs, done, first_fs, growth_fs)
-            self._add_lines(
+            inside_s = self._add_lines(
                 over, done, partner.power, partner.devices_per_replica, table,
                 self._partner_place, self._partner_j,
             )  # fmt: skip
+            self._partner_s += float(inside_s.sum()) * partner.devices_per_replica
 
     def _add_lines(
         self,
@@ -220,6 +222,10 @@ class PowerMeter:
     def step_s(self) -> float:
         """Seconds of replicas inside the steps that were metered."""
         return float(self._step_s.sum())
+
+    def partner_s(self) -> float:
+        """Device-seconds of the other side of splits inside the steps that were metered."""
+        return self._partner_s
 
     def core_s(self) -> float:
         """Core-seconds of the tool hosts that were metered."""
