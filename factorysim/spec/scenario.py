@@ -140,8 +140,8 @@ class AfdSplit(Spec):
     """Whose devices hold the FFN and the experts: as many as it takes."""
     parallel: ParallelSpec = ParallelSpec(tp=8)
     """Cut of a layer over the devices that hold it; the layers are dealt over groups of these."""
-    micro_batches: int = Field(default=3, ge=1, le=64)
-    """That take turns (ping-pong), of equal size."""
+    micro_batches: int = Field(default=2, ge=1, le=64)
+    """That take turns (ping-pong), of equal size; each starts its own kernels."""
     link_bandwidth: BytesPerSecond | None = Field(default=None, gt=0.0)
     """Between the two sides of a replica, B/s a direction; what the topology's links carry,
     if not given."""

@@ -238,3 +238,19 @@ def test_a_small_dense_llm_drafts_by_the_same_law():
     assert stages == 3  # 9.1 GB of weights, 1.1 GB of KV, 3.6 GB a stage
     assert 5e-5 < law.base(1, 0, 0, 1) / 1e15 < 2e-4
     assert np.all(law.activity(make_runs(decodes=1)).flops > 0)
+
+
+@given(tokens=st.integers(1, 50_000), tp=st.sampled_from([1, 2, 4]), sequences=st.integers(1, 9))
+def test_the_stages_hold_what_they_were_counted_for_and_one_less_does_not(tokens, tp, sequences):
+    llm, parallel, spec = WINDOWED, ParallelSpec(tp=tp), SramSpec(kv_tokens=tokens)
+    stages = sram_stages(llm, CHIP, FP8, parallel, spec, KvSpec(), sequences)
+    wanted = -(-tokens // 16)
+
+    def held(count):
+        return sram_blocks(llm, CHIP, FP8, parallel, spec, count, KvSpec(), sequences)
+
+    assert held(stages) >= wanted
+    try:
+        assert held(stages - 1) < wanted
+    except CapacityError:
+        pass  # not even the weights

@@ -363,3 +363,18 @@ def test_usage_counts_the_share_inside():
 def test_usage_without_steps_is_an_error():
     with pytest.raises(ValueError, match="no step"):
         usage(steps(), serving(0, 0, 0), Window(5.0, 6.0))
+
+
+def test_lpus_rest_on_the_dram_behind_them_only_where_kv_is_in_it():
+    def assumed(*overrides):
+        point = predict(
+            "llama_3_1_8b", "groq3_lpu", isl=64, osl=8, concurrency=1, tp=8, calls=1,
+            overrides=("deployments.serve.sram.kv=dram", *overrides)
+            if overrides
+            else ("deployments.serve.sram.kv_tokens=4096",),
+        )  # fmt: skip
+        return {fact.id.rpartition(".")[2] for fact in point.assumed}
+
+    assert "one_hop_chips" in assumed()
+    assert "bandwidth_per_8lpu_tray" not in assumed()
+    assert "bandwidth_per_8lpu_tray" in assumed("serving.max_sequences=2")
