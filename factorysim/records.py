@@ -141,7 +141,7 @@ class StepRow(NamedTuple):
     """Decodes whose previous token came `stall_fs` before the run began."""
     stall_fs: int
     apart: int
-    """Decodes whose first gap is a row of `gaps` instead."""
+    """Decodes whose first gap is a row of `gaps` instead, or that make their first token."""
 
 
 class RunStart(NamedTuple):
@@ -239,7 +239,35 @@ class GapRow(NamedTuple):
     at_s: float
     gap_s: float
     cause: str
-    """`preemption`, or `prefill`: behind prompts that went first."""
+    """`preemption`, `prefill` (behind prompts that went first), or `hand_off`."""
+
+
+class HandOffRow(NamedTuple):
+    """A call whose prompt was computed on one replica and whose tokens are made on another."""
+
+    call: int
+    prefill: str
+    """Deployment; empty, and its replica -1, before one is chosen."""
+    prefill_replica: int
+    decode: str
+    decode_replica: int
+    queued_s: float | None
+    """At the prefill replica."""
+    scheduled_s: float | None
+    prefilled_s: float | None
+    asked_s: float | None
+    """The decode replica, for blocks."""
+    reserved_s: float | None
+    landed_s: float | None
+    joined_s: float | None
+    """From then on it decodes."""
+    tokens: int
+    """Whose KV the decode replica needs."""
+    held_tokens: int
+    """Of them, those that it held already: the others moved."""
+    moved_bytes: int
+    preemptions: int
+    """On the prefill replica."""
 
 
 class TransferRow(NamedTuple):
@@ -282,6 +310,7 @@ TABLES: dict[str, type] = {
     "tools": ToolRow,
     "steps": StepRow,
     "gaps": GapRow,
+    "handoffs": HandOffRow,
     "transfers": TransferRow,
     "events": EventRow,
     "timeseries": SampleRow,

@@ -226,7 +226,7 @@ def _short(
     domains = " + ".join(f"{n:,} x {width:,}" for width, n in shapes.items())
     before = ", ".join(taken[spec.pool])
     expected = f"at most {fitting:,}: pool {spec.pool} has {total:,} devices"
-    if spec.role == "serve":
+    if spec.role != "tools":
         expected += f" (in scale-up domains: {domains})"
     if before:
         expected += f", of which {left:,} are left (taken: {before})"
@@ -240,9 +240,16 @@ def _short(
 
 
 def check_deployments(
-    deployments: Mapping[str, DeploymentSpec], llms: Iterable[str], streams: Mapping[str, str]
+    deployments: Mapping[str, DeploymentSpec],
+    llms: Iterable[str],
+    streams: Mapping[str, str],
+    *,
+    disaggregated: bool = False,
 ) -> None:
-    """Refuse unknown LLMs of deployments and streams, and a second deployment of tools.
+    """Refuse what does not go together among deployments and streams.
+
+    Unknown LLMs, a second deployment of tools, prefill without decode, decode without
+    prefill, and either beside a deployment that does both.
 
     Parameters
     ----------
@@ -250,6 +257,8 @@ def check_deployments(
         Keys of the scenario's `llms`.
     streams
         Stream to the key of its LLM.
+    disaggregated
+        Whether `serving` says how prefill and decode work together.
 
     Raises
     ------
@@ -260,7 +269,7 @@ def check_deployments(
     faults: list[Fault] = []
     for name, spec in deployments.items():
         key = f"deployments.{name}.llm"
-        if spec.role == "serve" and spec.llm not in known:
+        if spec.role != "tools" and spec.llm not in known:
             expected = "a key of `llms`: " + (", ".join(known) or "there is none")
             faults.append(Fault(WHERE, key, f'"{spec.llm}"', expected, _near(spec.llm, known)))
     tools = [name for name, spec in deployments.items() if spec.role == "tools"]
@@ -269,7 +278,12 @@ def check_deployments(
         cure = f"let {tools[0]} take a pool that is large enough"
         key = f"deployments.{name}.role"
         faults.append(Fault(WHERE, key, found, "one deployment of tools", cure))
-    served = {spec.llm for spec in deployments.values() if spec.role == "serve"}
+    faults += _lone_roles(deployments)
+    if disaggregated and not any(spec.role == "prefill" for spec in deployments.values()):
+        expected = "none: every deployment does both prefill and decode"
+        cure = "remove it, or add deployments with the roles prefill and decode"
+        faults.append(Fault(WHERE, "serving.disaggregation", "settings", expected, cure))
+    served = {spec.llm for spec in deployments.values() if spec.role != "tools"}
     for name, llm in streams.items():
         if llm not in served:
             expected = "an LLM that a deployment serves: " + ", ".join(
@@ -279,6 +293,28 @@ def check_deployments(
             faults.append(Fault(WHERE, key, f'"{llm}"', expected, _near(llm, known)))
     if faults:
         raise SpecError(*faults)
+
+
+def _lone_roles(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:
+    """Tell of prefill and decode deployments that lack the other, or do not need it."""
+    roles: dict[str | None, dict[str, str]] = {}
+    for name, spec in deployments.items():
+        roles.setdefault(spec.llm, {}).setdefault(spec.role, name)
+    faults: list[Fault] = []
+    for llm, names in roles.items():
+        for role, other in (("prefill", "decode"), ("decode", "prefill")):
+            if role in names and other not in names:
+                key = f"deployments.{names[role]}.role"
+                expected = f"a deployment with the role {other} for {llm} beside it"
+                cure = f"add one, or give {names[role]} the role serve"
+                faults.append(Fault(WHERE, key, f'"{role}" alone', expected, cure))
+        if "serve" in names and len(names) > 1:
+            key = f"deployments.{names['serve']}.role"
+            others = " and ".join(names[role] for role in ("prefill", "decode") if role in names)
+            expected = f"no deployment that does both for {llm}, since {others} share the work"
+            cure = "give it an LLM key of its own, or the role prefill or decode"
+            faults.append(Fault(WHERE, key, '"serve"', expected, cure))
+    return faults
 
 
 def _near(word: str | None, words: Sequence[str]) -> str:

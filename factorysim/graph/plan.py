@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.graph.build import build_graph
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from factorysim.graph.factory import Factory, LinkTable, Routes
     from factorysim.graph.placement import Need
     from factorysim.physics.afd import AfdLaw, FfnSide
+    from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import StepLaw
     from factorysim.physics.table import TableRow
@@ -76,6 +77,9 @@ class ServePlan(NamedTuple):
     """Of one replica."""
     replicas: tuple[ReplicaPlan, ...]
     devices_per_replica: int
+    role: Literal["serve", "prefill", "decode"] = "serve"
+    kv_state: KvState | None = None
+    """Of a sequence, on each device: what moves from a prefill replica to one of these."""
     door_fs: int = 0
     """That a call spends in the engine's front end before a replica queues it."""
     partner: PartnerPlan | None = None
@@ -182,7 +186,8 @@ def plan_factory(
     (4, 2)
     """
     streams = {name: stream.llm for name, stream in scenario.streams.items()}
-    check_deployments(scenario.deployments, scenario.llms, streams)
+    disaggregated = scenario.serving.disaggregation is not None
+    check_deployments(scenario.deployments, scenario.llms, streams, disaggregated=disaggregated)
     graph = build_graph(topology, catalog)
     draft = _Draft(scenario, topology, catalog, graph, compile_graph(graph), table_files or {})
     return draft.plan()
@@ -227,7 +232,7 @@ class _Draft:
             if name not in placed:
                 continue
             try:
-                if spec.role == "serve":
+                if spec.role != "tools":
                     serve.append(
                         self._serve(name, spec, placed[name], known.get(name), partners.get(name))
                     )
@@ -235,6 +240,10 @@ class _Draft:
                     tools.append(self._tool(name, spec, placed[name]))
             except (CapacityError, SpecError) as error:
                 errors.append(type(error)(*in_deployment(name, error)))
+        try:
+            self._join_roles(serve)
+        except CapacityError as error:
+            errors.append(error)
         if errors:
             faults = [fault for error in errors for fault in error.faults]
             sized = all(isinstance(error, CapacityError) for error in errors)
@@ -259,6 +268,14 @@ class _Draft:
             clients=self._clients,
             session_bandwidth=self._session_bandwidth,
         )
+
+    def _join_roles(self, serve: Sequence[ServePlan]) -> None:
+        """See that KV can move from every prefill deployment to every decode one of its LLM."""
+        for source in serve:
+            for target in serve:
+                if (source.role, target.role, target.llm) == ("prefill", "decode", source.llm):
+                    ends = (one.replicas[0].devices[0] for one in (source, target))
+                    self._factory.routes(*ends)
 
     def _racks_of_nodes(self) -> tuple[int, ...]:
         number = {node: k for k, node in enumerate(self._rack_nodes)}
@@ -306,6 +323,7 @@ class _Draft:
         from factorysim.physics.power import PowerModel
 
         assert spec.llm is not None  # the spec of a deployment that serves
+        assert spec.role != "tools"
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         llm = self._catalog.llm(use.llm)
         self._facts.update(llm.facts)
@@ -334,6 +352,8 @@ class _Draft:
             kv_blocks=blocks,
             replicas=tuple(self._replica(nodes) for nodes in replicas),
             devices_per_replica=len(replicas[0]),
+            role=spec.role,
+            kv_state=self._kv_state(spec, 1 if need is None else need.stages),
             door_fs=self._door_fs(spec, device),
         )
 
@@ -353,6 +373,7 @@ class _Draft:
 
         assert spec.llm is not None
         assert spec.split is not None
+        assert spec.role != "tools"
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         llm = self._catalog.llm(use.llm)
         self._facts.update(llm.facts)
@@ -389,6 +410,8 @@ class _Draft:
             ),
             replicas=placed,
             devices_per_replica=len(replicas[0]),
+            role=spec.role,
+            kv_state=self._kv_state(spec, 1),
             door_fs=self._door_fs(spec, device),
             partner=PartnerPlan(
                 spec.split.pool,
@@ -398,6 +421,15 @@ class _Draft:
                 need.partners,
             ),
         )
+
+    def _kv_state(self, spec: DeploymentSpec, stages: int) -> KvState | None:
+        """Bytes of a sequence on each device that decodes; of a stage where there are several."""
+        from factorysim.physics.handoff import kv_state
+
+        if spec.role != "decode" or spec.llm is None:
+            return None
+        use = self._scenario.llms[spec.llm]
+        return kv_state(self._catalog.llm(use.llm), use.precision, spec.parallel).part(stages)
 
     def _split_law(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from factorysim.metrics.handoffs import NOT_APART
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import distribution
 from factorysim.metrics.slo import inside, tpot_s
@@ -42,7 +43,7 @@ def session_values(tables: Tables, window: Window) -> list[Value]:
     for code, word in enumerate(sessions["stream"].words):
         of_stream = mine & (sessions["stream"].codes == code)
         values += [v._replace(by="stream", key=word) for v in _durations(sessions, of_stream)]
-    return values + _time_shares(sessions, mine)
+    return values + _time_shares(sessions, mine, moves=len(tables.handoffs["call"]) > 0)
 
 
 def _finished_per_s(kind: str, table: Columns, window: Window) -> Value:
@@ -59,7 +60,7 @@ def _durations(sessions: Columns, mine: Bools) -> list[Value]:
     return values + distribution("turn_s", sessions["turn_max_s"][done], flying)
 
 
-def _time_shares(sessions: Columns, mine: Bools) -> list[Value]:
+def _time_shares(sessions: Columns, mine: Bools, *, moves: bool) -> list[Value]:
     done = mine & sessions["outcome"].equal("completed")
     total = float((sessions["finished_s"] - sessions["arrived_s"])[done].sum())
     if total <= 0:
@@ -67,8 +68,8 @@ def _time_shares(sessions: Columns, mine: Bools) -> list[Value]:
         return [Value(f"time_share.{share}", None, reason=why) for share in SHARES]
     n = int(done.sum())
     return [
-        Value("time_share.kv", None, reason="tiers of the KV cache are not modelled")
-        if share == "kv"
+        Value("time_share.kv", None, reason=NOT_APART)
+        if share == "kv" and not moves
         else Value(f"time_share.{share}", float(sessions[f"{share}_s"][done].sum()) / total, n)
         for share in SHARES
     ]

@@ -15,7 +15,7 @@ SESSION_COLUMNS = (
     "gap_s",
 )  # fmt: skip
 CALL_COLUMNS = (
-    "session", "stream", "deployment", "outcome", "arrived_s", "queued_s", "scheduled_s",
+    "call", "session", "stream", "deployment", "outcome", "arrived_s", "queued_s", "scheduled_s",
     "first_token_s", "finished_s", "last_token_s", "prompt_tokens", "hit_tokens",
     "computed_tokens", "recomputed_tokens", "output_tokens", "requested_tokens", "held_s",
 )  # fmt: skip
@@ -25,6 +25,10 @@ STEP_COLUMNS = (
     "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
     "flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved",
     "partner_active_j", "expert_imbalance",
+)  # fmt: skip
+HANDOFF_COLUMNS = (
+    "call", "prefill", "decode", "queued_s", "scheduled_s", "prefilled_s", "asked_s", "reserved_s",
+    "landed_s", "joined_s", "moved_bytes",
 )  # fmt: skip
 GAP_COLUMNS = ("at_s", "gap_s")
 SERIES_COLUMNS = ("at_s", "series", "place", "value")
@@ -108,6 +112,7 @@ class Tables(NamedTuple):
     tools: Columns
     steps: Iterable[Columns]
     gaps: Columns
+    handoffs: Columns
     timeseries: Columns
     closing: Closing
 

@@ -70,6 +70,12 @@ METRICS: dict[str, Metric] = {
     **_spread(
         "itl_s", "gaps between output tokens", "clock", "gaps of runs of steps begun in the window"
     ),
+    **_spread(
+        "handoff_s",
+        "prompts computed apart",
+        "clock",
+        "decodes - prompt computed: waiting for blocks, KV on its way, the step in progress",
+    ),
     **_spread("turn_s", _SESSIONS, "arrivals", "longest turn of a session"),
     **_spread("session_s", _SESSIONS, "arrivals", "end - arrival, users' gaps included"),
     **_spread("session_active_s", _SESSIONS, "arrivals", "end - arrival - gaps"),
@@ -109,7 +115,7 @@ METRICS: dict[str, Metric] = {
     "kv.hit_rate": Metric(
         "ratio", "measured calls that were scheduled", "arrivals", "hit tokens / prompt tokens"
     ),
-    "kv.moved_bytes": Metric("B", "transfers", "clock", "bytes moved between tiers"),
+    "kv.moved_bytes": Metric("B", "hand-offs", "clock", "bytes of KV moved"),
     "saturation": Metric("ratio", "pools", "clock", "the highest saturation of a pool"),
     "saturation.POOL": Metric(
         "ratio",
@@ -168,7 +174,7 @@ METRICS: dict[str, Metric] = {
             ("prefill", "first step to first token"),
             ("decode", "first token to last"),
             ("stall", "preempted, waiting or recomputing"),
-            ("kv", "fetching KV"),
+            ("kv", "KV on its way"),
             ("network", "on links"),
             ("tool_queue", "waiting for a host"),
             ("tool", "running tools"),

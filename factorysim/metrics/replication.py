@@ -10,6 +10,7 @@ from factorysim.metrics.activity import activities
 from factorysim.metrics.audit import audit_tables
 from factorysim.metrics.demand import call_values, number_in_system, session_values
 from factorysim.metrics.energy import NO_PRICES, energy_values
+from factorysim.metrics.handoffs import handoff_values
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import gap_values
 from factorysim.metrics.slo import goodput
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 BACKLOG_BINS = 40
 NOT_MODELLED = {
-    "kv.moved_bytes": "tiers of the KV cache are not modelled",
     "cost.usd_per_mtok_input": NO_PRICES,
     "cost.usd_per_mtok_output": NO_PRICES,
     "cost.usd_per_session_in_slo": NO_PRICES,
@@ -80,6 +80,7 @@ def replication_metrics(
     values += gap_values("itl_s", gaps) + goodput(tables, window, slos)
     values += pool_values(tables, window, layout, activity)
     values += energy_values(tables, window, layout, activity)
+    values += handoff_values(tables, window)
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]
     values += [Value(f"audit.{slug(line.name)}", float(line.ok)) for line in audit]

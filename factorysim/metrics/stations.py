@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import LIMITS, Activity
+from factorysim.metrics.handoffs import handed, of_deployments, waits
 from factorysim.metrics.inputs import Layout, Partner, Station, Tables, Value, Window
 from factorysim.metrics.series import mean_in_window
 
@@ -115,18 +116,6 @@ def _tools_load(stations: list[Station], tables: Tables, window: Window) -> tupl
     return busy / sum(s.capacity for s in stations), "cores"
 
 
-def _of_stations(deployment: object, stations: list[Station]) -> npt.NDArray[np.bool_]:
-    import numpy as np
-
-    from factorysim.store import Labels
-
-    assert isinstance(deployment, Labels)
-    names = {s.name for s in stations}
-    return np.isin(
-        deployment.codes, [i for i, word in enumerate(deployment.words) if word in names]
-    )
-
-
 def _queue_values(
     pool: str, stations: list[Station], tables: Tables, window: Window
 ) -> list[Value]:
@@ -134,12 +123,17 @@ def _queue_values(
     import numpy as np
 
     calls, tools = tables.calls, tables.tools
-    mine = _of_stations(calls["deployment"], stations)
-    of_tools = _of_stations(tools["deployment"], stations)
+    names = {station.name for station in stations}
+    mine = of_deployments(calls["deployment"], names)
+    here = mine & ~handed(tables)
+    of_tools = of_deployments(tools["deployment"], names)
     asked = tools["ready_s"] + tools["remote_s"]
-    since = np.concatenate([calls["queued_s"][mine], asked[of_tools]])
-    until = np.concatenate([calls["scheduled_s"][mine], tools["started_s"][of_tools]])
-    left = np.concatenate([calls["finished_s"][mine], tools["finished_s"][of_tools]])
+    spans = [
+        (calls["queued_s"][here], calls["scheduled_s"][here], calls["finished_s"][here]),
+        (asked[of_tools], tools["started_s"][of_tools], tools["finished_s"][of_tools]),
+        *waits(tables, names),
+    ]
+    since, until, left = (np.concatenate(column) for column in zip(*spans, strict=True))
     until = np.where(np.isnan(until), np.where(np.isnan(left), window.end_s, left), until)
     held = mine & (calls["held_s"] > 0)
     since = np.concatenate([since, calls["arrived_s"][held]])

@@ -10,6 +10,7 @@ from factorysim.errors import AuditError
 from factorysim.metrics.inputs import (
     CALL_COLUMNS,
     GAP_COLUMNS,
+    HANDOFF_COLUMNS,
     SERIES_COLUMNS,
     SESSION_COLUMNS,
     STEP_COLUMNS,
@@ -163,6 +164,7 @@ def read_tables(folder: Path, closing: Closing) -> Tables:
         columns("tools", TOOL_COLUMNS),
         _groups(folder / "steps.parquet"),
         columns("gaps", GAP_COLUMNS),
+        columns("handoffs", HANDOFF_COLUMNS),
         columns("timeseries", SERIES_COLUMNS),
         closing,
     )

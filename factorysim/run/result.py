@@ -87,6 +87,11 @@ class Run:
         return self._table("gaps")
 
     @cached_property
+    def handoffs(self) -> pd.DataFrame:
+        """One row a call whose prompt was computed apart from its decode."""
+        return self._table("handoffs")
+
+    @cached_property
     def transfers(self) -> pd.DataFrame:
         """One row a transfer on the fabric."""
         return self._table("transfers")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from factorysim.records import StationLine, StepChunk
+    from factorysim.sim.call import Call
     from factorysim.sim.fabric import Books, LinkLoad
     from factorysim.sim.replica import Replica
 
@@ -39,6 +40,10 @@ class Ledgers:
         """Prompts and outputs of completed calls, by calls and by their sessions."""
         self.call_numbers = self.session_numbers = 0
         """Sums of them: a row lost and another written twice would show."""
+        self.handoffs = 0
+        """Begun."""
+        self.discarded_tokens = 0
+        """First tokens that a prefill replica made, and no call got."""
         self.stepped_tokens = self.emitted_tokens = 0
         """By steps: of prompts, and of outputs."""
         self.steps = 0
@@ -88,6 +93,10 @@ class Metered(NamedTuple):
     core_s: float
     metered_core_s: float
     steps: int
+    served_s: float
+    """Core-seconds that tool hosts gave."""
+    done_s: float
+    """Those that their jobs got, by what they asked for."""
     hosts_astray: int
     """Tool hosts that account for other cores or memory than their jobs hold."""
     partner_s: float = 0.0
@@ -106,6 +115,8 @@ class InFlight(NamedTuple):
     asleep: int
     """Sessions under way that nothing will wake."""
     tools_used: int
+    stranded: int
+    """Calls that wait for KV which will never come."""
 
 
 def audit(
@@ -130,6 +141,8 @@ def audit(
         ),
         _equal("sessions: in flight and asleep for ever", 0, flying.asleep),
         _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
+        _equal("calls whose KV never comes", 0, flying.stranded),
+        _equal("hand-offs begun = written", ledgers.handoffs, ledgers.rows["handoffs"]),
         _equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
         _equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
         _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
@@ -141,9 +154,9 @@ def audit(
             ledgers.computed_tokens + ledgers.recomputed_tokens,
         ),
         _equal(
-            "tokens emitted by steps = output of calls",
+            "tokens emitted by steps = output of calls + discarded",
             ledgers.emitted_tokens,
-            ledgers.made_tokens,
+            ledgers.made_tokens + ledgers.discarded_tokens,
         ),
         _blocks(replicas),
         _locks(replicas),
@@ -157,6 +170,7 @@ def audit(
             metered.partner_s,
             metered.metered_partner_s,
         ),
+        _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
         _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
         _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(
@@ -212,7 +226,7 @@ def _blocks(replicas: Sequence[Replica]) -> AuditLine:
             cached += extent.count
             if not extent.refs:
                 unlocked += extent.count
-        private = sum(replica.blocks_of(call) for call in replica.running.values())
+        private = sum(replica.blocks_of(call) for call in _holders(replica))
         here = ledger.free + cached + private
         total += ledger.blocks
         found += here
@@ -232,7 +246,7 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
     for replica in replicas:
         paths: Counter[int] = Counter()
         short = 0
-        for call in replica.running.values():
+        for call in _holders(replica):
             blocks = call.shared
             for extent in path(call.leaf):
                 paths[id(extent)] += 1
@@ -248,6 +262,11 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
                 f"running calls; {short} paths are not as long as their calls say"
             )
     return AuditLine("KV locks = paths of running calls", not off, locks, found, "; ".join(off[:3]))
+
+
+def _holders(replica: Replica) -> list[Call]:
+    """List the calls that hold blocks: those that run, and those whose KV is to leave."""
+    return [*replica.running.values(), *(replica.held or {}).values()]
 
 
 def _little(station: StationLine) -> AuditLine:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from factorysim.records import RecordSink, RunNote
     from factorysim.sim.audit import Ledgers
     from factorysim.sim.call import Call
+    from factorysim.sim.handoff import HandOff
     from factorysim.sim.session import Branch, Live
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.session import ToolNode
@@ -40,6 +41,7 @@ class Book:
         self._calls: list[tuple[Any, ...]] = []
         self._tools: list[tuple[Any, ...]] = []
         self._sessions: list[tuple[Any, ...]] = []
+        self._handoffs: list[tuple[Any, ...]] = []
         self.gaps: list[tuple[Any, ...]] = []
         """Which replicas write; handed on with the next runs of steps."""
         self.handed: Counter[str] = Counter()
@@ -87,6 +89,17 @@ class Book:
         )
         if len(rows) >= CHUNK_ROWS:
             self._flush_calls()
+
+    def write_handoff(self, handoff: HandOff) -> None:
+        """Write down how a call went from prefill to decode, or how far it has come."""
+        self._ledgers.rows["handoffs"] += 1
+        self._handoffs.append(handoff.row())
+        if len(self._handoffs) >= CHUNK_ROWS:
+            self._flush_handoffs()
+
+    def _flush_handoffs(self) -> None:
+        rows, self._handoffs = self._handoffs, []
+        self.rows("handoffs", rows)
 
     def write_tool(
         self,
@@ -190,6 +203,8 @@ class Book:
         self._flush_sessions()
         self.rows("tools", self._tools)
         self._tools = []
+        if self._handoffs:
+            self._flush_handoffs()
 
 
 def _seconds(instant_fs: int | None) -> float | None:

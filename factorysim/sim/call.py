@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from factorysim.sim.handoff import HandOff
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
     from factorysim.workload.runs import Runs
 
 UNNAMED = -1
 """`Call.run` of a call without content that only itself may find again, once preempted."""
-WAITING, PARTIAL, DECODING, GONE = range(4)
-"""States of a call: in the queue, its prompt under way, making tokens, done with."""
+WAITING, PARTIAL, DECODING, GONE, MOVING = range(5)
+"""States of a call: in the queue, its prompt under way, making tokens, done with; its blocks
+set aside for KV that is on its way."""
 
 
 class Limits(NamedTuple):
@@ -28,6 +30,7 @@ class Limits(NamedTuple):
     """Whether prefixes are cached; with `none` what calls hold is ignored."""
     stepwise: bool = False
     """Walk every step instead of runs of them: the same, slower."""
+    role: Literal["serve", "prefill", "decode"] = "serve"
     watched: bool = False
     """Whether a router looks into the cache: then no run goes on where it changes."""
 
@@ -48,10 +51,12 @@ class Call:
         "end",
         "first_stall_fs",
         "first_token_fs",
+        "handoff",
         "held_fs",
         "hit_tokens",
         "joined",
         "known",
+        "kv_fs",
         "last",
         "last_token_fs",
         "leaf",
@@ -68,6 +73,7 @@ class Call:
         "prompt_tokens",
         "queued_fs",
         "recomputed_tokens",
+        "route_u",
         "run",
         "scheduled_fs",
         "server",
@@ -86,6 +92,8 @@ class Call:
     """(context - tick) mod block: which steps need a block."""
     emitted_fs: int
     """Instant of the token with which it joined; of its preemption, if none was made."""
+    route_u: float
+    """Uniform for the router, where its policy draws."""
 
     def __init__(
         self,
@@ -139,6 +147,10 @@ class Call:
         """From preemptions to the next token."""
         self.first_stall_fs = 0
         """The part of it before the first token."""
+        self.handoff: HandOff | None = None
+        """How its prompt is computed elsewhere, if it is."""
+        self.kv_fs = 0
+        """From there: after the prompt until it decodes."""
         self.outcome = ""
 
         self.state = WAITING

@@ -123,7 +123,8 @@ class Decodes:
         """Remember when a decode that is about to leave made its last token."""
         if self.tick > call.joined:
             call.emitted_fs = self.token_fs
-        call.last_token_fs = call.emitted_fs
+        if call.first_token_fs is not None:
+            call.last_token_fs = call.emitted_fs
 
     def advance(self, steps: int, now_fs: int) -> Sequence[Call]:
         """Move on by so many steps; take out and return who has all tokens now."""
@@ -187,12 +188,18 @@ class Decodes:
         return self.open_context + self.open + (self.count - self.open) * window, steps
 
     def stalls(
-        self, start_fs: int, first_fs: int, gaps: list[tuple[object, ...]], decodes: int
+        self,
+        start_fs: int,
+        first_fs: int,
+        gaps: list[tuple[object, ...]],
+        firsts: list[Call],
+        decodes: int,
     ) -> tuple[int, int, int]:
         """Count those of a run that prompts held up: survivors, how long, and those apart.
 
-        The gaps of those that joined before this run, and not with its start, end
-        with its first step and are rows of their own.
+        The gaps of those that made a token before this run, but did not decode before
+        it, end with its first step and are rows of their own. Those that made none make
+        their first in that step: they go into `firsts`, and end no gap.
         """
         if not decodes:
             return (0, 0, 0)
@@ -202,10 +209,14 @@ class Decodes:
         for call in self.joiners:
             if call.state == DECODING and call.joined == self.tick:
                 joined += 1
-                if call.emitted_fs < start_fs:
+                if call.first_token_fs is None:
+                    apart += 1
+                    firsts.append(call)
+                elif call.emitted_fs < start_fs:
                     apart += 1
                     gap_s = (end_fs - call.emitted_fs) * S_PER_FS
-                    gaps.append((call.number, end_fs * S_PER_FS, gap_s, "prefill"))
+                    cause = "prefill" if call.handoff is None else "hand_off"
+                    gaps.append((call.number, end_fs * S_PER_FS, gap_s, cause))
         self.joiners.clear()
         survivors = decodes - joined
         return (survivors, start_fs - self.token_fs if survivors else 0, apart)

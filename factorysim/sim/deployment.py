@@ -56,7 +56,8 @@ class Deployment:
         now_fs = self._clock.now_fs
         self.departures += 1
         self._left_fs += now_fs
-        queued = call.queued_fs
+        handoff = call.handoff
+        queued = call.queued_fs if handoff is None else handoff.asked_fs
         assert queued is not None
         # By what the replica wrote into the call, where `now_fs` is what the clock says.
         last = call.last_token_fs if call.outcome == "completed" else now_fs
@@ -66,14 +67,19 @@ class Deployment:
             self._flush(self)
         self._router.back(call, call.tag.resume)
 
+    def bypass(self, call: Call) -> None:
+        """Send back a call that has landed here, but whose answer its prefill replica gave."""
+        self._router.back(call, call.tag.resume)
+
     def line(self, now_fs: int, present: list[Call]) -> StationLine:
         """Draw the balance, with the stays so far of the calls that are present."""
         # The integral of the number present: each call adds from when it came.
         area = self._left_fs - self._came_fs + (self.arrivals - self.departures) * now_fs
         sojourn = self._sojourn_fs
         for call in present:
-            assert call.queued_fs is not None
-            sojourn += now_fs - call.queued_fs
+            came = call.queued_fs if call.handoff is None else call.handoff.asked_fs
+            assert came is not None
+            sojourn += now_fs - came
         devices = self.plan.devices_per_replica
         return StationLine(
             station=self.plan.name,

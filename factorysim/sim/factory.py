@@ -18,12 +18,13 @@ from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
-from factorysim.sim.call import UNNAMED, Call, Limits
+from factorysim.sim.call import GONE, MOVING, UNNAMED, Call, Limits
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.deployment import Deployment
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
+from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.replica import Replica
@@ -32,6 +33,7 @@ from factorysim.sim.series import Series
 from factorysim.sim.session import Branch, Live, Stream, start_session
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.ways import FabricWay
+from factorysim.spec.scenario import DisaggregationSpec
 from factorysim.workload.content import Contents
 
 if TYPE_CHECKING:
@@ -39,9 +41,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from factorysim.graph.plan import FactoryPlan, ServePlan
+    from factorysim.graph.plan import FactoryPlan, ReplicaPlan, ServePlan
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
+    from factorysim.sim.router import Way
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
@@ -133,8 +136,19 @@ class FactoryWorld:
         self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
         self._routers: dict[str, Router] = {}
+        """Where calls go, by LLM."""
+        self._pairings: dict[str, Pairing] = {}
+        """Of LLMs whose prompts are computed apart."""
+        self._places: dict[int, ReplicaPlan] = {}
+        """Of replicas, by index."""
         self._deployments: list[Deployment] = []
         self._replicas: list[Replica] = []
+        apart = dict.fromkeys(serve.llm for serve in plan.serve if serve.role == "prefill")
+        how = scenario.serving.disaggregation or DisaggregationSpec()
+        for llm in apart:
+            self._pairings[llm] = Pairing(
+                how, self._fabric, self._router(policies), self._places, self._book.write_handoff
+            )
         for serve in plan.serve:
             self._build_deployment(serve, policies)
         self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
@@ -144,18 +158,12 @@ class FactoryWorld:
 
     def _build_deployment(self, serve: ServePlan, policies: Mapping[str, Routing]) -> None:
         serving = self._scenario.serving
-        router = self._routers.get(serve.llm)
-        if router is None:
-            spec = serving.router
-            router = self._routers[serve.llm] = Router(
-                self.clock,
-                policies.get("router") or routing(spec),
-                spec.snapshot,
-                shared_queue=spec.policy == "shared_queue",
-                max_sequences=serving.max_sequences,
-                draws=spec.policy == "power_of_two",
-                prefixes=index_of(serving, self.clock),
-            )
+        if serve.role == "prefill":
+            router = self._pairings[serve.llm].prefill
+        elif serve.llm in self._routers:
+            router = self._routers[serve.llm]
+        else:
+            router = self._routers[serve.llm] = self._router(policies)
         deployment = Deployment(
             len(self._deployments), serve, router, self.clock, self._write_steps
         )
@@ -168,10 +176,14 @@ class FactoryWorld:
             serving.scheduler,
             serving.order,
             serving.kv.retain,
+            role=serve.role,
             stepwise=self._scenario.run.clock == "stepwise",
             watched=serving.router.index == "exact",
         )
         costs = StepCosts(serve.law)
+        landed = deployment.take
+        if serve.kv_state is not None:
+            landed = Gate(self._pairings[serve.llm], deployment, serve.kv_state).take
         for placed in serve.replicas:
             index = len(self._replicas)
             replica = Replica(
@@ -189,10 +201,30 @@ class FactoryWorld:
                 after = (*placed.devices[1:], placed.devices[0])
                 ring = list(placed.ways or zip(placed.devices, after, strict=True))
                 replica.standing = self._fabric.standing(ring, replica.feel_network)
-            way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
-            router.add(replica, way, deployment.take)
+            self._places[index] = placed
+            way: Way
+            if serve.role == "prefill":
+                way = LegWay(self.clock, self._fabric, self._plan, self._places)
+                if self._pairings[serve.llm].early:
+                    replica.on_start = _start_leg
+            else:
+                way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
+            router.add(replica, way, landed)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
+
+    def _router(self, policies: Mapping[str, Routing]) -> Router:
+        serving = self._scenario.serving
+        spec = serving.router
+        return Router(
+            self.clock,
+            policies.get("router") or routing(spec),
+            spec.snapshot,
+            shared_queue=spec.policy == "shared_queue",
+            max_sequences=serving.max_sequences,
+            draws=spec.policy == "power_of_two",
+            prefixes=index_of(serving, self.clock),
+        )
 
     def _build_tools(self) -> ToolStation | None:
         if not self._plan.tools:
@@ -288,7 +320,8 @@ class FactoryWorld:
         self._flying[number] = call
         router = stream.router
         if router.draws:
-            router.send(call, uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls))
+            call.route_u = u = uniform(*self._routing_parts, stream.name, live.plan.sid, live.calls)
+            router.send(call, u)
         else:
             router.send(call)
         return call
@@ -355,6 +388,7 @@ class FactoryWorld:
         for replica in self._replicas:
             replica.settle()
         flying = self._in_flight()
+        self._close_handoffs()
         for call in self._flying.values():
             self._book.write_call(call.tag, call, "censored", None, now)
         for job in self._station_jobs():
@@ -391,6 +425,23 @@ class FactoryWorld:
             rows=tuple(self._book.handed.items()),
         )
 
+    def _close_handoffs(self) -> None:
+        """Credit what prefill replicas did: to calls in flight, or to nobody."""
+        for pairing in self._pairings.values():
+            for handoff in pairing.legs.values():
+                if handoff.call.state == GONE:
+                    pairing.orphans.append(handoff.leg)
+                else:
+                    handoff.settle()
+            for leg in pairing.orphans:
+                self._ledgers.computed_tokens += leg.computed_tokens
+                self._ledgers.recomputed_tokens += leg.recomputed_tokens
+                pairing.discarded += leg.output_made
+            self._ledgers.discarded_tokens += pairing.discarded
+            self._ledgers.handoffs += pairing.begun
+            for handoff in pairing.unwritten():
+                self._book.write_handoff(handoff)
+
     def _samples(self) -> list[tuple[Any, ...]]:
         """Draw what was measured over time."""
         samples: list[tuple[Any, ...]] = list(self._meter.samples())
@@ -407,6 +458,8 @@ class FactoryWorld:
     def _in_flight(self) -> InFlight:
         """Count what is under way, and look for what will end it."""
         found = sum(router.held for router in self._routers.values())
+        for pairing in self._pairings.values():
+            found += pairing.prefill.held - pairing.not_alone()
         for replica in self._replicas:
             found += replica.waiting + len(replica.running)
         awake = {call.tag.live.number for call in self._flying.values()}
@@ -417,7 +470,7 @@ class FactoryWorld:
                 found += 1
             elif isinstance(owner, Branch):
                 awake.add(owner.live.number)
-        found += len(self._fabric.found())
+        found += sum(flow.kind == "prompt" for flow in self._fabric.found())
         return InFlight(
             calls_sent=self._calls_sent,
             calls=len(self._flying),
@@ -425,18 +478,35 @@ class FactoryWorld:
             sessions_arrived=self._sessions_arrived,
             asleep=len(self._live.keys() - awake),
             tools_used=self._tools_used,
+            stranded=self._stranded(),
+        )
+
+    def _stranded(self) -> int:
+        """Count the calls that have blocks for KV which is neither computed nor on its way."""
+        coming: set[object] = set()
+        for pairing in self._pairings.values():
+            coming.update(pairing.legs.values())
+        coming.update(getattr(flow.on_landed, "__self__", None) for flow in self._fabric.found())
+        return sum(
+            call.state == MOVING and call.handoff not in coming and call not in replica.landed
+            for replica in self._replicas
+            for call in replica.running.values()
         )
 
     def _metered(self) -> Metered:
         """Compare what the meter was told of with what the stations say that they did."""
-        core_s = 0.0 if self._tool_station is None else self._tool_station.line().busy_s
+        station = self._tool_station
+        core_s = 0.0 if station is None else station.line().busy_s
+        served_s, done_s = (0.0, 0.0) if station is None else station.work()
         return Metered(
             step_s=sum(replica.busy_fs for replica in self._replicas) / FS_PER_S,
             metered_step_s=self._meter.step_s(),
             core_s=core_s,
             metered_core_s=self._meter.core_s(),
-            steps=sum(replica.steps for replica in self._replicas),
-            hosts_astray=0 if self._tool_station is None else len(self._tool_station.astray()),
+            steps=sum(replica.steps + replica.steps_lost for replica in self._replicas),
+            served_s=served_s,
+            done_s=done_s,
+            hosts_astray=0 if station is None else len(station.astray()),
             partner_s=sum(
                 len(replica_plan.partners) * replica.busy_fs
                 for deployment in self._deployments
@@ -455,7 +525,18 @@ class FactoryWorld:
         for call in self._flying.values():
             if call.server is not None and call.queued_fs is not None and not call.outcome:
                 present[call.server.owner.number].append(call)
+        for pairing in self._pairings.values():
+            for handoff in pairing.legs.values():
+                leg = handoff.leg
+                if leg.server is not None and leg.queued_fs is not None and not leg.outcome:
+                    present[leg.server.owner.number].append(leg)
         lines = [d.line(now, present[d.number]) for d in self._deployments]
         if self._tool_station is not None:
             lines.append(self._tool_station.line())
         return tuple(lines)
+
+
+def _start_leg(leg: Call) -> None:
+    """Tell a hand-off that its prompt is about to be computed."""
+    handoff: HandOff = leg.tag
+    handoff.starts()

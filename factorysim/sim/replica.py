@@ -19,7 +19,16 @@ from heapq import heappop, heappush
 from math import sqrt
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from factorysim.sim.call import DECODING, GONE, PARTIAL, UNNAMED, WAITING, by_number, by_priority
+from factorysim.sim.call import (
+    DECODING,
+    GONE,
+    MOVING,
+    PARTIAL,
+    UNNAMED,
+    WAITING,
+    by_number,
+    by_priority,
+)
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
@@ -54,10 +63,13 @@ class Replica:
         "_cut_short",
         "_deciding",
         "_decodes",
+        "_first_tokens",
         "_generation",
         "_late_gaps",
         "_n",
+        "_news",
         "_next_law",
+        "_notes_joiners",
         "_partial",
         "_prefill_first",
         "_queue",
@@ -66,16 +78,20 @@ class Replica:
         "clock",
         "down",
         "gaps",
+        "held",
         "index",
+        "landed",
         "law",
         "ledger",
         "limits",
         "on_done",
+        "on_start",
         "owner",
         "rows",
         "running",
         "standing",
         "steps",
+        "steps_lost",
         "waiting",
     )
 
@@ -106,9 +122,16 @@ class Replica:
         self.busy_fs = 0
         """Inside steps, so far (a run in progress not counted)."""
         self.steps = 0
+        """Ended."""
+        self.steps_lost = 0
+        """To failures, in their midst: at most one each."""
         self.down = False
         self.standing: Standing | None = None
         """Its collectives on the network, where its devices straddle servers."""
+        self.held: dict[int, Call] | None = {} if limits.role == "prefill" else None
+        """Calls that it is done with, whose KV is yet to leave (role `prefill`)."""
+        self.on_start: Callable[[Call], None] | None = None
+        """Told of calls whose prompt is about to be computed."""
 
         self.waiting = 0
         self.running: dict[int, Call] = {}
@@ -116,11 +139,16 @@ class Replica:
         self._partial: Call | None = None
         self._by_priority = limits.order == "priority"
         self._prefill_first = limits.scheduler == "prefill_first"
-        self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._prefill_first)
+        self._notes_joiners = self._prefill_first or limits.role == "decode"
+        self._decodes = Decodes(limits.block_tokens, law.window, note_joiners=self._notes_joiners)
 
         self._costs = StepCosts(law) if costs is None else costs
         """Of the law; replicas that have the same may share them."""
         self._next_law: StepLaw | None = None
+        self.landed: list[Call] = []
+        """Whose KV has come in, to decode from the next step on."""
+        self._news = False
+        """Whether there is one of the two above."""
         self._generation = 0
         self._deciding = False
         self._cancelled: list[Call] = []
@@ -133,7 +161,9 @@ class Replica:
         self._begun: tuple[int, ...] = ()
         """What else is to be written down of it: a `records.RunStart`."""
         self._late_gaps: list[tuple[object, ...]] = []
-        """Rows of gaps that end with the run's first step (`prefill_first` only)."""
+        """Rows of gaps that end with the run's first step (where joiners are noted)."""
+        self._first_tokens: list[Call] = []
+        """Calls that make their first token in it, since their prompt was computed elsewhere."""
 
     # What others do to a replica.
 
@@ -190,6 +220,7 @@ class Replica:
     def change_law(self, law: StepLaw) -> None:
         """Step by another law from the next step on: a power cap, another clock."""
         self._next_law = law
+        self._news = True
         if self._n:
             self._cut()
 
@@ -197,6 +228,40 @@ class Replica:
         """Sample the share of the network anew, from the next step on: it has changed."""
         if self._n:
             self._cut()
+
+    def land(self, call: Call) -> None:
+        """Take in the KV of a call, which has come: it decodes from the next step on."""
+        if call.state != MOVING:
+            return  # failed or cancelled in the meantime
+        self.landed.append(call)
+        self._news = True
+        if self._n:
+            self._cut()
+        else:
+            self._ask()
+
+    def let_go(self, call: Call) -> bool:
+        """Free the blocks of a call whose KV has left; False: they were lost with the device."""
+        assert self.held is not None
+        if self.held.pop(call.number, None) is None:
+            return False
+        self.ledger.release(call, call.context)
+        self._use_room()
+        return True
+
+    def drop(self, call: Call, outcome: str) -> None:
+        """Let a call go whose KV will not come."""
+        self._release(call)
+        self._leave(call, outcome)
+        self._use_room()
+
+    def _use_room(self) -> None:
+        """Schedule anew if somebody waits, now that blocks have become free."""
+        if len(self.running) < self.limits.max_sequences and self._head():
+            if self._n:
+                self._cut()
+            else:
+                self._ask()
 
     def fail(self) -> None:
         """Lose the device: the step in progress, every call, the whole cache."""
@@ -317,8 +382,8 @@ class Replica:
         done: Sequence[Call] = ()
         if decodes:
             done = self._decodes.advance(n, now)
-            if self._late_gaps:
-                self.gaps.extend(self._late_gaps)
+            if self._notes_joiners:
+                self._note_first_step(start + begun[1])
         recomputed = 0
         for call, size, prior in self._chunks:
             tokens = n * size
@@ -345,6 +410,14 @@ class Replica:
         if self._cancelled:
             self._drop_cancelled()
 
+    def _note_first_step(self, end: int) -> None:
+        """Write down what ends with a run's first step, for those that joined with its start."""
+        self.gaps.extend(self._late_gaps)
+        for call in self._first_tokens:
+            call.first_token_fs = end
+        self._late_gaps.clear()
+        self._first_tokens.clear()
+
     def _emit(self, call: Call, now: int) -> None:
         """Credit the token with which a prompt ends."""
         call.output_made += 1
@@ -369,7 +442,10 @@ class Replica:
         if call.content:
             copies = ledger.register(call, tokens // ledger.block_tokens)
             ledger.free += copies
-        ledger.release(call, tokens)
+        if self.held is None:
+            ledger.release(call, tokens)
+        else:
+            self.held[call.number] = call
         self._leave(call, "completed")
 
     def _leave(self, call: Call, outcome: str) -> None:
@@ -401,6 +477,7 @@ class Replica:
         if lost_from < now:
             lost = now - lost_from
             self.busy_fs += lost
+            self.steps_lost += 1
             begun = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
             self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, begun))
 
@@ -408,6 +485,9 @@ class Replica:
         """Empty the batch, the queue and the cache."""
         self.running.clear()
         self._queue.clear()
+        self.landed.clear()
+        if self.held is not None:
+            self.held.clear()
         self._partial = None
         self.waiting = 0
         self._decodes.clear()
@@ -421,6 +501,8 @@ class Replica:
             context = self._decodes.drop(call)
         elif self._partial is call:
             self._partial = None
+        elif call in self.landed:
+            self.landed.remove(call)
         if context > call.peak:
             call.peak = context
         self.ledger.release(call, context)
@@ -432,6 +514,8 @@ class Replica:
             call = max(running.values(), key=by_priority)
         else:  # admitted in order of number, and preempted from the end
             call = running[next(reversed(running))]
+        if self.limits.role == "decode":
+            call = self._last_present(call)
         if call.run == UNNAMED and self.limits.retain != "none":
             self._name(call)
         self._release(call)
@@ -445,6 +529,13 @@ class Replica:
         heappush(self._queue, (key, call.number, call))
         self.waiting += 1
         return call
+
+    def _last_present(self, last: Call) -> Call:
+        """Go back from the last of the running to one whose KV is here."""
+        if last.state != MOVING:
+            return last
+        present = [call for call in self.running.values() if call.state != MOVING]
+        return max(present, key=by_priority) if self._by_priority else present[-1]
 
     def _name(self, call: Call) -> None:
         """Name the blocks of a call that shares them with nobody, and register its prompt's.
@@ -467,14 +558,52 @@ class Replica:
 
     def _schedule(self) -> None:
         """Form the next step, and the run of steps like it."""
-        if self._next_law is not None:
-            self._adopt_law(self._next_law)
+        if self._news:
+            self._take_news()
         if self._prefill_first:
             self._decide_prefill_first()
         else:
             self._decide_mixed()
         if self.standing is not None and not self._n:
             self.standing.set_demand(0.0)
+
+    def _take_news(self) -> None:
+        """Step by the law that was set, and with the calls whose KV has come."""
+        self._news = False
+        if self._next_law is not None:
+            self._adopt_law(self._next_law)
+        landed, self.landed = self.landed, []
+        ledger = self.ledger
+        for call in sorted(landed, key=by_number):
+            handoff = call.handoff
+            assert handoff is not None
+            handoff.joins(self.clock.now_fs)
+            if call.content:
+                copies = ledger.register(call, call.context // ledger.block_tokens)
+                ledger.free += copies
+            self._decodes.join(call)
+
+    def _reserve(self, call: Call) -> bool:
+        """Set blocks aside for a call at the queue's head whose KV comes from elsewhere."""
+        handoff, ledger = call.handoff, self.ledger
+        assert handoff is not None
+        context, size = handoff.context, ledger.block_tokens
+        found = ledger.match(call.content, context // size) if call.content else None
+        hits, unlocked = (0, 0) if found is None else found[:2]
+        blocks = -(-context // size) - hits
+        if blocks > ledger.free + ledger.evictable - unlocked:
+            return False
+        heappop(self._queue)
+        self.waiting -= 1
+        if found is not None and hits:
+            ledger.lock(call, found)
+        ledger.take(blocks)
+        call.context = context
+        call.peak = call.prompt_tokens
+        call.state = MOVING
+        self.running[call.number] = call
+        handoff.reserved(hits * size)
+        return True
 
     def _adopt_law(self, law: StepLaw) -> None:
         assert law.window == self.law.window, "another window is another LLM"
@@ -553,6 +682,10 @@ class Replica:
             if call.state != WAITING:
                 heappop(queue)
                 continue
+            if call.handoff is not None and not call.preemptions:
+                if self._reserve(call):
+                    continue
+                break
             if chunking and budget <= 0:
                 break
             hit = hit_blocks = unlocked = 0
@@ -582,6 +715,8 @@ class Replica:
             call.context = hit
             if call.scheduled_fs is None:
                 call.scheduled_fs = self.clock.now_fs
+                if self.on_start is not None:
+                    self.on_start(call)
             call.state = PARTIAL
             running[call.number] = call
             chunks.append((call, tokens, hit))
@@ -643,9 +778,12 @@ class Replica:
             first, slope = self._slowed(self.standing, first, slope, decodes + tokens)
         survivors = decodes
         stall = apart = 0
-        if self._prefill_first:
+        if self._notes_joiners:
             self._late_gaps.clear()
-            survivors, stall, apart = self._decodes.stalls(start, first, self._late_gaps, decodes)
+            self._first_tokens.clear()
+            survivors, stall, apart = self._decodes.stalls(
+                start, first, self._late_gaps, self._first_tokens, decodes
+            )
         self._chunks = chunks
         end = start + first
         if steps != 1:

@@ -288,6 +288,11 @@ class Branch:
             shares[PREFILL] -= call.first_stall_fs
             shares[DECODE] -= stall - call.first_stall_fs
             shares[STALL] += stall
+        if call.handoff is not None:
+            # KV moved after the first token where prefill made it, else before.
+            late = DECODE if call.handoff.first_made else PREFILL
+            shares[late] -= call.kv_fs
+            shares[KV] += call.kv_fs
         live.prompt_tokens += call.prompt_tokens
         live.output_tokens += call.output_tokens
 

@@ -102,6 +102,8 @@ class _Host:
     virtual: int = 0
     """Virtual time at `virtual_at_fs`, in 2**-20 fs."""
     virtual_at_fs: int = 0
+    served: int = 0
+    """Virtual time that went by, times `demand`: what the running jobs were given."""
     wake_fs: int | None = None
     generation: int = 0
     """Of the wake-up that counts: older ones are stale."""
@@ -119,6 +121,7 @@ class _Host:
         if self.demand > self.cores and self.demand > self.capacity:
             elapsed = elapsed * self.capacity // self.demand
         self.virtual += elapsed
+        self.served += elapsed * self.demand
         self.virtual_at_fs = now_fs
 
     def due_fs(self) -> int:
@@ -193,6 +196,8 @@ class ToolStation:
         self._area_fs = 0
         """Under `present`, less `present` times now: each change adds its instant."""
         self._sojourn_fs = 0
+        self._done_s = 0.0
+        """Core-seconds that jobs which ended had asked for, on their hosts."""
 
     def submit(self, job: ToolJob) -> None:
         """Take a job now."""
@@ -233,6 +238,18 @@ class ToolStation:
             or host.asked != host.demand + sum(job.held for job in host.waiting)
             or host.free_memory != memory - sum(job.memory for _, _, job in host.running)
         ]
+
+    def work(self) -> tuple[float, float]:
+        """Core-seconds that hosts gave to jobs, and those that jobs have got of what they ask."""
+        now_fs = self._env.now_fs
+        done_s = self._done_s
+        for host in self._hosts:
+            host.advance(now_fs)
+            for end, _, job in host.running:
+                left = max(0, end - host.virtual) / (FS_PER_S << _FRACTION_BITS)
+                done_s += _asked_s(job, host) - left * job.held / CORE
+        served = sum(host.served for host in self._hosts)
+        return served / (CORE * FS_PER_S << _FRACTION_BITS), done_s
 
     def in_flight(self) -> Iterator[ToolJob]:
         """Jobs that have not left, host by host: those that run, then those that wait."""
@@ -337,6 +354,7 @@ class ToolStation:
             host.demand -= job.held
             host.asked -= job.held
             host.free_memory += job.memory
+            self._done_s += _asked_s(job, host)
             done.append(job)
         if not running:
             host.virtual = 0  # a busy period is over: keep the integers short
@@ -377,6 +395,12 @@ class ToolStation:
         self._busy = array("d")
         if self._on_busy is not None and len(rows):
             self._on_busy(rows)
+
+
+def _asked_s(job: ToolJob, host: _Host) -> float:
+    """Core-seconds of a host that a job takes, with those of its cores that it leaves idle."""
+    held = job.held / CORE
+    return job.cpu_s / host.speed * held / min(job.cores, held)
 
 
 def _host(index: int, plan: HostPlan, smt_yield: float) -> _Host:

@@ -152,7 +152,9 @@ class AfdSplit(Spec):
 class DeploymentSpec(Spec):
     """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
 
-    role: Literal["serve", "tools"] = "serve"
+    role: Literal["serve", "prefill", "decode", "tools"] = "serve"
+    """`prefill` and `decode` of one LLM go together: one computes prompts, the other makes
+    the tokens after them."""
     pool: str
     """A pool of the topology; `nvl72.cpu` is the host CPUs of `nvl72`."""
     llm: str | None = None
@@ -174,8 +176,9 @@ class DeploymentSpec(Spec):
     def _llm_fits_role(self) -> Self:
         if self.role == "tools" and self.llm is not None:
             raise refuse("llm", repr(self.llm), "none, since the role is tools", "remove it")
-        if self.role == "serve" and self.llm is None:
-            raise refuse("llm", "nothing", "a key of llms, since the role is serve", "add `llm:`")
+        if self.role != "tools" and self.llm is None:
+            expected = f"a key of llms, since the role is {self.role}"
+            raise refuse("llm", "nothing", expected, "add `llm:`")
         return self
 
     @model_validator(mode="after")
@@ -401,6 +404,19 @@ class RouterSpec(Spec):
         return self
 
 
+class DisaggregationSpec(Spec):
+    """How prefill and decode work together where they are apart."""
+
+    overlap: Literal["none", "layers"] = "none"
+    """When KV moves: once the prompt is computed; or layer by layer while it is, into
+    blocks that the decode replica has set aside before."""
+    local_prefill_below: int = Field(default=0, ge=0, le=100_000_000)
+    """Prompts of fewer tokens, cached ones not counted, are computed where they decode."""
+    first_token_from: Literal["prefill", "decode"] = "prefill"
+    """Who makes the first output token, with which TTFT ends: prefill as it is done with
+    the prompt (SGLang, Dynamo), or decode in its first step (vLLM's connectors)."""
+
+
 class ServingSpec(Spec):
     """The serving engine: how a replica forms its steps."""
 
@@ -417,6 +433,8 @@ class ServingSpec(Spec):
     """Whether host work hides behind the device's."""
     router: RouterSpec = RouterSpec()
     kv: KvSpec = KvSpec()
+    disaggregation: DisaggregationSpec | None = None
+    """The defaults of its keys, where an LLM has a prefill and a decode deployment."""
 
     @model_validator(mode="after")
     def _a_token_each(self) -> Self:

@@ -124,8 +124,13 @@ def publish(staged: Path, final: Path) -> None:
             return
         old = Path(tempfile.mkdtemp(prefix=f".{final.name}.old-", dir=final.parent))
         final.rename(old / "run")
-        staged.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            staged.rename(final)
+        except BaseException:
+            (old / "run").rename(final)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def make_folder(folder: Path) -> None:

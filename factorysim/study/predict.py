@@ -235,6 +235,7 @@ def _measure(prepared: Prepared, settled: Settled) -> tuple[Columns, dict[str, V
         sink.columns("tools"),
         [steps],
         sink.columns("gaps"),
+        sink.columns("handoffs"),
         sink.columns("timeseries"),
         closing,
     )

@@ -201,3 +201,20 @@ def test_skew_and_fewer_racks_reach_the_law(planned):
         {"a": {"llm": "chat", "pool": "nvl72", "parallel": {"tp": 8, "ep": 8}, "expert_skew": 0.7}}
     )
     assert plain.serve[0].law.experts.skew == 0.7
+
+
+def test_what_is_handed_to_lpus_is_each_ones_stage(planned):
+    """Decode in ten stages of eight: of ten full layers a KV head each, and a tenth of them."""
+    roles = {
+        "here": {"llm": "chat", "pool": "nvl72", "role": "prefill", "replicas": 1},
+        "there": ALONE | {"role": "decode", "replicas": 1, "sram": {"kv_tokens": 16_384}},
+    }
+    plan = planned(roles, llm="gemma_4_31b", serving={"max_sequences": 4})
+    decode = next(serve for serve in plan.serve if serve.role == "decode")
+    assert decode.kv_state.token_bytes == 10 * 2 * 512 / 10
+    assert decode.devices_per_replica == 80
+    split = {"split": AFD, "role": "decode", "replicas": 1}
+    roles["here"]["parallel"] = {"tp": 8}
+    plan = planned({"here": roles["here"], "there": SPLIT | split})
+    decode = next(serve for serve in plan.serve if serve.role == "decode")
+    assert decode.kv_state.token_bytes == 18 * 2 * 64

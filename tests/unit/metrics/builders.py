@@ -36,7 +36,15 @@ def closing(end_s=100.0, energy=()):
 
 
 def tables(
-    sessions=(), calls=(), tools=(), steps=(), series=(), end_s=100.0, extra=None, energy=()
+    sessions=(),
+    calls=(),
+    tools=(),
+    steps=(),
+    series=(),
+    end_s=100.0,
+    extra=None,
+    energy=(),
+    handoffs=(),
 ):
     step_columns = dict(columns("steps", list(steps)))
     for name, values in (extra or {}).items():
@@ -47,6 +55,7 @@ def tables(
         columns("tools", list(tools)),
         [step_columns],
         columns("gaps", []),
+        columns("handoffs", list(handoffs)),
         columns("timeseries", list(series)),
         closing(end_s, energy),
     )

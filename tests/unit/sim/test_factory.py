@@ -10,6 +10,7 @@ from factorysim.sim.decodes import Decodes
 from factorysim.sim.kv import Ledger
 from factorysim.sim.replica import Replica
 from factorysim.sim.session import SHARES, Branch
+from factorysim.sim.tools import ToolStation
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 from tests.unit.sim.builders import MS, Listed, UnitLaw, calls, plan, run, scenario
 
@@ -361,7 +362,7 @@ def test_the_audit_catches_an_output_token_too_many(monkeypatch):
             call.output_made += 1
 
     monkeypatch.setattr(Decodes, "join", generous)
-    assert "tokens emitted by steps = output of calls" in busy_run()
+    assert "tokens emitted by steps = output of calls + discarded" in busy_run()
 
 
 def test_the_audit_catches_a_missing_joule(monkeypatch):
@@ -569,8 +570,6 @@ def test_the_audit_catches_a_session_that_forgets_an_answer(monkeypatch):
 
 @pytest.mark.parametrize("what", ["demand", "asked", "free_memory"])
 def test_the_audit_catches_what_a_tool_host_never_gets_back(monkeypatch, what):
-    from factorysim.sim.tools import ToolStation
-
     finished = ToolStation._finished
 
     def greedy(self, host):
@@ -587,6 +586,24 @@ def test_the_audit_catches_what_a_tool_host_never_gets_back(monkeypatch, what):
     ]
     ran = run(scenario(), plan(hosts=1, cores=2), [Listed("s", sessions)], horizon_s=60.0)
     assert "tool hosts: cores and memory not held by jobs" in ran.broken()
+
+
+def test_the_audit_catches_a_tool_that_does_half_its_work(monkeypatch):
+    def ran(horizon_s):
+        sessions = [Session(f"x{i}", i * 10**6, [ToolNode("shell", cpu_s=0.5)]) for i in range(9)]
+        factory = plan(hosts=1, cores=2)
+        return run(scenario(), factory, [Listed("s", sessions)], horizon_s=horizon_s).broken()
+
+    start = ToolStation._start
+
+    def lazy(self, host, job, now_fs):
+        whole, job.cpu_s = job.cpu_s, job.cpu_s / (2 if job.number == 1 else 1)
+        start(self, host, job, now_fs)
+        job.cpu_s = whole
+
+    assert not ran(1.0)  # while they work
+    monkeypatch.setattr(ToolStation, "_start", lazy)
+    assert ran(60.0) == ["core-seconds given = got by tools"]
 
 
 def test_the_audit_catches_a_stay_that_the_replica_tells_otherwise(monkeypatch):

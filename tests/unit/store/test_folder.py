@@ -1,6 +1,7 @@
 """A run directory is whole under its final name, or not there."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_a_new_run_replaces_an_old_one_and_a_failed_one_does_not(tmp_path):
         publish(staged, final)
     assert json.loads((final / "manifest.json").read_text())["text"] == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_an_old_run_comes_back_where_the_new_one_cannot_be_renamed(tmp_path, monkeypatch):
+    final = run_folder(tmp_path / "a")
+    rename = Path.rename
+
+    def stuck(self, target):
+        if ".partial-" in self.name:
+            raise OSError("no space left")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stuck)
+    with pytest.raises(OutputError), staging(final) as staged:
+        publish(staged, final)
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert json.loads((final / "manifest.json").read_text())["text"] == "old"
 
 
 def test_other_peoples_files_are_not_replaced(tmp_path):

@@ -1,0 +1,30 @@
+"""KV that moves, by hand from the shapes of the catalog's LLMs."""
+
+from factorysim.catalog import load_catalog
+from factorysim.physics.handoff import kv_state
+from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+
+FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")
+
+
+def state(llm, tp=1):
+    return kv_state(load_catalog().llm(llm), FP8, ParallelSpec(tp=tp))
+
+
+def test_heads_are_cut_over_devices_and_latents_copied():
+    """Llama 3.1 70B keeps 2 x 80 layers x 8 heads x 128; DeepSeek-V3 a latent of 576 in 61."""
+    assert state("llama_3_1_70b", tp=4).moved(100, 0) == 100 * 2 * 80 * 2 * 128
+    assert state("llama_3_1_70b", tp=16).moved(1, 0) == 2 * 80 * 1 * 128
+    assert state("deepseek_v3", tp=8).moved(100, 60) == 40 * 61 * 576
+
+
+def test_windows_and_recurrent_state_come_whole():
+    """gpt-oss-120b slides over 128 tokens in 18 of 36 layers; Nemotron 3 Nano keeps a state."""
+    oss = state("gpt_oss_120b")
+    per_layer = 2 * 8 * 64
+    assert oss.moved(1000, 992) == 8 * 18 * per_layer + 128 * 18 * per_layer
+    assert oss.moved(50, 0) == 50 * 36 * per_layer
+    nano = state("nemotron_3_nano")
+    assert nano.state_bytes > 0
+    assert nano.moved(10, 0) == round(10 * nano.token_bytes + nano.state_bytes)
+    assert nano.moved(10, 10) == 0
