@@ -90,12 +90,22 @@ def exchange_ways(
     One device of each tray of the other side, which share the tray's links, with the
     devices of this side in turn.
     """
-    trays: list[int] = factory.trays.tolist()
-    firsts: dict[tuple[int, int], int] = {}
-    for node in there:
-        firsts.setdefault((trays[node], -1 if trays[node] >= 0 else node), node)
-    pairs = [(here[k % len(here)], node) for k, node in enumerate(firsts.values())]
+    firsts = [node for node, _ in tray_receivers(factory, there)]
+    pairs = [(here[k % len(here)], node) for k, node in enumerate(firsts)]
     return tuple(pairs + [(b, a) for a, b in pairs])
+
+
+def tray_receivers(factory: Factory, nodes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """First device of each tray, and how many of `nodes` are in it.
+
+    LPUs of a tray share its way to the network, so that one flow for all of them is as
+    quick as one for each.
+    """
+    trays: list[int] = factory.trays.tolist()
+    found: dict[tuple[int, int], list[int]] = {}
+    for node in nodes:
+        found.setdefault((trays[node], -1 if trays[node] >= 0 else node), []).append(node)
+    return tuple((members[0], len(members)) for members in found.values())
 
 
 def straddles(factory: Factory, nodes: Sequence[int]) -> bool:

@@ -48,6 +48,8 @@ class ReplicaPlan(NamedTuple):
     """Of a split: node indices in the other pool."""
     ways: tuple[tuple[int, int], ...] = ()
     """Pairs of nodes between which the two sides of a split exchange, over the network."""
+    receivers: tuple[tuple[int, int], ...] = ()
+    """Nodes that take in KV, and for how many devices each; empty: each device its own."""
 
 
 class PartnerPlan(NamedTuple):
@@ -319,6 +321,7 @@ class _Draft:
         if partners is not None:
             assert need is not None  # whoever has partners has asked for them
             return self._split(name, spec, replicas, need, partners)
+        from factorysim.graph.links import tray_receivers
         from factorysim.physics.memory import kv_blocks
         from factorysim.physics.power import PowerModel
 
@@ -350,7 +353,12 @@ class _Draft:
             law=self._law(spec, device, replicas, need),
             power=PowerModel(device.idle_w, device.tdp_w),
             kv_blocks=blocks,
-            replicas=tuple(self._replica(nodes) for nodes in replicas),
+            replicas=tuple(
+                self._replica(nodes)._replace(
+                    receivers=tray_receivers(self._factory, nodes) if device.sram else ()
+                )
+                for nodes in replicas
+            ),
             devices_per_replica=len(replicas[0]),
             role=spec.role,
             kv_state=self._kv_state(spec, 1 if need is None else need.stages),

@@ -213,6 +213,8 @@ def test_what_is_handed_to_lpus_is_each_ones_stage(planned):
     decode = next(serve for serve in plan.serve if serve.role == "decode")
     assert decode.kv_state.token_bytes == 10 * 2 * 512 / 10
     assert decode.devices_per_replica == 80
+    assert [n for _, n in decode.replicas[0].receivers] == [8] * 10
+    assert {node for node, _ in decode.replicas[0].receivers} <= {*decode.replicas[0].devices}
     split = {"split": AFD, "role": "decode", "replicas": 1}
     roles["here"]["parallel"] = {"tp": 8}
     plan = planned({"here": roles["here"], "there": SPLIT | split})

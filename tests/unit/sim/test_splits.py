@@ -111,3 +111,30 @@ def test_the_audit_finds_a_side_that_was_not_metered(monkeypatch):
     closing, _ = replicate(scenario())
     broken = [line.name for line in closing.audit if not line.ok]
     assert broken == ["metered device-seconds of splits = busy"]
+
+
+def test_kv_comes_into_lpus_by_trays():
+    """Bytes that cross are those that all chips lack, in one flow a tray."""
+    spec = scenario().model_dump(by_alias=True, exclude_unset=True)
+    spec["deployments"] = {
+        "pre": {"llm": "chat", "role": "prefill", "pool": "gpu", "parallel": {"tp": 8}},
+        "dec": {
+            "llm": "chat",
+            "role": "decode",
+            "pool": "lpx",
+            "parallel": {"tp": 4},
+            "sram": {"kv_tokens": 40_000},
+        },
+    }
+    spec["llms"]["chat"]["llm"] = "gpt_oss_20b"
+    spec = ScenarioSpec.model_validate(spec)
+    closing, sink = replicate(spec)
+    assert all(line.ok for line in closing.audit)
+    decode = next(one for one in prepare(spec).plan.serve if one.role == "decode")
+    (replica,) = decode.replicas[:1]
+    assert sum(devices for _, devices in replica.receivers) == len(replica.devices)
+    assert len(replica.receivers) < len(replica.devices)
+    moved = sink.columns("transfers")
+    kv = moved["size_bytes"][moved["kind"].equal("kv")]
+    assert len(kv) >= len(replica.receivers)
+    assert kv.sum() == sink.columns("handoffs")["moved_bytes"].sum()
