@@ -200,7 +200,9 @@ class AfdLaw:
     window_fs: int = 0
     """Windows are in `piece`, by the mean context."""
     draws: bool = False
-    _pieces: dict[int, tuple[Piece, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _pieces: dict[int, tuple[Piece, ...]] = field(
+        default_factory=dict[int, tuple[Piece, ...]], compare=False, repr=False
+    )
 
     @property
     def link_token_bytes(self) -> float:
@@ -251,10 +253,11 @@ class AfdLaw:
         """Activity of the attention side; that of the other is ``partner.activity``."""
         window = next((m.law.window for m in self.mixers if m.law.window is not None), None)
         micro = micro_runs(runs, self.micro_batches, window)
-        parts = [mixer.law.activity(micro) for mixer in self.mixers]
         tokens = runs.decodes * runs.steps + runs.prompt_tokens
-        parts.append(self.head.activity(runs))
-        total = Activity(*(sum(values) for values in zip(*parts, strict=True)))
+        total = self.head.activity(runs)
+        for mixer in self.mixers:
+            part = mixer.law.activity(micro)
+            total = Activity(*(a + b for a, b in zip(total, part, strict=True)))
         wire_s = self.blocks * max(self.go_bytes, self.back_bytes) / self.exchange.bandwidth
         return total._replace(
             link_bytes=total.link_bytes + tokens * self.link_token_bytes,

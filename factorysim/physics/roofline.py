@@ -283,6 +283,10 @@ def shape_law(
         Times that the residual stream of a layer is read or written.
     """
     _check(shape, where, device, precision, parallel)
+    if expert_skew and not shape.experts:
+        found, cure = f"{expert_skew:g}", "remove it"
+        expected = "none for an LLM without experts"
+        raise CapacityError(Fault(where, "expert_skew", found, expected, cure))
     tp = parallel.tp
     weights_rate = device.memory_bandwidth * efficiency.weight_bandwidth
     kv_rate = device.memory_bandwidth * efficiency.kv_bandwidth

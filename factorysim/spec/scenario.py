@@ -182,6 +182,13 @@ class DeploymentSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _skew_is_felt(self) -> Self:
+        if self.expert_skew and (self.role == "tools" or self.law.kind != "roofline"):
+            expected = "0: only the roofline law of an LLM knows experts"
+            raise refuse("expert_skew", f"{self.expert_skew:g}", expected, "remove it")
+        return self
+
+    @model_validator(mode="after")
     def _split_fits(self) -> Self:
         for key in ("split", "sram"):
             if self.role == "tools" and getattr(self, key) is not None:

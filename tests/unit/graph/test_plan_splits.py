@@ -185,6 +185,10 @@ def test_groups_that_do_not_fill_racks_are_refused(planned):
         (ALONE | {"sram": {"stages": 2, "kv_tokens": 5}}, "since the stages are given"),
         (ALONE | {"sram": {"kv": "dram", "kv_tokens": 5}}, "since KV is in DRAM"),
         (ALONE | {"expert_skew": -1}, "greater than or equal to 0"),
+        (
+            ALONE | {"expert_skew": 0.5, "law": {"kind": "fixed", "decode": "1 ms"}},
+            "only the roofline law",
+        ),
     ],
 )
 def test_keys_that_contradict_each_other_are_refused(scenario, deployment, told):
@@ -220,3 +224,13 @@ def test_what_is_handed_to_lpus_is_each_ones_stage(planned):
     plan = planned({"here": roles["here"], "there": SPLIT | split})
     decode = next(serve for serve in plan.serve if serve.role == "decode")
     assert decode.kv_state.token_bytes == 18 * 2 * 64
+
+
+def test_skew_without_experts_is_refused(planned):
+    found = refusal(
+        planned,
+        {"a": {"llm": "chat", "pool": "nvl72", "expert_skew": 0.5}},
+        llm="llama_3_1_8b",
+    )
+    assert "deployments.a.expert_skew" in found
+    assert "none for an LLM without experts" in found
