@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from factorysim.catalog.reading import Reading
-from factorysim.catalog.values import Device
+from factorysim.catalog.values import Device, Sram
 
 RATES = ("fp32", "bf16", "fp8", "fp4", "int8")
 
@@ -24,6 +24,7 @@ def build_device(reading: Reading, identity: str, *, is_cpu: bool) -> Device:
     threads = reading.count("threads") or cores
     memory, bandwidth = reading.need("memory_bytes"), reading.need("memory_bandwidth")
     idle = _idle(reading, tdp, "cpu_idle_share" if is_cpu else "accelerator_idle_share")
+    sram = _sram(reading) if reading.text("memory_kind") == "sram" else None
     speed = reading.fact(f"{reading.path}.core_speed", f"cpus.core_speed.{identity}")
     if is_cpu:
         cores = int(reading.need("cores"))
@@ -47,7 +48,21 @@ def build_device(reading: Reading, identity: str, *, is_cpu: bool) -> Device:
         threads=threads,
         core_speed=None if cores is None else (1.0 if speed is None else speed),
         smt_yield=_smt_yield(reading, cores, threads),
+        sram=sram,
         facts=reading.used(),
+    )
+
+
+def _sram(reading: Reading) -> Sram:
+    """Neighbours and DRAM of a chip whose memory is SRAM; a tray's DRAM is shared evenly."""
+    tray = 8  # LPUs: so the facts are named
+    return Sram(
+        hop_s=reading.need("interconnect.c2c_latency"),
+        one_hop_chips=max(2, int(reading.need("interconnect.one_hop_chips"))),
+        reach_s=reading.need("interconnect.max_reach_latency"),
+        reach_bytes=reading.need("interconnect.max_reach_bytes"),
+        dram_bytes=reading.need("dram.per_8lpu_tray_fabric") / tray,
+        dram_bandwidth=reading.need("dram.bandwidth_per_8lpu_tray") / tray,
     )
 
 

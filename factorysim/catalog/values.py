@@ -12,6 +12,24 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class Sram:
+    """Of a device whose memory is SRAM on the chip: what is behind it, and how far others are."""
+
+    hop_s: float
+    """One way from SRAM to SRAM of another chip."""
+    one_hop_chips: int
+    """Chips that reach each other in one hop."""
+    reach_s: float
+    """One way to the farthest chip within `reach_bytes`."""
+    reach_bytes: float
+    """SRAM of so many chips, in racks beside each other."""
+    dram_bytes: float
+    """Of the DRAM behind it, a chip's share."""
+    dram_bandwidth: float
+    """B/s, a chip's share."""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """Anything that serves LLMs: a GPU, an LPU, a TPU, a laptop's chip, a CPU."""
 
@@ -42,6 +60,8 @@ class Device:
     """CPU seconds of the reference core done per second by one of its cores."""
     smt_yield: float | None = None
     """Throughput of all threads over that of the cores alone; 1 without SMT."""
+    sram: Sram | None = None
+    """None: its memory is DRAM of some kind, and the chip stands for itself."""
 
 
 @dataclass(frozen=True, slots=True)

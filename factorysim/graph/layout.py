@@ -59,6 +59,7 @@ def layout_law(
     wiring: Wiring,
     efficiency: Efficiency,
     overlap: str,
+    expert_skew: float = 0.0,
 ) -> StepLaw:
     """Roofline law of a plain replica, of one of ranks, or of a pipeline."""
     tp = parallel.tp
@@ -74,7 +75,9 @@ def layout_law(
         return staged_law(llm, device, precision, parallel, links, efficiency, overlap)
     from factorysim.physics.roofline import roofline_law
 
-    return roofline_law(llm, device, precision, parallel, wiring.all(), efficiency, overlap)
+    return roofline_law(
+        llm, device, precision, parallel, wiring.all(), efficiency, overlap, expert_skew
+    )
 
 
 def check_layouts(scenario: ScenarioSpec) -> None:
@@ -100,6 +103,13 @@ def check_layouts(scenario: ScenarioSpec) -> None:
                 expected = f"1, since the role is {spec.role}: ranks and stages do both parts"
                 cure = f"remove {key}, or give it the role serve"
                 faults.append(Fault("scenario", where, f"{width}", expected, cure))
+            elif spec.expert_skew:
+                expected = "1, since experts are skewed, which ranks and stages do not know of"
+                cure = f"remove {key}, or `expert_skew`"
+                faults.append(Fault("scenario", where, f"{width}", expected, cure))
+            elif spec.split is not None or spec.sram is not None:
+                expected = f"1, since {name} lies on LPUs, or is split"
+                faults.append(Fault("scenario", where, f"{width}", expected, f"remove {key}"))
             elif spec.speculation is not None:
                 expected = f"1, since {name} speculates"
                 cure = f"remove {key}, or `speculation`"

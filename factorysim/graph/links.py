@@ -41,10 +41,71 @@ def replica_links(
         devices = int((domains == domains[replicas[0][0]]).sum())
         return Links(min(b for b, _ in inside), max(s for _, s in inside), devices)
     ways = [factory.routes(nodes[0], other) for nodes in replicas for other in nodes[1:]]
-    bandwidth = min(_network_share(graph, name) for name in names)
+    rises: dict[str, float] = {}
+    bandwidth = min(_network_share(graph, name, rises) for name in names)
     if bandwidth == 0.0:  # neither NIC nor DPU of its own: through its neighbours
         bandwidth = min(way.bandwidth for way in ways)
     return Links(bandwidth, max(way.latency_fs for way in ways) / FS_PER_S, size)
+
+
+def exchange_links(
+    graph: nx.Graph[str],
+    factory: Factory,
+    here: Sequence[tuple[int, ...]],
+    there: Sequence[tuple[int, ...]],
+    group: int,
+) -> tuple[float, float]:
+    """Worst link between the two sides of any replica of a split deployment.
+
+    Parameters
+    ----------
+    here, there
+        Devices of the two sides, replica by replica.
+    group
+        Devices of the other side that hold a layer together: a layer's activations go
+        to those alone.
+
+    Returns
+    -------
+    B/s per direction (of all devices of a side together, the narrower side deciding), and
+    seconds one way, by the longest way to the first device of a group.
+    """
+    bandwidth, latency_fs = math.inf, 0
+    rises: dict[str, float] = {}
+    every = {node for nodes in (*here, *there) for node in nodes}
+    share = {node: _network_share(graph, factory.names[node], rises) for node in every}
+    for nodes, others in zip(here, there, strict=True):
+        bandwidth = min(bandwidth, math.fsum(share[node] for node in nodes))
+        for k in range(0, len(others), group):
+            bandwidth = min(bandwidth, math.fsum(share[node] for node in others[k : k + group]))
+            latency_fs = max(latency_fs, factory.routes(nodes[0], others[k]).latency_fs)
+    return bandwidth, latency_fs / FS_PER_S
+
+
+def exchange_ways(
+    factory: Factory, here: Sequence[int], there: Sequence[int]
+) -> tuple[tuple[int, int], ...]:
+    """Pairs of nodes that stand for the traffic of a split replica: there and back.
+
+    One device of each tray of the other side, which share the tray's links, with the
+    devices of this side in turn.
+    """
+    firsts = [node for node, _ in tray_receivers(factory, there)]
+    pairs = [(here[k % len(here)], node) for k, node in enumerate(firsts)]
+    return tuple(pairs + [(b, a) for a, b in pairs])
+
+
+def tray_receivers(factory: Factory, nodes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """First device of each tray, and how many of `nodes` are in it.
+
+    LPUs of a tray share its way to the network, so that one flow for all of them is as
+    quick as one for each.
+    """
+    trays: list[int] = factory.trays.tolist()
+    found: dict[tuple[int, int], list[int]] = {}
+    for node in nodes:
+        found.setdefault((trays[node], -1 if trays[node] >= 0 else node), []).append(node)
+    return tuple((members[0], len(members)) for members in found.values())
 
 
 def straddles(factory: Factory, nodes: Sequence[int]) -> bool:
@@ -67,34 +128,42 @@ def _is_switch(graph: nx.Graph[str], name: str) -> bool:
     return bool(graph.nodes[name]["kind"] == "scale_up_switch")
 
 
-def _network_share(graph: nx.Graph[str], device: str) -> float:
-    """B/s of a device's share of the NICs and DPUs that it hangs on."""
+def _network_share(
+    graph: nx.Graph[str], device: str, rises: dict[str, float] | None = None
+) -> float:
+    """B/s of a device's share of the NICs and DPUs that it hangs on.
+
+    `rises` remembers, for whoever asks for many devices, what leaves pass on.
+    """
+    rises = {} if rises is None else rises
     kind = graph.nodes[device]["kind"]
     total = 0.0
     for part, edge in graph.adj[device].items():
         if graph.nodes[part]["kind"] in {"nic", "dpu"}:
             sharing = sum(graph.nodes[other]["kind"] == kind for other in graph.adj[part])
-            total += min(edge["bandwidth"], _uplink(graph, part) / sharing)
+            total += min(edge["bandwidth"], _uplink(graph, part, rises) / sharing)
         elif edge["kind"] == "scale_out":
-            total += _through(graph, part, edge["bandwidth"])
+            total += edge["bandwidth"] * _rise(graph, part, rises)
     return total
 
 
-def _uplink(graph: nx.Graph[str], part: str) -> float:
+def _uplink(graph: nx.Graph[str], part: str, rises: dict[str, float]) -> float:
     edges = graph.adj[part].items()
     return math.fsum(
-        _through(graph, other, edge["bandwidth"])
+        edge["bandwidth"] * _rise(graph, other, rises)
         for other, edge in edges
         if edge["kind"] == "scale_out"
     )
 
 
-def _through(graph: nx.Graph[str], leaf: str, bandwidth: float) -> float:
-    """Bandwidth that is left of a port when all ports of its leaf go up at once."""
-    down = up = 0.0
-    for other, edge in graph.adj[leaf].items():
-        if graph.nodes[other]["kind"] == "spine_switch":
-            up += edge["bandwidth"]
-        else:
-            down += edge["bandwidth"]
-    return bandwidth * min(1.0, up / down) if up else bandwidth
+def _rise(graph: nx.Graph[str], leaf: str, rises: dict[str, float]) -> float:
+    """Share of a port's bandwidth that is left when all ports of its leaf go up at once."""
+    if leaf not in rises:
+        down = up = 0.0
+        for other, edge in graph.adj[leaf].items():
+            if graph.nodes[other]["kind"] == "spine_switch":
+                up += edge["bandwidth"]
+            else:
+                down += edge["bandwidth"]
+        rises[leaf] = min(1.0, up / down) if up else 1.0
+    return rises[leaf]

@@ -5,7 +5,8 @@ the file; those that do not share what is left, the first one taking all of it. 
 replica of `tp * pp * dp` devices stays inside one scale-up domain; only where that exceeds
 every domain of the pool does it take devices of several, in order: whole stages or ranks,
 if a domain holds one. Domains are
-filled in the order of the graph. No device serves two deployments.
+filled in the order of the graph. No device serves two deployments. `Need` tells how
+many devices a replica takes where the layout does not, and how many of another pool go with it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,17 @@ class Group(NamedTuple):
     """Free or taken."""
 
 
+class Need(NamedTuple):
+    """Devices of a replica whose layout follows from what it must hold."""
+
+    devices: int
+    """Of its own pool."""
+    partners: int = 0
+    """Of the pool that the deployment's split names."""
+    stages: int = 1
+    """Of `devices` or of `partners`: groups that follow each other."""
+
+
 class Placement(NamedTuple):
     """Devices of the deployments that could be placed, and why others could not."""
 
@@ -42,10 +54,24 @@ class Placement(NamedTuple):
     errors: list[UserError]
     """`SpecError` of a pool that is unknown or of the wrong kind for the role,
     `CapacityError` where devices run out, with the sums."""
+    partners: dict[str, tuple[tuple[int, ...], ...]]
+    """Of split deployments: devices of the other pool, replica by replica."""
 
 
-def place_deployments(deployments: Mapping[str, DeploymentSpec], factory: Factory) -> Placement:
-    """Give every deployment the devices of each of its replicas."""
+def place_deployments(
+    deployments: Mapping[str, DeploymentSpec],
+    factory: Factory,
+    needs: Mapping[str, Need] | None = None,
+) -> Placement:
+    """Give every deployment the devices of each of its replicas.
+
+    Parameters
+    ----------
+    needs
+        Of deployments whose replicas take other devices than `tp` of their pool.
+    """
+    needs = needs or {}
+    partners: dict[str, tuple[tuple[int, ...], ...]] = {}
     errors: list[UserError] = []
     groups = {pool: _groups(factory, members) for pool, members in factory.pools.items()}
     taken: dict[str, list[str]] = {pool: [] for pool in groups}
@@ -59,14 +85,48 @@ def place_deployments(deployments: Mapping[str, DeploymentSpec], factory: Factor
         size, parts = 1, 1
         if spec.role != "tools":
             size, parts = spec.parallel.devices, spec.parallel.pp * spec.parallel.dp
-        replicas = _take(groups[spec.pool], size, spec.replicas, parts)
+        need = needs.get(name, Need(size))
+        size, wanted = need.devices, spec.replicas
+        if spec.split is not None:
+            other, fits = spec.split.pool, _fitting(groups[spec.split.pool], need.partners)
+            if fits < (wanted or 1):
+                errors.append(_short_of_partners(name, spec, need, fits, groups[other]))
+                continue
+            if wanted is None:
+                wanted = min(fits, _fitting(groups[spec.pool], size))
+        replicas = _take(groups[spec.pool], size, wanted, parts)
         if not replicas or (spec.replicas is not None and len(replicas) < spec.replicas):
             fault = _short(name, spec, size, len(replicas), groups, taken)
             errors.append(CapacityError(fault))
         else:
             placed[name] = replicas
+            if spec.split is not None:
+                partners[name] = _take(groups[spec.split.pool], need.partners, len(replicas))
+                taken[spec.split.pool].append(f"{name} {len(replicas) * need.partners:,}")
         taken[spec.pool].append(f"{name} {len(replicas) * size:,}")
-    return Placement(placed, errors)
+    return Placement(placed, errors, partners)
+
+
+def _fitting(groups: Sequence[Group], size: int) -> int:
+    """Count the replicas that `_take` would find devices for."""
+    if size > max(group.size for group in groups):
+        return sum(len(group.free) for group in groups) // size
+    return sum(len(group.free) // size for group in groups)
+
+
+def _short_of_partners(
+    name: str, spec: DeploymentSpec, need: Need, fits: int, groups: Sequence[Group]
+) -> CapacityError:
+    assert spec.split is not None
+    wanted = spec.replicas or 1
+    free = sum(len(group.free) for group in groups)
+    found = (
+        f"{wanted:,} replica{'s' * (wanted != 1)} x {need.partners:,} devices = "
+        f"{wanted * need.partners:,}"
+    )
+    expected = f"at most {fits:,}: pool {spec.split.pool} has {free:,} devices left"
+    cure = "fewer replicas, or more racks"
+    return CapacityError(Fault(WHERE, f"deployments.{name}.split.pool", found, expected, cure))
 
 
 def _groups(factory: Factory, members: Iterable[int]) -> list[Group]:
@@ -118,13 +178,15 @@ def _take_parts(
 
 
 def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | None:
+    split = spec.split
+    if split is not None:
+        fault = _split_fault(name, spec.pool, split.pool, factory)
+        if fault is not None:
+            return fault
     key = f"deployments.{name}.pool"
     members = factory.pools.get(spec.pool)
     if members is None:
-        near = difflib.get_close_matches(spec.pool, factory.pools, n=1)
-        cure = f'did you mean "{near[0]}"?' if near else ""
-        pools = ", ".join(factory.pools)
-        return Fault(WHERE, key, f'"{spec.pool}"', f"a pool of the topology: {pools}", cure)
+        return _unknown_pool(key, spec.pool, factory)
     kinds = {factory.kind(node) for node in members}
     if "storage" in kinds:
         return Fault(WHERE, key, f'"{spec.pool}", which is storage', "a pool of GPUs, LPUs or CPUs")
@@ -137,6 +199,29 @@ def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | No
         found = f'"{spec.pool}", of {", ".join(sorted(devices))}'
         return Fault(WHERE, key, found, "a pool of one device", "give each device its own pool")
     return None
+
+
+def _split_fault(name: str, pool: str, other: str, factory: Factory) -> Fault | None:
+    """Find what is wrong with the pool of a split."""
+    key = f"deployments.{name}.split.pool"
+    members = factory.pools.get(other)
+    if members is None:
+        return _unknown_pool(key, other, factory)
+    if other == pool:
+        return Fault(WHERE, key, f'"{other}"', "another pool than the deployment's own")
+    kinds = {factory.kind(node) for node in members}
+    if kinds & {"storage", "cpu"}:
+        return Fault(WHERE, key, f'"{other}", of {_kinds(kinds)}', "a pool of GPUs or LPUs")
+    if len({factory.devices[node] for node in members}) > 1:
+        return Fault(WHERE, key, f'"{other}", of several devices', "a pool of one device")
+    return None
+
+
+def _unknown_pool(key: str, pool: str, factory: Factory) -> Fault:
+    near = difflib.get_close_matches(pool, factory.pools, n=1)
+    cure = f'did you mean "{near[0]}"?' if near else ""
+    pools = ", ".join(factory.pools)
+    return Fault(WHERE, key, f'"{pool}"', f"a pool of the topology: {pools}", cure)
 
 
 def _kinds(kinds: Iterable[str]) -> str:

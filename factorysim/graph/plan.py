@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from factorysim.catalog import Catalog, Device, Llm
+    from factorysim.catalog.efficiency import Efficiency
     from factorysim.catalog.values import Vision
+    from factorysim.errors import UserError
     from factorysim.graph.factory import Factory, LinkTable, Routes
+    from factorysim.graph.placement import Need
     from factorysim.graph.tiers import ReplicaStores, StorePlan, StoreRoutes
+    from factorysim.physics.afd import AfdLaw, FfnSide
     from factorysim.physics.drafts import Drafter
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
-    from factorysim.physics.roofline import RooflineLaw
     from factorysim.physics.step import StepLaw
     from factorysim.physics.table import TableRow
     from factorysim.physics.vision import Encoder
@@ -51,6 +54,24 @@ class ReplicaPlan(NamedTuple):
     """B/s that the path carries."""
     straddles: bool = False
     """Whether its collectives cross the network."""
+    partners: tuple[int, ...] = ()
+    """Of a split: node indices in the other pool."""
+    ways: tuple[tuple[int, int], ...] = ()
+    """Pairs of nodes between which the two sides of a split exchange, over the network."""
+    receivers: tuple[tuple[int, int], ...] = ()
+    """Nodes that take in KV, and for how many devices each; empty: each device its own."""
+
+
+class PartnerPlan(NamedTuple):
+    """The other side of a split deployment."""
+
+    pool: str
+    device: Device
+    side: FfnSide
+    """Its activity in the steps of the deployment's law."""
+    power: PowerModel
+    """Of one device."""
+    devices_per_replica: int
 
 
 class ServePlan(NamedTuple):
@@ -85,6 +106,8 @@ class ServePlan(NamedTuple):
     """Of a replica, each with an equal part of `kv_blocks` and its own calls: attention-DP."""
     stages: int = 1
     """Of a replica's pipeline, each an equal part of its devices."""
+    partner: PartnerPlan | None = None
+    """Of a split deployment."""
 
 
 class HostPlan(NamedTuple):
@@ -228,7 +251,11 @@ class _Draft:
         """Fill in everything, or refuse with every fault."""
         deployments = self._scenario.deployments
         check_layouts(self._scenario)
-        placed, errors = place_deployments(deployments, self._factory)
+        needs, errors = self._needs(deployments)
+        rest = {name: spec for name, spec in deployments.items() if needs.get(name, True)}
+        known = {name: need for name, need in needs.items() if need is not None}
+        placed, short, partners = place_deployments(rest, self._factory, known)
+        errors += short
         serve: list[ServePlan] = []
         tools: list[ToolPlan] = []
         for name, spec in deployments.items():
@@ -236,7 +263,9 @@ class _Draft:
                 continue
             try:
                 if spec.role != "tools":
-                    serve.append(self._serve(name, spec, placed[name]))
+                    serve.append(
+                        self._serve(name, spec, placed[name], known.get(name), partners.get(name))
+                    )
                 else:
                     tools.append(self._tool(name, spec, placed[name]))
             except (CapacityError, SpecError) as error:
@@ -254,7 +283,8 @@ class _Draft:
                 "no deployment has the role tools: the agents' tools take their time elsewhere, "
                 "and wait for nobody"
             )
-        deployed = {node for replicas in placed.values() for nodes in replicas for node in nodes}
+        taken = [*placed.values(), *partners.values()]
+        deployed = {node for replicas in taken for nodes in replicas for node in nodes}
         plan = self._whole(serve, tools, deployed)
         return self._with_tiers(plan) if len(self._scenario.serving.kv.tiers) > 1 else plan
 
@@ -315,10 +345,37 @@ class _Draft:
         memory = self._graph.nodes[self._factory.names[node]].get("memory_bytes")
         return device if memory is None else replace(device, memory_bytes=memory)
 
+    def _needs(
+        self, deployments: Mapping[str, DeploymentSpec]
+    ) -> tuple[dict[str, Need | None], list[UserError]]:
+        """Count the devices of replicas whose layout follows from memory; None: refused."""
+        from factorysim.graph.needs import need_of
+
+        needs: dict[str, Need | None] = {}
+        errors: list[UserError] = []
+        for name, spec in deployments.items():
+            try:
+                need = need_of(spec, self._scenario, self._catalog, self._factory, self._device)
+            except (CapacityError, SpecError) as error:
+                errors.append(type(error)(*in_deployment(name, error)))
+                needs[name] = None
+            else:
+                if need is not None:
+                    needs[name] = need
+        return needs, errors
+
     def _serve(
-        self, name: str, spec: DeploymentSpec, replicas: tuple[tuple[int, ...], ...]
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        replicas: tuple[tuple[int, ...], ...],
+        need: Need | None = None,
+        partners: tuple[tuple[int, ...], ...] | None = None,
     ) -> ServePlan:
-        from factorysim.physics.handoff import kv_state
+        if partners is not None:
+            assert need is not None  # whoever has partners has asked for them
+            return self._split(name, spec, replicas, need, partners)
+        from factorysim.graph.links import tray_receivers
         from factorysim.physics.layout import replica_blocks
         from factorysim.physics.power import PowerModel
         from factorysim.physics.vision import encoder_bytes
@@ -336,27 +393,46 @@ class _Draft:
         if vision is not None:
             held = kv.workspace + encoder_bytes(vision) / spec.parallel.tp
             kv = kv.model_copy(update={"workspace": held})
-        blocks = replica_blocks(
-            llm,
-            device,
-            use.precision,
-            spec.parallel,
-            kv,
-            serving.max_sequences,
-            None if drafter is None else drafter.beside,
-        )
+        if device.sram is not None and (drafter is not None or vision is not None):
+            found, key = ("drafts", "speculation") if vision is None else ("images", "pool")
+            expected = f"none on {device.id}, whose memory is SRAM"
+            raise CapacityError(Fault(llm.id, key, found, expected, "take a pool of GPUs"))
+        if device.sram is not None:
+            from factorysim.graph.needs import sram_of
+            from factorysim.physics.sram import sram_blocks
+
+            assert need is not None  # of every pool of such devices
+            blocks = sram_blocks(
+                llm, device, use.precision, spec.parallel, sram_of(spec), need.stages,
+                kv, serving.max_sequences,
+            )  # fmt: skip
+        else:
+            blocks = replica_blocks(
+                llm,
+                device,
+                use.precision,
+                spec.parallel,
+                kv,
+                serving.max_sequences,
+                None if drafter is None else drafter.beside,
+            )
         return ServePlan(
             name=name,
             llm=spec.llm,
             pool=spec.pool,
             device=device,
-            law=self._speculating(spec, device, replicas, drafter),
+            law=self._speculating(spec, device, replicas, need, drafter),
             power=PowerModel(device.idle_w, device.tdp_w),
             kv_blocks=blocks,
-            replicas=tuple(self._replica(nodes) for nodes in replicas),
+            replicas=tuple(
+                self._replica(nodes)._replace(
+                    receivers=tray_receivers(self._factory, nodes) if device.sram else ()
+                )
+                for nodes in replicas
+            ),
             devices_per_replica=len(replicas[0]),
             role=spec.role,
-            kv_state=kv_state(llm, use.precision, spec.parallel) if spec.role == "decode" else None,
+            kv_state=self._kv_state(spec, 1 if need is None else need.stages),
             door_fs=self._door_fs(spec, device),
             context_tokens=llm.context_length,
             encoder=self._encoder(spec, device, vision),
@@ -364,6 +440,147 @@ class _Draft:
             ranks=spec.parallel.dp,
             stages=spec.parallel.pp,
         )
+
+    def _split(
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        replicas: tuple[tuple[int, ...], ...],
+        need: Need,
+        partners: tuple[tuple[int, ...], ...],
+    ) -> ServePlan:
+        """Plan attention on the deployment's pool, FFN and experts on that of its split."""
+        from factorysim.graph.links import exchange_ways, straddles
+        from factorysim.physics.afd import ffn_bytes
+        from factorysim.physics.memory import kv_blocks, weight_bytes
+        from factorysim.physics.power import PowerModel
+
+        assert spec.llm is not None
+        assert spec.split is not None
+        assert spec.role != "tools"
+        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
+        llm = self._catalog.llm(use.llm)
+        self._facts.update(llm.facts)
+        if any(straddles(self._factory, nodes) for nodes in replicas):
+            fault = Fault(
+                llm.id, "parallel.tp", f"{spec.parallel.tp} devices over several domains",
+                "one scale-up domain for the attention of a split", "a smaller tp",
+            )  # fmt: skip
+            raise CapacityError(fault)
+        device = min(
+            (self._device(node) for nodes in replicas for node in nodes),
+            key=lambda one: one.memory_bytes,
+        )
+        other = self._device(partners[0][0])
+        held = weight_bytes(llm, use.precision).total - ffn_bytes(llm, use.precision)
+        law = self._split_law(name, spec, device, other, replicas, partners, need)
+        ways = spec.split.link_bandwidth is None
+        placed = tuple(
+            self._replica(nodes)._replace(
+                partners=others,
+                ways=exchange_ways(self._factory, nodes, others) if ways else (),
+            )
+            for nodes, others in zip(replicas, partners, strict=True)
+        )
+        return ServePlan(
+            name=name,
+            llm=spec.llm,
+            pool=spec.pool,
+            device=device,
+            law=law,
+            power=PowerModel(device.idle_w, device.tdp_w),
+            kv_blocks=kv_blocks(
+                llm,
+                device,
+                use.precision,
+                spec.parallel,
+                serving.kv,
+                serving.max_sequences,
+                held=held,
+            ),
+            replicas=placed,
+            devices_per_replica=len(replicas[0]),
+            role=spec.role,
+            kv_state=self._kv_state(spec, 1),
+            door_fs=self._door_fs(spec, device),
+            partner=PartnerPlan(
+                spec.split.pool,
+                other,
+                law.partner,
+                PowerModel(other.idle_w, other.tdp_w),
+                need.partners,
+            ),
+            context_tokens=llm.context_length,
+            prompts_above=spec.prompts_above or 0,
+        )
+
+    def _kv_state(self, spec: DeploymentSpec, stages: int) -> KvState | None:
+        """Bytes of a sequence on each device that decodes; of a stage where there are several."""
+        from factorysim.physics.handoff import kv_state
+
+        if spec.role != "decode" or spec.llm is None:
+            return None
+        use = self._scenario.llms[spec.llm]
+        return kv_state(self._catalog.llm(use.llm), use.precision, spec.parallel).part(stages)
+
+    def _split_law(
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        device: Device,
+        other: Device,
+        replicas: tuple[tuple[int, ...], ...],
+        partners: tuple[tuple[int, ...], ...],
+        need: Need,
+    ) -> AfdLaw:
+        from factorysim.graph.links import exchange_links, replica_links
+        from factorysim.physics.afd import Exchange, Side, afd_law
+
+        split = spec.split
+        assert split is not None
+        assert spec.llm is not None
+        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
+        here, there = self._efficiency(device), self._efficiency(other)
+        bandwidth, latency_s = split.link_bandwidth, split.link_latency
+        if bandwidth is None or latency_s is None:
+            found = exchange_links(
+                self._graph, self._factory, replicas, partners, split.parallel.tp
+            )
+            bandwidth = found[0] if bandwidth is None else bandwidth
+            latency_s = found[1] if latency_s is None else latency_s
+            if other.sram is not None:
+                self._notes.append(
+                    f"{name}: nobody has published the link between {device.id} and {other.id}; "
+                    f"assumed are {bandwidth / 1e9:,.4g} GB/s a direction and "
+                    f"{latency_s * 1e6:.3g} us (`split.link_bandwidth`, `split.link_latency`)"
+                )
+        group = tuple(nodes[: split.parallel.tp] for nodes in partners)
+        return afd_law(
+            self._catalog.llm(use.llm),
+            use.precision,
+            Side(device, spec.parallel, replica_links(self._graph, self._factory, replicas), here),
+            Side(other, split.parallel, replica_links(self._graph, self._factory, group), there),
+            split,
+            need.stages,
+            Exchange(bandwidth * here.link_bandwidth, latency_s),
+            serving.overlap,
+            spec.expert_skew,
+        )
+
+    def _efficiency(self, device: Device) -> Efficiency:
+        """Efficiencies of a device under the scenario's engine.
+
+        No engine of the catalog runs on LPUs: their host work is not that of `vllm`, say.
+        """
+        from factorysim.catalog.efficiency import efficiency
+
+        factors = efficiency(self._catalog, device.generation, self._scenario.serving.engine)
+        if device.sram is not None:
+            own = f".{self._scenario.serving.engine}.{device.generation}."
+            if not any(own in fact for fact in factors.facts):
+                factors = efficiency(self._catalog, device.generation, "generic")
+        self._facts.update(factors.facts)
+        return factors
 
     def _vision(self, key: str, llm: Llm) -> Vision | None:
         """Find the encoder that streams with images need; None where none has any."""
@@ -402,7 +619,11 @@ class _Draft:
         return encoder_of(vision, device, compute, spec.parallel.tp, factors)
 
     def _law(
-        self, spec: DeploymentSpec, device: Device, replicas: tuple[tuple[int, ...], ...]
+        self,
+        spec: DeploymentSpec,
+        device: Device,
+        replicas: tuple[tuple[int, ...], ...],
+        need: Need | None = None,
     ) -> StepLaw:
         if spec.law.kind == "fixed":
             from factorysim.physics.fixed import fixed_law
@@ -413,9 +634,28 @@ class _Draft:
 
             return table_law(self._table(spec.law.file))
         assert spec.llm is not None  # the spec of a deployment that serves
-        use = self._scenario.llms[spec.llm]
+        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         llm = self._catalog.llm(use.llm)
-        return self._cut_law(llm, use.precision, spec.parallel, device, replicas)
+        if device.sram is not None:
+            from factorysim.graph.links import replica_links
+            from factorysim.graph.needs import chips_of, sram_of
+            from factorysim.physics.sram import sram_law
+
+            assert need is not None  # of every pool of such devices
+            stage = tuple(nodes[: spec.parallel.tp] for nodes in replicas)
+            return sram_law(
+                llm,
+                device,
+                use.precision,
+                spec.parallel,
+                sram_of(spec),
+                chips_of(spec, need, self._factory),
+                replica_links(self._graph, self._factory, stage),
+                self._efficiency(device),
+                serving.overlap,
+                spec.expert_skew,
+            )
+        return self._cut_law(llm, use.precision, spec.parallel, device, replicas, spec.expert_skew)
 
     def _cut_law(
         self,
@@ -424,13 +664,12 @@ class _Draft:
         parallel: ParallelSpec,
         device: Device,
         replicas: tuple[tuple[int, ...], ...],
+        expert_skew: float = 0.0,
     ) -> StepLaw:
-        from factorysim.catalog.efficiency import efficiency
         from factorysim.graph.layout import layout_law
 
         serving = self._scenario.serving
-        factors = efficiency(self._catalog, device.generation, serving.engine)
-        self._facts.update(factors.facts)
+        factors = self._efficiency(device)
         return layout_law(
             llm,
             device,
@@ -439,6 +678,7 @@ class _Draft:
             Wiring(self._graph, self._factory, replicas),
             factors,
             serving.overlap,
+            expert_skew,
         )
 
     def _drafter(self, spec: DeploymentSpec) -> Drafter | None:
@@ -461,10 +701,11 @@ class _Draft:
         spec: DeploymentSpec,
         device: Device,
         replicas: tuple[tuple[int, ...], ...],
+        need: Need | None,
         drafter: Drafter | None,
     ) -> StepLaw:
         """Law of a deployment, its drafts in it; a fixed law has their time in its own."""
-        law = self._law(spec, device, replicas)
+        law = self._law(spec, device, replicas, need)
         if drafter is None:
             return law
         from factorysim.physics.speculation import pace, speculative_law
@@ -480,11 +721,9 @@ class _Draft:
         """Time in the engine's front end; none where the scenario gives the times itself."""
         if spec.law.kind != "roofline":
             return 0
-        from factorysim.catalog.efficiency import efficiency
         from factorysim.physics.step import FS_PER_S
 
-        factors = efficiency(self._catalog, device.generation, self._scenario.serving.engine)
-        return round(factors.request_s * FS_PER_S)
+        return round(self._efficiency(device).request_s * FS_PER_S)
 
     def _table(self, file: str) -> Sequence[TableRow]:
         from factorysim.physics.table import parse_table

@@ -31,7 +31,13 @@ class Activity:
     """None where the table has no such column."""
     bytes_moved: float | None = None
     active_j: float | None = None
-    """Joules above idle of its devices."""
+    """Joules above idle of its devices, those of a split's other side included."""
+    partner_s: float = 0.0
+    """Device-seconds inside a step of a split's other side."""
+    partner_flops: float | None = None
+    partner_bytes_moved: float | None = None
+    imbalance_s: float = 0.0
+    """Replica-seconds in steps, weighted by the imbalance of the experts."""
     full_s: tuple[float, float, float] = (0.0, 0.0, 0.0)
     """Replica-seconds weighted by how full each of `LIMITS` was."""
     load_s: float = 0.0
@@ -88,8 +94,15 @@ def _add(
 
     seconds = (column("finished_s") - column("started_s")) * share
     total.busy_s += float(seconds.sum()) * station.devices_per_replica
+    if station.partner is not None:
+        total.partner_s += float(seconds.sum()) * station.partner.devices_per_replica
+        if "partner_active_j" in group:
+            joules = float((column("partner_active_j") * share).sum())
+            total.active_j = (total.active_j or 0.0) + joules
+    if "expert_imbalance" in group:
+        total.imbalance_s += float((column("expert_imbalance") * seconds).sum())
     total.emitted_tokens += float((column("emitted_tokens") * share).sum())
-    for name in ("flops", "bytes_moved", "active_j"):
+    for name in ("flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved"):
         if name in group:
             before = getattr(total, name) or 0.0
             setattr(total, name, before + float((column(name) * share).sum()))

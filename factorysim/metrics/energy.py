@@ -87,6 +87,8 @@ def _ladder(
             accelerator = None
         elif accelerator is not None:
             accelerator += (done.active_j or 0.0) + station.idle_w * done.busy_s
+            if station.partner is not None:
+                accelerator += station.partner.idle_w * done.partner_s
     share = window.length_s / end_s if end_s > 0 else 0.0
     host = sum(line.host_j + line.rest_j for line in energy) * share
     return {

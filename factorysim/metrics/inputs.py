@@ -25,7 +25,8 @@ STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
     "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
     "accepted_tokens",
-    "flops", "bytes_moved", "active_j",
+    "flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved",
+    "partner_active_j", "expert_imbalance",
 )  # fmt: skip
 HANDOFF_COLUMNS = (
     "call", "prefill", "decode", "queued_s", "scheduled_s", "prefilled_s", "asked_s", "reserved_s",
@@ -53,6 +54,18 @@ class Window(NamedTuple):
         return Window(self.start_s, max(self.start_s, min(self.end_s, end_s)))
 
 
+class Partner(NamedTuple):
+    """The other side of a split deployment; peaks are of one device."""
+
+    pool: str
+    devices_per_replica: int
+    capacity: float
+    """Its devices."""
+    peak_flops: float | None
+    peak_bytes: float | None
+    idle_w: float
+
+
 class Station(NamedTuple):
     """A deployment as metrics see it; peaks are of one device."""
 
@@ -77,6 +90,8 @@ class Station(NamedTuple):
     token_budget: int
     decode_tokens: int = 1
     """That a step computes for a sequence that decodes: more where it verifies drafts."""
+    partner: Partner | None = None
+    """Of a split deployment."""
 
 
 class Layout(NamedTuple):

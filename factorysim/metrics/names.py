@@ -108,6 +108,12 @@ METRICS: dict[str, Metric] = {
     ),
     "mfu.POOL": Metric("ratio", "devices of the pool", "clock", "FLOP needed / dense peak"),
     "mbu.POOL": Metric("ratio", "devices of the pool", "clock", "bytes moved / peak bandwidth"),
+    "expert_imbalance.POOL": Metric(
+        "ratio",
+        "steps of deployments with EP",
+        "clock",
+        "choices on the busiest EP rank / mean of the ranks, over the time in steps",
+    ),
     "queue.POOL.mean": Metric(
         "1", "calls, tool calls", "clock", "mean number waiting for a first step or a host"
     ),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import LIMITS, Activity
 from factorysim.metrics.handoffs import handed, of_deployments, waits
-from factorysim.metrics.inputs import Layout, Station, Tables, Value, Window
+from factorysim.metrics.inputs import Layout, Partner, Station, Tables, Value, Window
 from factorysim.metrics.series import mean_in_window
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ROUNDING_S = 1e-9
 """Waits below this are the rounding of instants in seconds."""
 NO_ACTIVITY = "the law of this pool gives times only"
+NO_EP = "no experts are cut by EP here"
 _WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))
 
 
@@ -27,11 +28,16 @@ def pool_values(
     """Utilization, MFU, MBU, load and queue of every pool, and the bottleneck."""
     values: list[Value] = []
     loads: dict[str, tuple[float, str]] = {}
-    for pool in dict.fromkeys(station.pool for station in layout.stations):
+    pools = [station.pool for station in layout.stations]
+    pools += [s.partner.pool for s in layout.serving() if s.partner is not None]
+    for pool in dict.fromkeys(pools):
         serving = [s for s in layout.serving() if s.pool == pool]
         tools = [s for s in layout.stations if s.kind == "tools" and s.pool == pool]
+        partners = [s for s in layout.serving() if s.partner and s.partner.pool == pool]
+        if serving or partners:
+            values += _serving_values(pool, serving, partners, activity, window)
         if serving:
-            values += _serving_values(pool, serving, activity, window)
+            values += _imbalance(pool, serving, activity)
             loads[pool] = _serving_load(serving, activity, window)
         if tools:
             loads[f"{pool} (tools)" if serving else pool] = load = _tools_load(
@@ -44,21 +50,41 @@ def pool_values(
 
 
 def _serving_values(
-    pool: str, stations: list[Station], activity: dict[str, Activity], window: Window
+    pool: str,
+    stations: list[Station],
+    partners: list[Station],
+    activity: dict[str, Activity],
+    window: Window,
 ) -> list[Value]:
+    """Of the deployments on a pool, and of those that are split over it and another."""
+    others = [(s.name, s.partner) for s in partners if s.partner is not None]
     busy = sum(activity[s.name].busy_s for s in stations)
-    capacity = sum(s.capacity for s in stations)
+    busy += sum(activity[name].partner_s for name, _ in others)
+    capacity = sum(s.capacity for s in stations) + sum(one.capacity for _, one in others)
     values = [Value(f"utilization.{pool}", busy / (capacity * window.length_s))]
     flops = [activity[s.name].flops for s in stations]
+    flops += [activity[name].partner_flops for name, _ in others]
     moved = [activity[s.name].bytes_moved for s in stations]
-    peak_flops = [s.peak_flops and s.peak_flops * s.capacity for s in stations]
-    peak_bytes = [s.peak_bytes and s.peak_bytes * s.capacity for s in stations]
+    moved += [activity[name].partner_bytes_moved for name, _ in others]
+    here: list[Station | Partner] = [*stations, *(one for _, one in others)]
+    peak_flops = [s.peak_flops and s.peak_flops * s.capacity for s in here]
+    peak_bytes = [s.peak_bytes and s.peak_bytes * s.capacity for s in here]
     if busy:
         values.append(_of_peak(f"mfu.{pool}", flops, peak_flops, window))
         values.append(_of_peak(f"mbu.{pool}", moved, peak_bytes, window))
     else:
         values += [Value(f"{name}.{pool}", 0.0) for name in ("mfu", "mbu")]
     return values
+
+
+def _imbalance(pool: str, stations: list[Station], activity: dict[str, Activity]) -> list[Value]:
+    """How much more the busiest EP rank has to do than the mean one, over the time in steps."""
+    weighed = [(s, activity[s.name].imbalance_s) for s in stations]
+    spent = sum(activity[s.name].busy_s / s.devices_per_replica for s, w in weighed if w > 0)
+    name = f"expert_imbalance.{pool}"
+    if not spent:
+        return [Value(name, None, reason=NO_EP)]
+    return [Value(name, sum(w for _, w in weighed) / spent)]
 
 
 def _of_peak(

@@ -1,7 +1,8 @@
 """Times of collectives over the links of a domain: latency terms plus bytes over bandwidth.
 
 Bytes move as in the ring algorithms, which are optimal in bandwidth [1]_; the
-latency is that of a tree, ``log2 n`` hops a phase, which NCCL and in-switch
+latency is that of a tree, ``log2 n`` hops a phase (of the logarithm to the base of
+`Links.radix`, where a hop joins more than two), which NCCL and in-switch
 reduction reach on small messages. Measured on HGX boards (NCCL 2.27): 6, 10,
 16 us for an all-reduce of 256 B over 2, 4, 8 H100.
 
@@ -13,7 +14,6 @@ References
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 
@@ -26,6 +26,8 @@ class Links(NamedTuple):
     """Per hop, of the hardware."""
     devices: int
     """In the domain."""
+    radix: int = 2
+    """Devices that one hop of a phase joins."""
 
 
 class Protocol(NamedTuple):
@@ -104,6 +106,14 @@ def cost(ranks: int, links: Links, protocol: Protocol) -> Cost:
     return Cost(
         fixed_s=protocol.fixed_s,
         hop_s=hop_s,
-        phase_s=math.ceil(math.log2(ranks)) * hop_s,
+        phase_s=_hops(ranks, links.radix) * hop_s,
         byte_s=(ranks - 1) / ranks / wire,
     )
+
+
+def _hops(ranks: int, radix: int) -> int:
+    """Hops of a phase: the height of a tree of so many leaves."""
+    hops, reached = 0, 1
+    while reached < ranks:
+        hops, reached = hops + 1, reached * radix
+    return hops

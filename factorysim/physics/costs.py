@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.physics.collectives import Protocol, cost
-from factorysim.physics.experts import busiest_share, groups_reached, touched_experts
+from factorysim.physics.experts import busiest_share, groups_reached, popularity, touched_experts
 from factorysim.physics.precision import element_width, weight_width
 
 if TYPE_CHECKING:
@@ -40,13 +40,33 @@ class ExpertCost(NamedTuple):
     read_s: float
     """To read one expert."""
 
+    skew: float = 0.0
+    """Zipf's exponent of the experts' popularity; 0: all alike."""
+
+    def touched(self, tokens: float) -> float:
+        """Count the experts that a step of `tokens` reads in a layer, in expectation."""
+        if self.skew:
+            return popularity(self.experts, self.active, self.skew).touched(tokens)
+        return touched_experts(tokens, self.experts, self.active)
+
+    def busiest_choices(self, tokens: float) -> float:
+        """Choices that the busiest group serves in a step of `tokens`."""
+        if self.skew:
+            choices = popularity(self.experts, self.active, self.skew).busiest(tokens, self.groups)
+        else:
+            choices = busiest_share(tokens * self.active / self.groups, self.groups)
+        return min(tokens * min(self.active, self.experts / self.groups), choices)
+
+    def imbalance(self, tokens: float) -> float:
+        """Choices of the busiest group over the mean of all: 1 is even."""
+        return self.busiest_choices(tokens) * self.groups / (tokens * self.active)
+
     def busiest(self, tokens: int) -> float:
         """Seconds of the device that waits longest in a step of `tokens`."""
         groups, held = self.groups, self.experts / self.groups
-        touched = touched_experts(tokens, self.experts, self.active)
+        touched = self.touched(tokens)
         most = min(held, touched, busiest_share(touched / groups, groups))
-        choices = tokens * self.active / groups
-        served = min(tokens * min(self.active, held), busiest_share(choices, groups))
+        served = self.busiest_choices(tokens)
         return max(served * self.token_s + most * self.padding_s, most * self.read_s)
 
 
@@ -95,6 +115,7 @@ def expert_cost(
     precision: PrecisionSpec,
     parallel: ParallelSpec,
     efficiency: Efficiency,
+    skew: float = 0.0,
 ) -> ExpertCost | None:
     """Cost of the routed experts of all MoE layers; None for a dense LLM."""
     if not shape.experts:
@@ -110,6 +131,7 @@ def expert_cost(
         token_s=token_s,
         padding_s=token_s * efficiency.expert_padding_tokens,
         read_s=cut * weight_width(precision.weights, "ffn") / bandwidth,
+        skew=skew,
     )
 
 

@@ -26,6 +26,20 @@ class KvState(NamedTuple):
     """Of recurrent layers, and of what waits to be compressed, whatever the length."""
     layers: int
 
+    def part(self, stages: int) -> KvState:
+        """Bytes on each device of one of so many stages, over which the layers are cut evenly.
+
+        Examples
+        --------
+        >>> KvState(100.0, 10.0, 8, 1000.0, layers=4).part(4).moved(20, held=16)
+        370
+        """
+        return self._replace(
+            token_bytes=self.token_bytes / stages,
+            window_bytes=self.window_bytes / stages,
+            state_bytes=self.state_bytes / stages,
+        )
+
     def moved(self, tokens: int, held: int) -> int:
         """Bytes that a device lacks for a sequence of `tokens`, of which it holds `held`.
 

@@ -127,6 +127,7 @@ def kv_blocks(
     kv: KvSpec,
     sequences: int = 0,
     beside: Beside | None = None,
+    held: float | None = None,
 ) -> int:
     """Blocks of KV cache that a replica holds: what memory leaves, or `kv.blocks` as given.
 
@@ -139,6 +140,8 @@ def kv_blocks(
         Running sequences whose windows and recurrent state are set aside.
     beside
         What else a device holds; a block has its KV in it too.
+    held
+        Bytes of weights on the replica; None: all of the LLM's.
 
     Raises
     ------
@@ -146,7 +149,8 @@ def kv_blocks(
         If the weights leave no room for a block, or for the blocks given.
     """
     more = beside or Beside()
-    weights = weight_bytes(llm, precision).total / parallel.tp + more.weights
+    whole = weight_bytes(llm, precision).total if held is None else held
+    weights = whole / parallel.tp + more.weights
     state = sequences * (sequence_bytes(llm, precision, parallel) + more.sequence)
     block = kv.block_tokens * (kv_bytes_per_token(llm, precision, parallel) + more.token)
     room = kv.memory_fraction * device.memory_bytes - weights - kv.workspace - state

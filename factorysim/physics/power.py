@@ -25,6 +25,7 @@ from factorysim.physics.step import StepRuns
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from factorysim.physics.afd import FfnSide
     from factorysim.physics.step import Activity, StepLaw
 
     Floats = npt.NDArray[np.float64]
@@ -83,7 +84,7 @@ def host_power(model: PowerModel, busy: float) -> float:
 
 
 def run_energy(
-    model: PowerModel, law: StepLaw, runs: StepRuns, step_s: Floats, growth_s: Floats
+    model: PowerModel, law: StepLaw | FfnSide, runs: StepRuns, step_s: Floats, growth_s: Floats
 ) -> Floats:
     """Energy above idle of one device over each run of steps, in joules.
 

@@ -227,8 +227,7 @@ class RooflineLaw:
         memory = steps * (sum(ridge.read_s for ridge in self.linears) + emits * self.head.read_s)
         if self.experts is not None:
             cost = self.experts
-            missed = 1.0 - cost.active / cost.experts
-            touched = steps * cost.experts * (1.0 - missed ** (tokens / steps)) / cost.groups
+            touched = steps * _touched(cost, tokens / steps) / cost.groups
             choices = tokens * cost.active / cost.groups
             compute += choices * cost.token_s + touched * cost.padding_s
             memory += touched * cost.read_s
@@ -267,6 +266,7 @@ def roofline_law(
     links: Links,
     efficiency: Efficiency,
     overlap: str,
+    expert_skew: float = 0.0,
     *,
     shape: Shape | None = None,
 ) -> RooflineLaw:
@@ -281,6 +281,8 @@ def roofline_law(
         ``"none"``: it is added.
     shape
         Of a part of the LLM, where not all of it stands on these devices.
+    expert_skew
+        Zipf's exponent of the experts' popularity; 0: all alike.
 
     Raises
     ------
@@ -290,7 +292,38 @@ def roofline_law(
     """
     if shape is None:
         shape = llm_shape(llm)
-    _check(shape, llm, device, precision, parallel)
+    where = f"{llm.id} on {device.id}"
+    return shape_law(
+        shape, where, device, precision, parallel, links, efficiency, overlap, expert_skew
+    )
+
+
+def shape_law(
+    shape: Shape,
+    where: str,
+    device: Device,
+    precision: PrecisionSpec,
+    parallel: ParallelSpec,
+    links: Links,
+    efficiency: Efficiency,
+    overlap: str = "full",
+    expert_skew: float = 0.0,
+    stream_passes: float = STREAM_PASSES,
+) -> RooflineLaw:
+    """Law of some operators of an LLM; see `roofline_law`, which takes all of them.
+
+    Parameters
+    ----------
+    where
+        Whose operators on what, for messages.
+    stream_passes
+        Times that the residual stream of a layer is read or written.
+    """
+    _check(shape, where, device, precision, parallel)
+    if expert_skew and not shape.experts:
+        found, cure = f"{expert_skew:g}", "remove it"
+        expected = "none for an LLM without experts"
+        raise CapacityError(Fault(where, "expert_skew", found, expected, cure))
     tp = parallel.tp
     weights_rate = device.memory_bandwidth * efficiency.weight_bandwidth
     kv_rate = device.memory_bandwidth * efficiency.kv_bandwidth
@@ -306,13 +339,13 @@ def roofline_law(
     local = attention_cost((g for g in shape.attention if g.bounded), tp, rates)
     window = next((g.window for g in shape.attention if g.bounded), None)
     recent = _recent_cost(shape, tp, rates)
-    stream = STREAM_PASSES * shape.hidden + shape.inner_width / tp
+    stream = stream_passes * shape.hidden + shape.inner_width / tp
     stream_s = shape.layers * stream * RESIDUAL_BYTES / weights_rate
     kv_write_s = full.read_s + local.read_s + (recent.cost.read_s if recent else 0.0)
     return RooflineLaw(
         devices=tp,
         linears=linear_costs(shape, device, precision, tp, efficiency),
-        experts=expert_cost(shape, device, precision, parallel, efficiency),
+        experts=expert_cost(shape, device, precision, parallel, efficiency, expert_skew),
         head=head_cost(shape, device, precision, tp, efficiency),
         stream_s=stream_s + kv_write_s,
         kv_write_s=kv_write_s,
@@ -346,9 +379,8 @@ def _index_speedup(device: Device, precision: PrecisionSpec, attention_peak: flo
 
 
 def _check(
-    shape: Shape, llm: Llm, device: Device, precision: PrecisionSpec, parallel: ParallelSpec
+    shape: Shape, where: str, device: Device, precision: PrecisionSpec, parallel: ParallelSpec
 ) -> None:
-    where = f"{llm.id} on {device.id}"
     faults: list[Fault] = []
     if precision.compute not in device.flops:
         has = ", ".join(sorted(device.flops)) or "no known rate"
@@ -364,6 +396,16 @@ def _check(
         faults.append(Fault(where, "parallel.ep", str(ep), wanted, cure))
     if faults:
         raise CapacityError(*faults)
+
+
+def _touched(cost: ExpertCost, tokens: Floats) -> Floats:
+    """Experts of a layer that each step reads."""
+    if not cost.skew:
+        missed = 1.0 - cost.active / cost.experts
+        alike: Floats = cost.experts * (1.0 - missed**tokens)
+        return alike
+    sizes, where = np.unique(tokens, return_inverse=True)
+    return np.array([cost.touched(size) for size in sizes.tolist()])[where]
 
 
 def _totals(shape: Shape) -> Totals:

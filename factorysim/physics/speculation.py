@@ -100,7 +100,7 @@ def verified_tokens(law: StepLaw) -> int:
     return law.pace.draft_tokens + 1 if isinstance(law, SpeculativeLaw) else 1
 
 
-def tokens_a_step(law: StepLaw) -> float:
+def tokens_a_step(law: object) -> float:
     """Tokens by which a decode's context grows a step, on average."""
     return law.pace.tokens / law.pace.verifies if isinstance(law, SpeculativeLaw) else 1.0
 

@@ -96,7 +96,7 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
             serve.pool,
             _served(spec, serve),
             f"{count:,}",
-            f"{count * serve.devices_per_replica:,} {serve.device.id}",
+            _devices(serve),
             f"{amount(float(serve.kv_blocks))} each",
             amount(float(serve.kv_blocks * block * count)),
         )
@@ -105,6 +105,14 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
         what = f"tools, {cores:,} cores"
         table.add_row(tools.name, tools.pool, what, f"{len(tools.hosts):,}", "", "", "")
     return table
+
+
+def _devices(serve: ServePlan) -> str:
+    count, other = len(serve.replicas), serve.partner
+    told = f"{count * serve.devices_per_replica:,} {serve.device.id}"
+    if other is not None:
+        told += f" + {count * other.devices_per_replica:,} {other.device.id} ({other.pool})"
+    return told
 
 
 def _streams(spec: ScenarioSpec) -> Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, UserError
-from factorysim.metrics.inputs import Layout, Station
+from factorysim.metrics.inputs import Layout, Partner, Station
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,6 +150,11 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
         cores = sum(host.cores * host.speed for host in tools.hosts) * tools.smt_yield
         stations.append(_tools_station(tools, cores))
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
+    devices += sum(
+        len(serve.replicas) * serve.partner.devices_per_replica
+        for serve in plan.serve
+        if serve.partner is not None
+    )
     carbon, price = _site(scenario, catalog)
     tenants = tuple((k, s.tenant) for k, s in scenario.streams.items() if s.tenant is not None)
     tiers = scenario.serving.kv.tiers
@@ -177,6 +182,22 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
         token_budget=serve.ranks * scenario.serving.step_tokens,
         decode_tokens=verified_tokens(serve.law),
+        partner=_partner(serve, precision.compute),
+    )
+
+
+def _partner(serve: ServePlan, compute: str) -> Partner | None:
+    """Reduce the other side of a split deployment."""
+    other = serve.partner
+    if other is None:
+        return None
+    return Partner(
+        pool=other.pool,
+        devices_per_replica=other.devices_per_replica,
+        capacity=float(len(serve.replicas) * other.devices_per_replica),
+        peak_flops=other.device.flops.get(compute),
+        peak_bytes=other.device.memory_bandwidth,
+        idle_w=other.power.idle_w,
     )
 
 

@@ -132,6 +132,9 @@ class Metered(NamedTuple):
     """Those that their jobs got, by what they asked for."""
     hosts_astray: int
     """Tool hosts that account for other cores or memory than their jobs hold."""
+    partner_s: float = 0.0
+    """Device-seconds of the other side of splits, in the steps of their replicas."""
+    metered_partner_s: float = 0.0
 
 
 class InFlight(NamedTuple):
@@ -192,6 +195,11 @@ def audit(
         _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
         _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
+        _close(
+            "metered device-seconds of splits = busy",
+            metered.partner_s,
+            metered.metered_partner_s,
+        ),
         _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
         _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
         _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),

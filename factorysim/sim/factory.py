@@ -226,8 +226,8 @@ class FactoryWorld:
                 if self._tiers is None
                 else self._tiers.replica(serve, len(deployment.replicas), limits, costs),
             )
-            if placed.straddles and serve.law.link_token_bytes:
-                ways = ways_of(serve, placed)
+            if (placed.straddles or placed.ways) and serve.law.link_token_bytes:
+                ways = list(placed.ways) or ways_of(serve, placed)
                 replica.standing = self._fabric.standing(ways, replica.feel_network)
             self._places[index] = placed
             way: Way
@@ -597,6 +597,15 @@ class FactoryWorld:
             served_s=served_s,
             done_s=done_s,
             hosts_astray=0 if station is None else len(station.astray()),
+            partner_s=sum(
+                len(replica_plan.partners) * replica.busy_fs
+                for deployment in self._deployments
+                for replica_plan, replica in zip(
+                    deployment.plan.replicas, deployment.replicas, strict=True
+                )
+            )
+            / FS_PER_S,
+            metered_partner_s=self._meter.partner_s(),
         )
 
     def _stations(self) -> tuple[StationLine, ...]:

@@ -313,12 +313,14 @@ class HandOff:
         assert prefill is not None
         assert decode is not None
         sources = pairing.places[prefill.index].devices
-        targets = pairing.places[decode.index].devices
+        place = pairing.places[decode.index]
+        targets = place.receivers or [(device, 1) for device in place.devices]
         self._flows += len(targets)
-        self.moved_bytes += size_bytes * len(targets)
-        for k, target in enumerate(targets):
+        self.moved_bytes += size_bytes * len(place.devices)
+        for k, (target, devices) in enumerate(targets):
             source = sources[k * len(sources) // len(targets)]
-            pairing.fabric.transfer(source, target, size_bytes, None, self._landed, kind="kv")
+            size = size_bytes * devices
+            pairing.fabric.transfer(source, target, size, None, self._landed, kind="kv")
 
     def _landed(self) -> None:
         self._flows -= 1

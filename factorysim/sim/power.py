@@ -14,17 +14,19 @@ That the two agree is a law that every run is audited by.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from factorysim.physics.afd import FfnSide
 from factorysim.physics.power import first_steps, sum_of_smaller
 from factorysim.physics.speculation import pace_of, tokens_a_step
 from factorysim.physics.step import FS_PER_S, StepRuns
 from factorysim.records import AuditLine, EnergyLine, SampleRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -116,6 +118,12 @@ class PowerMeter:
         replicas = [(serve, replica) for serve in plan.serve for replica in serve.replicas]
         self._place = np.array([places.of(replica) for _, replica in replicas], dtype=np.int64)
         self._step_j = np.zeros(len(replicas))
+        self._partner_place = np.array(
+            [places.of_partners(replica) for _, replica in replicas], dtype=np.int64
+        )
+        self._partner_j = np.zeros(len(replicas))
+        """Of the other side of a split, inside the same steps."""
+        self._partner_s = 0.0
         self._step_s = np.zeros(len(replicas))
         self._host_j = [np.zeros(len(tools.hosts)) for tools in plan.tools]
         self._core_s = 0.0
@@ -141,25 +149,50 @@ class PowerMeter:
         totals = serve.law.activity(runs)
         fills = serve.ranks == 1  # the step of ranks does not tell whose windows fill
         lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs, fills=fills)
+        stop_s = self._add_lines(
+            lines, totals, serve.power, serve.devices_per_replica, table, self._place, self._step_j
+        )
+        np.add.at(self._step_s, table["replica"], stop_s)
+        partner = serve.partner
+        if partner is not None:
+            done = partner.side.activity(runs)
+            over = _lines(partner.side, partner.power, runs, done, first_fs, growth_fs, fills=False)
+            inside_s = self._add_lines(
+                over, done, partner.power, partner.devices_per_replica, table,
+                self._partner_place, self._partner_j,
+            )  # fmt: skip
+            self._partner_s += float(inside_s.sum()) * partner.devices_per_replica
+
+    def _add_lines(
+        self,
+        lines: Lines,
+        totals: Activity,
+        power: PowerModel,
+        devices: int,
+        table: Mapping[str, npt.NDArray[Any]],
+        places: Ints,
+        parts_j: Floats,
+    ) -> Floats:
+        """Meter runs of steps of some devices of each replica; returns when each run stops."""
         start_s, finish_s = table["started_s"], table["finished_s"]
         length_s = lines.length_s()
         left_s = np.maximum(self._end_s - start_s, 0.0)
-        stop_s = np.where(finish_s < self._end_s, length_s, np.minimum(length_s, left_s))
-        span_w = (serve.power.peak_w - serve.power.idle_w) * serve.devices_per_replica
+        stop_s: Floats = np.where(finish_s < self._end_s, length_s, np.minimum(length_s, left_s))
+        span_w = (power.peak_w - power.idle_w) * devices
         spent_s = lines.spent_s(stop_s)
         replica = table["replica"]
         self._spread(
-            self._place[replica],
+            places[replica],
             start_s,
             stop_s,
             span_w * spent_s,
             lambda index, after_s: span_w * lines.of(index).spent_s(after_s),
         )
         plain = (stop_s == length_s) & ~lines.clipped()
-        floor_s = serve.power.weights.active * length_s
-        parts_s = np.where(plain, _full_span_s(serve.power, totals) + floor_s, spent_s)
-        np.add.at(self._step_j, replica, span_w * parts_s)
-        np.add.at(self._step_s, replica, stop_s)
+        floor_s = power.weights.active * length_s
+        parts_s = np.where(plain, _full_span_s(power, totals) + floor_s, spent_s)
+        np.add.at(parts_j, replica, span_w * parts_s)
+        return stop_s
 
     def add_busy(self, deployment: int, rows: npt.ArrayLike) -> None:
         """Meter intervals in which hosts of one tools deployment kept cores busy.
@@ -192,6 +225,10 @@ class PowerMeter:
         """Seconds of replicas inside the steps that were metered."""
         return float(self._step_s.sum())
 
+    def partner_s(self) -> float:
+        """Device-seconds of the other side of splits inside the steps that were metered."""
+        return self._partner_s
+
     def core_s(self) -> float:
         """Core-seconds of the tool hosts that were metered."""
         return self._core_s
@@ -207,6 +244,12 @@ class PowerMeter:
             idle_w = serve.power.idle_w
             np.add.at(step_j, self._place[own], self._step_j[own] + idle_w * inside_s)
             np.add.at(between_j, self._place[own], idle_w * (total_s - inside_s))
+            if serve.partner is not None:
+                place = self._partner_place[own]
+                idle_w = serve.partner.power.idle_w * serve.partner.devices_per_replica
+                inside_s = self._step_s[own]
+                np.add.at(step_j, place, self._partner_j[own] + idle_w * inside_s)
+                np.add.at(between_j, place, idle_w * (self._end_s - inside_s))
         step_j, between_j = self._places.to_racks(step_j), self._places.to_racks(between_j)
         host_j, host_idle_j = np.zeros(racks), np.zeros(racks)
         for tools, joules in zip(self._plan.tools, self._host_j, strict=True):
@@ -295,6 +338,11 @@ class _Places:
             for replica in serve.replicas:
                 for rack, share in self._shares(replica):
                     self.constant_w[rack] += share * idle_w
+            if serve.partner is not None:
+                idle_w = serve.partner.power.idle_w
+                for replica in serve.replicas:
+                    for node in replica.partners:
+                        self.constant_w[self._rack_of[node]] += idle_w
         for tools in plan.tools:
             for host in tools.hosts:
                 self.constant_w[host.rack] += host.idle_w
@@ -305,7 +353,13 @@ class _Places:
 
     def of(self, replica: ReplicaPlan) -> int:
         """Place of a replica's joules."""
-        shares = self._shares(replica)
+        return self._place_of(self._shares(replica))
+
+    def of_partners(self, replica: ReplicaPlan) -> int:
+        """Place of the joules of a split's other side; of a replica without one, anywhere."""
+        return self._place_of(self._shares_of(replica.partners)) if replica.partners else 0
+
+    def _place_of(self, shares: tuple[tuple[int, float], ...]) -> int:
         if len(shares) == 1:
             return shares[0][0]
         return self._straddling.setdefault(shares, self.count)
@@ -322,8 +376,11 @@ class _Places:
         """Racks of a replica's devices, and the share of its devices in each."""
         if not self._rack_of:
             return ((replica.rack, 1.0),)
-        racks = [self._rack_of[device] for device in replica.devices]
-        return tuple((rack, racks.count(rack) / len(racks)) for rack in sorted(set(racks)))
+        return self._shares_of(replica.devices)
+
+    def _shares_of(self, devices: Sequence[int]) -> tuple[tuple[int, float], ...]:
+        racks = Counter(self._rack_of[device] for device in devices)
+        return tuple((rack, racks[rack] / len(devices)) for rack in sorted(racks))
 
 
 def _full_span_s(model: PowerModel, activity: Activity) -> Floats:
@@ -337,7 +394,7 @@ def _full_span_s(model: PowerModel, activity: Activity) -> Floats:
 
 
 def _lines(
-    law: StepLaw,
+    law: StepLaw | FfnSide,
     model: PowerModel,
     runs: StepRuns,
     totals: Activity,
@@ -348,7 +405,7 @@ def _lines(
 ) -> Lines:
     """Duration and activity of each step of each run, in which windows may fill."""
     firsts = first_steps(runs, tokens_a_step(law))
-    if fills and law.window is not None and law.window_fs > 0:
+    if fills and law.window_fs > 0 and law.window is not None and not isinstance(law, FfnSide):
         firsts = firsts._replace(window_tokens=_first_windows(law, runs, firsts, growth_fs))
     steps = runs.steps.astype(np.float64)
     active_s = _full_span_s(model, law.activity(firsts))

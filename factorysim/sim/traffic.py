@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+from collections import Counter
 from heapq import heappop, heappush
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any
@@ -96,8 +97,8 @@ class Traffic:
         if one.flows:
             self._leave(one, now_fs)
             self._lasting -= 1
-        shares = (link.bandwidth / one.path.count(link) for link in one.path)
-        narrowest = min(shares, default=inf)
+        times = Counter(one.path)
+        narrowest = min((link.bandwidth / n for link, n in times.items()), default=inf)
         one.cap = one.rate = min(demand, narrowest)
         one.asks = round(one.cap * UNIT)
         if one.cap:

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag, field_serializer, model_validato
 from factorysim.spec.admission import AdmissionSpec
 from factorysim.spec.base import (
     Bytes,
+    BytesPerSecond,
     GramsPerKwh,
     MoneyPerKwh,
     Name,
@@ -158,6 +159,46 @@ class SpeculationSpec(Spec):
         return self
 
 
+class SramSpec(Spec):
+    """An LLM on chips whose memory is SRAM: stages of `parallel.tp` chips, one after the other."""
+
+    stages: int | None = Field(default=None, ge=1, le=100_000)
+    """As few as hold weights, state and `kv_tokens`, if not given."""
+    kv: Literal["sram", "dram"] = "sram"
+    """Where the KV cache is: beside the weights, or in the DRAM behind the chips."""
+    kv_tokens: int | None = Field(default=None, ge=1, le=10**12)
+    """That must fit beside the weights; the LLM's context (one long sequence), if not given."""
+
+    @model_validator(mode="after")
+    def _tokens_size_the_stages(self) -> Self:
+        if self.kv_tokens is not None and (self.stages is not None or self.kv == "dram"):
+            why = "the stages are given" if self.stages is not None else "KV is in DRAM"
+            cure = "remove it: it says how many stages there must be to hold KV in SRAM"
+            raise refuse("kv_tokens", f"{self.kv_tokens:,}", f"nothing, since {why}", cure)
+        return self
+
+
+class AfdSplit(Spec):
+    """Attention-FFN disaggregation: FFN and experts on the devices of another pool.
+
+    What is left (attention, KV, recurrent layers, router, embeddings, LM head) runs on the
+    deployment's own pool, in `parallel` of the deployment.
+    """
+
+    kind: Literal["afd"]
+    pool: str
+    """Whose devices hold the FFN and the experts: as many as it takes."""
+    parallel: ParallelSpec = ParallelSpec(tp=8)
+    """Cut of a layer over the devices that hold it; the layers are dealt over groups of these."""
+    micro_batches: int = Field(default=2, ge=1, le=64)
+    """That take turns (ping-pong), of equal size; each starts its own kernels."""
+    link_bandwidth: BytesPerSecond | None = Field(default=None, gt=0.0)
+    """Between the two sides of a replica, B/s a direction; what the topology's links carry,
+    if not given."""
+    link_latency: Seconds | None = None
+    """One way; that of the topology, if not given."""
+
+
 class DeploymentSpec(Spec):
     """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
 
@@ -174,6 +215,12 @@ class DeploymentSpec(Spec):
     law: Law = RooflineLaw()
     speculation: SpeculationSpec | None = None
     """Drafts that its steps verify; none: a step makes one token of each sequence."""
+    split: AfdSplit | None = None
+    """Over two pools; none: all of the LLM is on `pool`."""
+    sram: SramSpec | None = None
+    """How the LLM lies on LPUs; only where the pool's memory is SRAM."""
+    expert_skew: float = Field(default=0.0, ge=0.0, le=4.0)
+    """Zipf's exponent of the experts' popularity; 0: tokens choose all alike."""
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
     prompts_above: int | None = Field(default=None, ge=1, le=1_000_000_000)
@@ -198,10 +245,39 @@ class DeploymentSpec(Spec):
         if self.role in {"tools", "prefill"}:
             cure = "remove it" if self.role == "tools" else "give it to the decode deployment"
             raise refuse("speculation", "drafts", f"none, since the role is {self.role}", cure)
+        for key in ("split", "sram"):
+            if getattr(self, key) is not None:
+                cure = f"remove `speculation`, or `{key}`"
+                raise refuse("speculation", "drafts", f"none beside `{key}`", cure)
         if self.law.kind == "table":
             expected = "no table, since its steps were measured without drafts"
             cure = "remove `speculation`, or take `law: {kind: roofline}`"
             raise refuse("law.kind", "table", expected, cure)
+        return self
+
+    @model_validator(mode="after")
+    def _skew_is_felt(self) -> Self:
+        if self.expert_skew and (self.role == "tools" or self.law.kind != "roofline"):
+            expected = "0: only the roofline law of an LLM knows experts"
+            raise refuse("expert_skew", f"{self.expert_skew:g}", expected, "remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _split_fits(self) -> Self:
+        for key in ("split", "sram"):
+            if self.role == "tools" and getattr(self, key) is not None:
+                raise refuse(key, "a key of LLMs", "nothing, since the role is tools", "remove it")
+        if self.split is None:
+            return self
+        if self.law.kind != "roofline":
+            cure = "remove `split` or `law`"
+            raise refuse("law.kind", self.law.kind, "roofline, since there is a split", cure)
+        if self.sram is not None:
+            cure = "remove it: what the FFN takes decides how many devices there are"
+            raise refuse("sram", "a layout", "nothing, since the pool holds attention only", cure)
+        if self.parallel.ep > 1:
+            cure = "give `split.parallel.ep`: the experts are over there"
+            raise refuse("parallel.ep", f"{self.parallel.ep}", "1, since there is a split", cure)
         return self
 
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 OF_EXPERTS = ("expert_compute_", "expert_padding_tokens", "moe_s")
 OF_LINKS = ("link_bandwidth", "collective_s", "collective_hop_s")
+OF_DRAM = (".dram.per_", ".dram.bandwidth_per_")
+"""Behind SRAM: felt where the KV cache is in it."""
 OF_TOOLS = (".core_speed", ".smt_yield")
 UNFELT = ("power", "cpus", "price")
 """Of racks and network parts: one replica's devices neither run on nor pay for them."""
@@ -57,7 +59,10 @@ def _is_felt(name: str, prepared: Prepared, *, crosses: bool) -> bool:
             return False
         case _ if key == "cores" and serve.device.kind != "cpu":
             return False
-        case _ if key in ("scale_up_latency", "pcie_latency"):
+        case _ if any(part in name for part in OF_DRAM):
+            sram = prepared.scenario.deployments[serve.name].sram
+            return sram is not None and sram.kv == "dram"
+        case _ if key in ("scale_up_latency", "pcie_latency", "one_hop_chips"):
             return several and name in serve.device.facts
         case _:
             return name in serve.device.facts

@@ -118,7 +118,7 @@ def test_replicas_share_no_device_and_stay_in_one_domain(data, topology):
     graph = build_graph(topology, load_catalog())
     factory = compile_graph(graph)
     specs = data.draw(deployments(sorted(factory.pools)))
-    placed, errors = place_deployments(specs, factory)
+    placed, errors, _ = place_deployments(specs, factory)
     assert len(placed) + len(errors) == len(specs)
     assert all(isinstance(error, CapacityError) for error in errors)
     used = [node for replicas in placed.values() for nodes in replicas for node in nodes]

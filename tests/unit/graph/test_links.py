@@ -5,6 +5,7 @@ import pytest
 from factorysim.graph.build import build_graph
 from factorysim.graph.factory import compile_graph
 from factorysim.graph.links import replica_links
+from factorysim.physics.collectives import Links
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def linked(catalog, topology):
 
 
 def test_one_device_crosses_nothing(linked):
-    assert linked("hgx_h200", 1) == (math.inf, 0.0, 1)
+    assert linked("hgx_h200", 1) == Links(math.inf, 0.0, 1)
 
 
 @pytest.mark.parametrize(

@@ -264,13 +264,12 @@ def test_the_sram_of_lpus_is_what_they_have(planned):
     found = refusal(
         planned,
         "closed/vera-rubin-pod",
-        {"a": {"llm": "chat", "pool": "lpx", "parallel": {"tp": 256}}},
+        {"a": {"llm": "chat", "pool": "lpx", "parallel": {"tp": 8}, "sram": {"stages": 100}}},
         llm="mistral_large_3",
         precision=FP8,
-        serving={"kv": {"workspace": "10 MB"}},
     )
-    assert "on 256 x groq3_lpu: 2.638 GB of weights" in found
-    assert "90% of 0.5 GB" in found
+    assert "675.4 GB of weights" in found
+    assert "at most 360 GB: 800 chips, SRAM" in found
 
 
 def test_all_faults_of_a_plan_come_at_once(planned):

@@ -13,6 +13,7 @@ POOLS = {
     "closed/gb200-nvl72": {"nvl72": 72, "nvl72.cpu": 36},
     "closed/gb300-nvl72": {"nvl72": 72, "nvl72.cpu": 36},
     "closed/vera-rubin-nvl72": {"nvl72": 72, "nvl72.cpu": 36},
+    "closed/nvl72-lpx": {"nvl72": 72, "nvl72.cpu": 36, "lpx": 6912, "lpx.cpu": 864},
     "open/cpu-only": {"cpu": 64},
     "open/hgx-a100": {"a100": 32, "a100.cpu": 8},
     "open/hgx-h200": {"hgx": 64, "hgx.cpu": 16, "x86": 32},

@@ -4,8 +4,18 @@ import pytest
 
 from factorysim.metrics.activity import activities
 from factorysim.metrics.energy import energy_values
-from factorysim.metrics.inputs import Window
-from tests.unit.metrics.builders import layout, rack, reasons, session, step, tables, values, watts
+from factorysim.metrics.inputs import Partner, Window
+from tests.unit.metrics.builders import (
+    layout,
+    rack,
+    reasons,
+    session,
+    station,
+    step,
+    tables,
+    values,
+    watts,
+)
 
 WINDOW = Window(10.0, 60.0)
 
@@ -85,3 +95,12 @@ def test_without_tokens_there_is_no_energy_per_token():
     assert reasons(energy(data))["energy.j_per_output_token.facility"] == (
         "no token was made in the window"
     )
+
+
+def test_the_other_side_of_a_split_is_an_accelerator_too():
+    """(8 + 2) J above idle, 40 s x 10 W here, 160 s x 5 W there, over 40 tokens."""
+    plan = layout(station(partner=Partner("lpx", 16, 40.0, None, None, 5.0)))
+    extra = {"active_j": [8.0], "partner_active_j": [2.0]}
+    data = tables(steps=[step(10.0, 20.0)], extra=extra, series=watts([100.0] * 10))
+    found = values(energy(data, plan))
+    assert found["energy.j_per_output_token.accelerator"] == pytest.approx((10 + 400 + 800) / 40)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from factorysim.metrics.activity import activities
-from factorysim.metrics.inputs import Window
+from factorysim.metrics.inputs import Partner, Window
 from factorysim.metrics.stations import pool_values
 from factorysim.records import SampleRow
 from tests.unit.metrics.builders import (
@@ -140,3 +140,29 @@ def test_what_a_router_holds_waits_too():
 def test_a_pool_without_steps_did_nothing_rather_than_something_unknown():
     found = values(pools(tables()))
     assert (found["utilization.nvl72"], found["mfu.nvl72"], found["mbu.nvl72"]) == (0.0, 0.0, 0.0)
+
+
+def test_both_pools_of_a_split_are_busy_in_its_steps():
+    """Ten replica-seconds of 50: 16 devices each there, 40 in all; FLOP and bytes of each side."""
+    other = Partner("lpx", 16, 40.0, 2e12, 4e12, 5.0)
+    plan = layout(station(partner=other))
+    extra = {
+        "flops": [1e12], "bytes_moved": [2e12], "active_j": [8.0],
+        "partner_flops": [6e12], "partner_bytes_moved": [3e12], "partner_active_j": [2.0],
+    }  # fmt: skip
+    data = tables(steps=[step(10.0, 20.0)], extra=extra)
+    total = activities(data, WINDOW, plan.serving())[0]["decode"]
+    assert (total.active_j, total.partner_s) == (10.0, 160.0)
+    found = values(pools(data, plan))
+    assert found["utilization.nvl72"] == pytest.approx(40 / (8 * 50))
+    assert found["utilization.lpx"] == pytest.approx(160 / (40 * 50))
+    assert found["mfu.nvl72"] == pytest.approx(1e12 / (8 * 1e12 * 50))
+    assert found["mfu.lpx"] == pytest.approx(6e12 / (40 * 2e12 * 50))
+    assert found["mbu.lpx"] == pytest.approx(3e12 / (40 * 4e12 * 50))
+
+
+def test_imbalance_of_experts_is_a_mean_over_time_in_steps():
+    steps = [step(10.0, 20.0), step(20.0, 50.0)]
+    data = tables(steps=steps, extra={"expert_imbalance": [1.0, 3.0]})
+    assert values(pools(data))["expert_imbalance.nvl72"] == pytest.approx(2.5)
+    assert "EP" in reasons(pools(tables(steps=steps)))["expert_imbalance.nvl72"]

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from factorysim.graph.plan import FactoryPlan, HostPlan, RackPlan, ReplicaPlan, ServePlan, ToolPlan
+from factorysim.graph.plan import (
+    FactoryPlan,
+    HostPlan,
+    PartnerPlan,
+    RackPlan,
+    ReplicaPlan,
+    ServePlan,
+    ToolPlan,
+)
 from factorysim.physics.power import PowerModel
 from factorysim.physics.step import Activity, Piece
 from factorysim.records import StepRow
@@ -229,3 +237,44 @@ def test_the_audit_finds_a_missing_joule():
     assert not line.ok
     assert line.expected - line.got == pytest.approx(1.0)
     assert "r0: -1" in line.detail
+
+
+def split_plan(side, partners=(2, 3, 4)):
+    """Device 0 in rack 0, partners 2 in rack 0 and 3, 4 in rack 1; they draw 40 to 240 W."""
+    replicas = (ReplicaPlan((0,), 0, 0, 1e9, partners=partners),)
+    factory = plan(replicas=replicas, rack_of=(0, 1, 0, 1, 1))
+    other = PartnerPlan("lpx", None, side, PowerModel(40.0, 240.0), len(partners))
+    (serve,) = factory.serve
+    return factory._replace(serve=(serve._replace(partner=other),))
+
+
+def test_the_other_side_of_a_split_draws_by_its_own_activity():
+    """Share 0.15 + 0.75 x 0.4 = 0.45 of 200 W beside 0.23 of 400 W, for a second of four."""
+    side = LineLaw(compute_per_step=4e-3, memory_per_context=0.0)
+    meter = metered(split_plan(side), [row(1.0, 100, 10 * MS, decodes=0)], end_s=4.0, bins=4)
+    base = [110.0 + 40.0, 20.0 + 2 * 40.0]
+    for rack, more, name in zip(base, [92.0 + 90.0, 2 * 90.0], ("r0", "r1"), strict=True):
+        assert watts(meter, name) == pytest.approx([rack, rack + more, rack, rack])
+    first, second = meter.energy()
+    assert first.accelerator_j == pytest.approx(100 + 92 + 40 + 90)
+    assert second.accelerator_j == pytest.approx(2 * (40 + 90))
+    assert second.accelerator_idle_j == pytest.approx(2 * 40 * 3)
+    assert (meter.step_s(), meter.partner_s()) == (pytest.approx(1.0), pytest.approx(3.0))
+
+
+@pytest.mark.parametrize("memory", [1e-6, 1e-4])
+def test_the_other_side_meters_like_its_steps(memory):
+    factory = split_plan(LineLaw(memory_per_context=memory))
+    run = row(0.33, 450, 9 * MS, MS // 100)
+    one, many = metered(factory, [run]), metered(factory, stepwise(run))
+    for name in ("r0", "r1"):
+        assert watts(one, name) == pytest.approx(watts(many, name), rel=1e-9)
+
+
+def test_the_audit_finds_a_missing_joule_of_the_other_side():
+    meter = metered(split_plan(LineLaw()), [row(0.0, 100, 10 * MS)])
+    meter._partner_j[0] -= 3.0
+    line = meter.audit()
+    assert not line.ok
+    assert "r0: +1" in line.detail
+    assert "r1: +2" in line.detail

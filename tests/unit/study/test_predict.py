@@ -385,3 +385,18 @@ def test_ranks_hold_more_kv_than_tensor_parallel_devices():
     assert ranks.devices == wide.devices == 8
     assert ranks.kv.blocks > 4 * wide.kv.blocks
     assert ranks.kv.sequences_that_fit % 8 == 0
+
+
+def test_lpus_rest_on_the_dram_behind_them_only_where_kv_is_in_it():
+    def assumed(*overrides):
+        point = predict(
+            "llama_3_1_8b", "groq3_lpu", isl=64, osl=8, concurrency=1, tp=8, calls=1,
+            overrides=("deployments.serve.sram.kv=dram", *overrides)
+            if overrides
+            else ("deployments.serve.sram.kv_tokens=4096",),
+        )  # fmt: skip
+        return {fact.id.rpartition(".")[2] for fact in point.assumed}
+
+    assert "one_hop_chips" in assumed()
+    assert "bandwidth_per_8lpu_tray" not in assumed()
+    assert "bandwidth_per_8lpu_tray" in assumed("serving.max_sequences=2")

@@ -1,0 +1,172 @@
+"""How many devices a replica takes where its layout follows from what it must hold.
+
+LPUs hold half a gigabyte each: the bytes decide how many there are. What does not fit
+is refused with the arithmetic, in bytes, chips and racks, before anything is placed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.errors import CapacityError, Fault
+from factorysim.graph.placement import Need
+from factorysim.spec.scenario import SramSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from factorysim.catalog import Catalog, Device
+    from factorysim.graph.factory import Factory
+    from factorysim.physics.sram import Chips
+    from factorysim.spec.scenario import AfdSplit, DeploymentSpec, ScenarioSpec
+
+
+def need_of(
+    spec: DeploymentSpec,
+    scenario: ScenarioSpec,
+    catalog: Catalog,
+    factory: Factory,
+    device_of: Callable[[int], Device],
+) -> Need | None:
+    """Devices of a replica of a deployment; None where `parallel` says all.
+
+    Parameters
+    ----------
+    device_of
+        Gives the device at a node.
+
+    Raises
+    ------
+    CapacityError
+        If the pool is too small, with the arithmetic, or its memory is not of the kind.
+    """
+    members = factory.pools.get(spec.pool)
+    if spec.llm is None or not members or factory.kind(members[0]) == "storage":
+        return None
+    if spec.split is not None:
+        others = factory.pools.get(spec.split.pool)
+        if not others or factory.kind(others[0]) in ("storage", "cpu"):
+            return None
+        return _need_of_split(spec, spec.split, scenario, catalog, factory, device_of(others[0]))
+    device = device_of(members[0])
+    if device.sram is None:
+        if spec.sram is None:
+            return None
+        found = f"a layout on {device.id}, whose memory is DRAM"
+        raise CapacityError(Fault(spec.pool, "sram", found, "none", "remove it, or take LPUs"))
+    return _need_of_sram(spec, scenario, catalog, factory, device)
+
+
+def sram_of(spec: DeploymentSpec) -> SramSpec:
+    """Layout of a deployment on SRAM, as given or by default."""
+    return SramSpec() if spec.sram is None else spec.sram
+
+
+def chips_of(spec: DeploymentSpec, need: Need, factory: Factory) -> Chips:
+    """Where the chips of a replica stand."""
+    from factorysim.physics.sram import Chips
+
+    a_rack = _a_rack(factory.pools[spec.pool], factory)
+    return Chips(need.stages, spec.parallel.tp, max(spec.parallel.tp, a_rack))
+
+
+def _need_of_sram(
+    spec: DeploymentSpec,
+    scenario: ScenarioSpec,
+    catalog: Catalog,
+    factory: Factory,
+    device: Device,
+) -> Need:
+    from factorysim.physics.sram import sram_bytes, sram_stages
+
+    assert spec.llm is not None
+    use, serving = scenario.llms[spec.llm], scenario.serving
+    llm, sram, tp = catalog.llm(use.llm), sram_of(spec), spec.parallel.tp
+    sequences = serving.max_sequences
+    stages = sram_stages(llm, device, use.precision, spec.parallel, sram, serving.kv, sequences)
+    held = sram_bytes(llm, use.precision, spec.parallel, sequences, kv_in_dram=sram.kv == "dram")
+    tokens = 0 if sram.kv == "dram" else sram.kv_tokens or llm.context_length
+    what = f"{_amount(tp * held.weights)} of weights"
+    if held.state:
+        what += f" and {_amount(tp * held.state)} of state of {sequences:,} sequences"
+    if tokens and sram.stages is None:
+        what += f" and {_amount(tp * tokens * held.kv_token)} of KV of {tokens:,} tokens"
+    cure = "more racks, fewer `sram.kv_tokens` or `serving.max_sequences`, or a split"
+    _check_racks(
+        "sram.stages", what, stages * tp, serving.kv.memory_fraction, device,
+        spec.pool, factory, cure,
+    )  # fmt: skip
+    _check_groups("parallel.tp", tp, stages, factory, spec.pool)
+    return Need(stages * tp, 0, stages)
+
+
+def _need_of_split(
+    spec: DeploymentSpec,
+    split: AfdSplit,
+    scenario: ScenarioSpec,
+    catalog: Catalog,
+    factory: Factory,
+    device: Device,
+) -> Need:
+    from factorysim.physics.afd import ffn_bytes, ffn_groups
+
+    assert spec.llm is not None
+    use, fraction = scenario.llms[spec.llm], scenario.serving.kv.memory_fraction
+    llm = catalog.llm(use.llm)
+    groups = ffn_groups(llm, device, use.precision, split, fraction)
+    partners = groups * split.parallel.tp
+    what = f"{_amount(ffn_bytes(llm, use.precision))} of FFN and experts"
+    cure = "more racks, or an LLM with fewer of them"
+    _check_racks("split.pool", what, partners, fraction, device, split.pool, factory, cure)
+    _check_groups("split.parallel.tp", split.parallel.tp, groups, factory, split.pool)
+    return Need(spec.parallel.tp, partners, groups)
+
+
+def _check_racks(
+    key: str,
+    what: str,
+    chips: int,
+    fraction: float,
+    device: Device,
+    pool: str,
+    factory: Factory,
+    cure: str,
+) -> None:
+    """Refuse what the whole pool could not hold."""
+    members = factory.pools[pool]
+    if chips <= len(members):
+        return
+    a_rack = _a_rack(members, factory)
+    usable = fraction * device.memory_bytes
+    racks = len(members) / a_rack
+    found = (
+        f"{what}: {chips:,} {device.id} of {_amount(usable)} ({fraction:.0%} of "
+        f"{_amount(device.memory_bytes)}), {chips / a_rack:.1f} racks"
+    )
+    expected = (
+        f"at most {racks:.3g} rack{'s' * (racks != 1)}: pool {pool} has {len(members):,} of them, "
+        f"{_amount(a_rack * device.memory_bytes)} a rack"
+    )
+    raise CapacityError(Fault(pool, key, found, expected, cure))
+
+
+def _check_groups(key: str, size: int, groups: int, factory: Factory, pool: str) -> None:
+    """Refuse groups that would not lie in one rack each."""
+    a_rack = _a_rack(factory.pools[pool], factory)
+    if groups > 1 and size * groups > a_rack and a_rack % size:
+        found = f"{size} devices that share a layer"
+        raise CapacityError(Fault(pool, key, found, f"a divisor of {a_rack}, those of a rack"))
+
+
+def _a_rack(members: Sequence[int], factory: Factory) -> int:
+    """Devices of a pool in one of its racks."""
+    racks = {int(factory.racks[node]) for node in members}
+    return max(1, len(members) // len(racks))
+
+
+def _amount(size_bytes: float) -> str:
+    if size_bytes >= 1e12:
+        return f"{size_bytes / 1e12:.4g} TB"
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.4g} GB"
+    return f"{size_bytes / 1e6:.4g} MB"
