@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
     from factorysim.sim.replica import Chunk
+    from factorysim.sim.tiers import ReplicaTiers
 
 
 class StagedCosts(StepCosts):
@@ -105,7 +106,9 @@ class PipelineReplica(Replica):
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
         costs: StepCosts | None = None,
+        tiers: ReplicaTiers | None = None,
     ) -> None:
+        assert tiers is None, "stages have no tiers below HBM"
         staged = costs if isinstance(costs, StagedCosts) else StagedCosts(law)
         super().__init__(clock, index, law, limits, on_done, rows, gaps, owner, staged)
         stages = len(staged.stages)

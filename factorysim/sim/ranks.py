@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
     from factorysim.sim.costs import Counts
+    from factorysim.sim.tiers import ReplicaTiers
 
 RankCounts: TypeAlias = tuple[int, int, int, int, int]
 """The arguments of `RankedLaw.rank_base`."""
@@ -140,7 +141,9 @@ class RankedReplica(Replica):
         gaps: list[tuple[object, ...]] | None = None,
         owner: Any = None,  # noqa: ANN401
         costs: StepCosts | None = None,
+        tiers: ReplicaTiers | None = None,
     ) -> None:
+        assert tiers is None, "ranks have no tiers below HBM"
         self._ranked = costs if isinstance(costs, RankedCosts) else RankedCosts(law)
         super().__init__(clock, index, law, limits, on_done, rows, gaps, owner, self._ranked)
         ranks = cast("RankedLaw", law).ranks

@@ -342,6 +342,10 @@ class StaticReplica(SetAsideReplica):
             first += places * law.chunk(longest, 0)
             if law.draws:
                 first += sum(law.prompt(call.u) for call, _, _ in chunks)
+            encoder = self.limits.encoder
+            if encoder is not None:
+                images = (call.image_tokens for call, _, _ in chunks)
+                first += sum(encoder.time_fs(tokens) for tokens in images if tokens)
         key = (decodes, tokens, idle, places)
         first += costs.bases.get(key) or costs.base(key)
         if decodes:

@@ -155,8 +155,10 @@ def test_no_verify_is_quicker_than_a_step_and_more_acceptance_never_slows_an_ans
     for acceptance in sorted((low, high)):
         law = speculative_law(plain, small, pace(drafts, acceptance))
         assert law.base(decodes, 0, 0, decodes) > plain.base(decodes, 0, 0, decodes)
-        answers.append(_answer_fs(law, decodes, context=500, tokens=60))
-    # Slopes are rounded to femtoseconds of one part of a token.
+        made = law.pace.until(60) * law.pace.tokens / law.pace.verifies
+        answers.append(_answer_fs(law, decodes, context=500, tokens=60) / made)
+    # By token, as the last verify makes more than are wanted. Slopes are rounded to
+    # femtoseconds of one part of a token.
     assert answers[1] <= answers[0] * (1 + 1e-4)
 
 
