@@ -27,6 +27,8 @@ from factorysim.physics.speculation import (
 )
 from factorysim.physics.step import StepRuns
 from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SpeculationSpec
+from tests.unit.physics.test_sram import HOPS_US, SENT_US, STAGE_US
+from tests.unit.physics.test_sram import make_law as make_pipe
 
 BF16 = PrecisionSpec()
 PAIRS = Pace(tokens=5, verifies=2, draft_tokens=3)
@@ -153,6 +155,17 @@ def test_drafting_elsewhere_takes_its_time_and_the_way(law, llms, runs):
     run = runs(decodes=2, emitted_tokens=2, context_tokens=20)
     for mine, theirs in zip(there.activity(run), alone.activity(run), strict=True):
         assert mine == theirs
+
+
+def test_a_verify_of_drafts_from_a_pipe_of_chips_by_hand(law):
+    """1 decode: a verify of 4 tokens, 3 passes of 6 stages over 3 racks, and 20 us of way."""
+    pipe = make_pipe()
+    alone = speculative_law(law(), None, PAIRS)
+    split = speculative_law(law(), pipe, PAIRS, exchange_fs=20 * 10**9, beside=True)
+    drafts_us = 3 * (STAGE_US + HOPS_US + SENT_US)
+    more = split.base(1, 0, 0, 1) - alone.base(1, 0, 0, 1)
+    assert more / 10**9 == pytest.approx(20 + drafts_us, rel=1e-9)
+    assert pipe.base(1, 0, 0, 1) / 10**9 == pytest.approx(STAGE_US + HOPS_US + SENT_US)
 
 
 def test_what_is_sent_takes_its_time_by_sequence(law, runs):
