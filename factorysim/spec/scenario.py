@@ -198,6 +198,11 @@ class AfdSplit(Spec):
     link_latency: Seconds | None = None
     """One way; that of the topology, if not given."""
 
+    @model_validator(mode="after")
+    def _bytes_set_the_depth(self) -> Self:
+        _refuse_depth(self.parallel)
+        return self
+
 
 class DraftSplit(Spec):
     """Drafts of `speculation` are made on LPUs, and verified on the deployment's own pool."""
@@ -226,13 +231,17 @@ class DraftSplit(Spec):
         return self
 
     @model_validator(mode="after")
-    def _one_pipeline(self) -> Self:
-        for key in ("pp", "dp"):
-            if (width := getattr(self.parallel, key)) > 1:
-                cure = "remove it, or give `sram.stages`"
-                expected = "1: bytes decide how many stages there are"
-                raise refuse(f"parallel.{key}", f"{width}", expected, cure)
+    def _bytes_set_the_depth(self) -> Self:
+        _refuse_depth(self.parallel)
         return self
+
+
+def _refuse_depth(parallel: ParallelSpec) -> None:
+    """Refuse stages and ranks on the other side of a split, which has as many as it takes."""
+    for key in ("pp", "dp"):
+        if (width := getattr(parallel, key)) > 1:
+            expected = "1: bytes decide how many groups follow each other"
+            raise refuse(f"parallel.{key}", f"{width}", expected, "remove it")
 
 
 Split = Annotated[AfdSplit | DraftSplit, Field(discriminator="kind")]

@@ -185,7 +185,7 @@ def test_what_cannot_draft_elsewhere_is_refused(planned, change, told):
         ({"split": {"kind": "afd", "pool": "lpx"}}, "none beside a `split` of the kind afd"),
         ({"split": SPLIT | {"kind": "drafts"}}, "'afd', 'draft'"),
         ({"split": SPLIT | {"micro_batches": 2}}, "micro_batches"),
-        ({"split": SPLIT | {"parallel": {"tp": 4, "pp": 2}}}, "bytes decide how many stages"),
+        ({"split": SPLIT | {"parallel": {"tp": 4, "pp": 2}}}, "bytes decide how many groups"),
         ({"split": SPLIT | {"sends": "probabilities"}}, "since no link is given"),
         ({"sram": {}}, "the draft LLM's is `split.sram`|none beside `sram`"),
         ({"law": {"kind": "fixed", "decode": "1 ms"}}, "roofline, since there is a split"),

@@ -1,8 +1,10 @@
 """Drafts on LPUs in the whole simulator: both clocks, joules of both pools, and leaks."""
 
+import numpy as np
 import pytest
 
 from factorysim.catalog import load_catalog
+from factorysim.run.activity import step_columns
 from factorysim.run.prepare import layout_of, prepare
 from factorysim.sim.power import PowerMeter
 from factorysim.spec.scenario import ScenarioSpec
@@ -99,6 +101,22 @@ def test_a_slower_draft_llm_slows_every_answer(runs):
     pairs = [(a, b) for a, b in zip(plain, slower, strict=True) if a > 0 and b > 0]
     assert len(pairs) > 30
     assert sum(b for _, b in pairs) > 1.005 * sum(a for a, _ in pairs)
+
+
+def test_rows_of_steps_have_the_joules_that_the_meter_has(runs):
+    """Two accounts: closed forms by row in `steps.parquet`, and the meter's parts by rack."""
+    (closing, sink), _ = runs
+    plan = prepare(scenario()).plan
+    table = sink.columns("steps")
+    inside = np.minimum(HORIZON_S, table["finished_s"]) - table["started_s"]
+    share = inside / (table["finished_s"] - table["started_s"])
+    derived = step_columns(plan).compute(table)
+    idle_w = plan.serve[0].partner.power.idle_w * plan.serve[0].partner.devices_per_replica
+    (lpx,) = [line for line in closing.energy if line.place == "lpx/0"]
+    told = float((derived["partner_active_j"] * share).sum()) + idle_w * float(inside.sum())
+    # A run of steps that goes on beyond the horizon counts by its share here.
+    assert told == pytest.approx(lpx.accelerator_j, rel=1e-6)
+    assert derived["partner_flops"].sum() > 0
 
 
 def test_the_other_pool_is_told_of():
