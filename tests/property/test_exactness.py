@@ -69,19 +69,24 @@ class Outcome(NamedTuple):
     gaps: list[GapRow]
 
 
-def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
-    """Run a case through the simulator's own clock and replica, up to and with `end_fs`."""
-    clock = Clock()
-    departures: list[tuple[int, int]] = []
-    given = case.limits
-    limits = Limits(
+def limits_of(given: NaiveLimits, *, stepwise: bool = False, watched: bool = False) -> Limits:
+    """The same rules as the simulator takes them."""
+    return Limits(
         *given[:7],
         stepwise=stepwise,
+        watched=watched,
         tuning=Tuning(*given.tuning),
         context_tokens=given.context_tokens,
         encoder=given.encoder,
         pace=pace_of(given.drafting),
     )
+
+
+def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
+    """Run a case through the simulator's own clock and replica, up to and with `end_fs`."""
+    clock = Clock()
+    departures: list[tuple[int, int]] = []
+    limits = limits_of(case.limits, stepwise=stepwise)
     replica = replica_kind(limits)(
         clock,
         0,

@@ -23,6 +23,7 @@ from factorysim.physics.sram import Chips, sram_law
 from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec, SramSpec
 from tests.property.naive_replica import Interrupt, Submission
 from tests.property.test_exactness import (
+    SCHEDULERS,
     STRICT,
     Case,
     check,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from factorysim.physics.step import StepLaw
     from tests.property.naive_replica import Drafting
 
-SCHEDULERS = ("vllm", "prefill_first")
-"""Those of every split; they speculate too."""
 STEP_FS = 10**8
 """About what a step takes: a tenth of a microsecond, so that records hold whole femtoseconds."""
 QUICK = replace(DEVICE, memory_bandwidth=1e12, flops={"bf16": 1e14})
@@ -136,7 +135,7 @@ def cases(draw: DrawFn, *, speculate: bool = False) -> Case:
         Submission(at_fs=0, number=number, session=number, prompt=prompt, output=output)
         for number, (prompt, output) in enumerate(sizes)
     ]
-    limits = draw(limits_for(calls, SCHEDULERS, drafting))
+    limits = draw(limits_for(calls, SCHEDULERS[:2], drafting))
     placed: list[Submission | Interrupt] = []
     now = 0
     for call in calls:
