@@ -349,8 +349,13 @@ def sparse_laws(draw: DrawFn, topk: int) -> RooflineLaw:
 
 def laws_of(window: int | None) -> st.SearchStrategy[StepLaw]:
     """Laws of one LLM: its window stays, be it sliding or of selected tokens."""
-    laws = st.one_of(linear_laws(window), window_chunk_laws(window), piecewise_laws(window))
+    laws = made_up_laws(window)
     return laws if window is None else st.one_of(laws, sparse_laws(window))
+
+
+def made_up_laws(window: int | None) -> st.SearchStrategy[LinearLaw]:
+    """Those that are sums of numbers."""
+    return st.one_of(linear_laws(window), window_chunk_laws(window), piecewise_laws(window))
 
 
 @st.composite

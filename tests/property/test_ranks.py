@@ -29,6 +29,7 @@ from tests.property.test_exactness import (
     expected,
     in_fs,
     limits_of,
+    made_up_laws,
     seen,
 )
 
@@ -87,7 +88,8 @@ def ranked_cases(draw: DrawFn) -> Case:
     case = case._replace(limits=case.limits._replace(tuning=NaiveTuning()))
     ranks = draw(st.integers(1, 4))
     shared = draw(st.sampled_from([0, 0, 3]))
-    return case._replace(laws=[ranked(law, ranks, shared) for law in case.laws])
+    laws = [draw(made_up_laws(case.laws[0].window)) for _ in case.laws]
+    return case._replace(laws=[ranked(law, ranks, shared) for law in laws])
 
 
 @st.composite
