@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from factorysim.catalog import Fact
+    from collections.abc import Iterator
+
+    from factorysim.catalog import Device, Fact
+    from factorysim.graph.plan import ServePlan
     from factorysim.run.prepare import Prepared
 
 OF_EXPERTS = ("expert_compute_", "expert_padding_tokens", "moe_s")
@@ -14,7 +17,7 @@ OF_DRAM = (".dram.per_", ".dram.bandwidth_per_")
 """Behind SRAM: felt where the KV cache is in it."""
 OF_TOOLS = (".core_speed", ".smt_yield")
 UNFELT = ("power", "cpus", "price")
-"""Of racks and network parts: one replica's devices neither run on nor pay for them."""
+"""Of racks and network parts: the point's devices neither run on nor pay for them."""
 
 
 def assumed_facts(prepared: Prepared, *, crosses: bool) -> list[Fact]:
@@ -27,7 +30,7 @@ def assumed_facts(prepared: Prepared, *, crosses: bool) -> list[Fact]:
     Parameters
     ----------
     crosses
-        Whether collectives cross the network, whose parts then count.
+        Whether collectives or KV cross the network, whose parts then count.
     """
     facts = prepared.catalog.facts
     return [
@@ -35,14 +38,26 @@ def assumed_facts(prepared: Prepared, *, crosses: bool) -> list[Fact]:
         for name in prepared.plan.facts
         if name in facts
         and facts[name].kind in ("assumed", "unknown")
-        and _is_felt(name, prepared, crosses=crosses)
+        and any(
+            _is_felt(name, prepared, serve, device, devices, crosses=crosses)
+            for serve, device, devices in _sides(prepared)
+        )
     ]
 
 
-def _is_felt(name: str, prepared: Prepared, *, crosses: bool) -> bool:
-    serve = prepared.plan.serve[0]
+def _sides(prepared: Prepared) -> Iterator[tuple[ServePlan, Device, int]]:
+    """Go through the deployments and the other sides of splits: devices, and how many."""
+    for serve in prepared.plan.serve:
+        yield serve, serve.device, serve.devices_per_replica
+        if serve.partner is not None:
+            yield serve, serve.partner.device, serve.partner.devices_per_replica
+
+
+def _is_felt(
+    name: str, prepared: Prepared, serve: ServePlan, device: Device, devices: int, *, crosses: bool
+) -> bool:
     use = prepared.scenario.llms[serve.llm]
-    several = serve.devices_per_replica > 1
+    several = devices > 1
     section, key = name.partition(".")[0], name.rpartition(".")[2]
     match section:
         case "efficiency":
@@ -57,12 +72,12 @@ def _is_felt(name: str, prepared: Prepared, *, crosses: bool) -> bool:
             return True
         case _ if any(part in name for part in OF_TOOLS):
             return False
-        case _ if key == "cores" and serve.device.kind != "cpu":
+        case _ if key == "cores" and device.kind != "cpu":
             return False
         case _ if any(part in name for part in OF_DRAM):
             sram = prepared.scenario.deployments[serve.name].sram
             return sram is not None and sram.kv == "dram"
         case _ if key in ("scale_up_latency", "pcie_latency", "one_hop_chips"):
-            return several and name in serve.device.facts
+            return several and name in device.facts
         case _:
-            return name in serve.device.facts
+            return name in device.facts
