@@ -31,15 +31,22 @@ def pools_title(point: Point) -> str:
 
 
 def pools_report(point: Point) -> list[RenderableType]:
-    """Say what moves between pools, what each of them does, and which is busiest."""
+    """Say what moves between pools, what each of them does, and which is fullest."""
     parts: list[RenderableType] = []
     if point.handoff is not None:
         parts += [_moved(point.handoff), ""]
-    busiest = max(point.pools, key=lambda pool: pool.utilization)
-    word = "nothing" if busiest.bound is None else BOUNDS[busiest.bound.word]
-    words = f"{printable(busiest.name)}, {percent(busiest.utilization)} of the time; its steps "
-    words += f"are bound by {word}"
-    return [*parts, _table(point), "", mark("Busiest: ", words, "")]
+    return [*parts, _table(point), "", mark("Fullest: ", _fullest(point), "")]
+
+
+def _fullest(point: Point) -> str:
+    """Say which pool binds, how full which of its limits is, and what its steps wait for."""
+    name, _, limit = point.bottleneck.partition(": ")
+    words = printable(f"{name}, by the {limit}")
+    for pool in point.pools:
+        if pool.name == name and pool.saturation is not None and pool.bound is not None:
+            words += f", {percent(pool.saturation)}; "
+            words += f"its steps are bound by {BOUNDS[pool.bound.word]}"
+    return words
 
 
 def _moved(handoff: HandOffs) -> RenderableType:
@@ -65,6 +72,8 @@ def _table(point: Point) -> Table:
         "in": [_racks(pool) for pool in point.pools],
         "layout": [_layout(pool) for pool in point.pools],
         "busy": [percent(pool.utilization) for pool in point.pools],
+        "full": [NONE if pool.saturation is None else percent(pool.saturation)
+                 for pool in point.pools],
         "bound by": [_bound(pool) for pool in point.pools],
         "batch": [f"{digits(pool.batch_mean)}, at most {pool.batch_max:,}" for pool in point.pools],
         "queue": [_queue(pool) for pool in point.pools],

@@ -53,6 +53,9 @@ class PoolPoint(NamedTuple):
     """Layouts of `tp` that follow each other because of what LPUs hold; 1 elsewhere."""
     utilization: float
     """Share of the time in steps, of all replicas."""
+    saturation: float | None
+    """Mean fullness of the fullest of its limits (sequences, KV blocks, tokens of a step), 1 while
+    calls wait; None of a split's other side, which has none of its own."""
     bound: Bound | None
     """None where no step was made."""
     batch_mean: float
@@ -156,6 +159,7 @@ def _point(
         dp=parallel.dp,
         stages=each // parallel.devices,
         utilization=_number(values, f"utilization.{pool}"),
+        saturation=None if of_partner else _share(values, f"saturation.{pool}"),
         bound=None if used is None else used.bound,
         batch_mean=0.0 if used is None else used.batch_mean,
         batch_max=0 if used is None else used.batch_max,

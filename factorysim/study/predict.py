@@ -124,6 +124,8 @@ class Point(NamedTuple):
     """In the order that a call meets them."""
     handoff: HandOffs | None
     """None where one pool does both."""
+    bottleneck: str
+    """The pool of the highest saturation, and which of its limits that is."""
     assumed: tuple[Fact, ...]
     """Facts that the point rests on and nobody has published."""
     known_error: str
@@ -365,6 +367,7 @@ def _point(prepared: Prepared, setting: Setting, settled: Settled, measured: Mea
         j_per_output_token=watts / output_per_s,
         pools=pools,
         handoff=_handoffs(scenario, measured, spread) if len(prepared.plan.serve) > 1 else None,
+        bottleneck=str(values["bottleneck"].value),
         assumed=tuple(assumed_facts(prepared, crosses=setting.crosses)),
         known_error=_known_errors(prepared, pools),
         notes=_notes(prepared, setting, settled),

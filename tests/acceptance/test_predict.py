@@ -136,7 +136,12 @@ def test_pools_stand_side_by_side(width):
     assert "in 1 x dgx_h100 1 x dgx_h100" in lines
     assert "layout 2 x (TP 1) 1 x (TP 2)" in lines
     assert any(line.startswith("hand-off to decode ") for line in lines)
-    for words in ("Moved: 67.1 MB of KV a call", "per output token", "Busiest: decode", "bound by"):
+    for words in (
+        "Moved: 67.1 MB of KV a call",
+        "per output token",
+        "Fullest: decode, by the",
+        "bound by",
+    ):
         assert words in text, words
 
 

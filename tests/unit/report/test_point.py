@@ -87,6 +87,7 @@ def test_pools_say_what_they_do():
         bound=None, queue_mean=2.5, queue_max=7.0, queue_s=0.25, mfu=None, mbu=0.125, racks=3
     )
     decode = decode._replace(kv=None, utilization=0.5, stages=13, ep=2, replicas=1200)
+    prefill = prefill._replace(saturation=0.875)
     found = APART._replace(pools=(prefill, decode), preemptions_per_call=0.5)
     lines = [" ".join(line.split()) for line in text_of(found).splitlines()]
     assert "bound by - memory, " + f"{decode.bound.memory:.1%}".replace("%", " %") in lines
@@ -96,7 +97,10 @@ def test_pools_say_what_they_do():
     assert any(line.startswith("MFU, MBU -, 12.5 %") for line in lines)
     assert any(line.startswith("KV blocks") and line.endswith("a replica -") for line in lines)
     assert "preempted 0.500 times a call" in lines
-    assert "Busiest: decode, 50.0 % of the time; its steps are bound by memory" in lines
+    assert any(line.startswith("full 87.5 % ") for line in lines)
+    found = found._replace(pools=(prefill, decode._replace(saturation=0.75)))
+    text = " ".join(text_of(found._replace(bottleneck="decode: KV cache")).split())
+    assert "Fullest: decode, by the KV cache, 75.0 %; its steps are bound by memory" in text
 
 
 def test_what_moves_is_told():

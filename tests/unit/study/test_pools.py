@@ -237,6 +237,17 @@ def test_what_pools_do_adds_up():
     assert decode.bound.word == "memory"
 
 
+def test_the_pool_that_binds_is_the_one_that_calls_pile_up_at():
+    """Long prompts on one of four devices; then long answers on one of four."""
+    shape = {"concurrency": 24, "calls": 48, "spread": 0.1, "osl": 20}
+    prompts = point(**shape | {"isl": 8000}, prefill_pool="1xtp1", decode_pool="3xtp1")
+    answers = point(**shape | {"osl": 400}, prefill_pool="3xtp1", decode_pool="1xtp1")
+    assert prompts.bottleneck.startswith("prefill: ")
+    assert answers.bottleneck.startswith("decode: ")
+    prefill, decode = prompts.pools
+    assert prefill.saturation > 0.95 > 0.5 > decode.saturation
+
+
 def test_a_replica_holds_its_own_part_of_the_kv():
     """Two replicas of half the calls each hold the share that one of them alone does."""
     one = point(concurrency=8, spread=0.1)
