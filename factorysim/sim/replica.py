@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import sqrt
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from factorysim.sim.call import (
     DECODING,
@@ -58,6 +58,9 @@ _ALONE = 1 << 512
 
 class Replica:
     """One serving copy of an LLM: a queue, a batch, a KV cache, and a law."""
+
+    own_rules: ClassVar[bool] = False
+    """Whether `_form_step` forms its steps."""
 
     __slots__ = (
         "_begun",
@@ -640,16 +643,18 @@ class Replica:
         """Form the next step, and the run of steps like it."""
         if self._news:
             self._take_news()
-        self._form_step()
+        if self.own_rules:
+            self._form_step()
+        elif self._prefill_first:
+            self._decide_prefill_first()
+        else:
+            self._decide_mixed()
         if self.standing is not None and not self._n:
             self.standing.set_demand(0.0)
 
     def _form_step(self) -> None:
-        """Form the next step by the scheduler's rules; those of others are in `schedulers`."""
-        if self._prefill_first:
-            self._decide_prefill_first()
-        else:
-            self._decide_mixed()
+        """Form the next step by rules that are not among these two: those of `schedulers`."""
+        raise NotImplementedError
 
     def _take_news(self) -> None:
         """Step by the law that was set, and with the calls whose KV has come."""

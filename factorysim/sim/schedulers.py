@@ -62,6 +62,7 @@ class PacedReplica(Replica):
     did not fit when it was allowed to does not fit later in the run either, as ever.
     """
 
+    own_rules = True
     __slots__ = ("_every", "_quiet", "_rest")
 
     def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
@@ -150,6 +151,7 @@ class SarathiReplica(ReservingReplica):
     whole budget, and blocks that the head of the queue waits for only shrink.
     """
 
+    own_rules = True
     __slots__ = ()
 
     def _reserved(self, call: Call) -> int:
@@ -204,6 +206,7 @@ class OrcaReplica(SetAsideReplica):
     KV, and neither is given back before somebody leaves.
     """
 
+    own_rules = True
     __slots__ = ()
 
     def _reserved(self, call: Call) -> int:
@@ -243,6 +246,7 @@ class StaticReplica(SetAsideReplica):
     places are idle is a run of its own, since rows have padding of single steps only.
     """
 
+    own_rules = True
     __slots__ = ("_due_fs", "_first_tick", "_longest", "_padding", "_place_tokens", "_places")
 
     def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
@@ -437,6 +441,7 @@ class SglangReplica(Replica):
     the whole budget of every step of the run.
     """
 
+    own_rules = True
     __slots__ = (
         "_decay",
         "_estimate",

@@ -120,6 +120,7 @@ def decide(now: int, ranks: Sequence[NaiveReplica], law: RankedLaw) -> EngineSte
     """Let each rank form its step; all last as long as the longest."""
     formed = []
     for rank in ranks:
+        rank.now = now
         if rank.limits.scheduler == "vllm":
             decodes, chunks = rank.schedule_vllm(now)
         else:

@@ -885,9 +885,13 @@ class NaiveReplica:
         assert goal >= call.taken
         call.taken = goal
         while len(call.path) + len(call.private) < self.blocks_for(goal):
-            block = self.owners.index(None) if None in self.owners else self.evict()
+            block = self.room()
             self.owners[block] = ("call", call.sub.number)
             call.private.append(block)
+
+    def room(self) -> int:
+        """A block that is free, by eviction if there is none."""
+        return self.owners.index(None) if None in self.owners else self.evict()
 
     def evict(self) -> int:
         """Of what is locked by nobody and has nothing cached after it, what was unlocked first."""

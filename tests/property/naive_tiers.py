@@ -176,13 +176,10 @@ class NaiveTiered(NaiveReplica):
 
     # Out of HBM.
 
-    def grow(self, call: NaiveCall, tokens: int) -> None:
-        while len(call.path) + len(call.private) < self.blocks_for(call.cached + tokens):
-            if None not in self.owners:
-                self.evict_batch()
-            block = self.owners.index(None)
-            self.owners[block] = ("call", call.sub.number)
-            call.private.append(block)
+    def room(self) -> int:
+        if None not in self.owners:
+            self.evict_batch()
+        return self.owners.index(None)
 
     def evict_batch(self) -> None:
         for _ in range(min(self.rules.batch, self.evictable())):

@@ -69,19 +69,24 @@ class Outcome(NamedTuple):
     gaps: list[GapRow]
 
 
-def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
-    """Run a case through the simulator's own clock and replica, up to and with `end_fs`."""
-    clock = Clock()
-    departures: list[tuple[int, int]] = []
-    given = case.limits
-    limits = Limits(
+def limits_of(given: NaiveLimits, *, stepwise: bool = False, watched: bool = False) -> Limits:
+    """The same rules as the simulator takes them."""
+    return Limits(
         *given[:7],
         stepwise=stepwise,
+        watched=watched,
         tuning=Tuning(*given.tuning),
         context_tokens=given.context_tokens,
         encoder=given.encoder,
         pace=pace_of(given.drafting),
     )
+
+
+def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
+    """Run a case through the simulator's own clock and replica, up to and with `end_fs`."""
+    clock = Clock()
+    departures: list[tuple[int, int]] = []
+    limits = limits_of(case.limits, stepwise=stepwise)
     replica = replica_kind(limits)(
         clock,
         0,
@@ -344,8 +349,13 @@ def sparse_laws(draw: DrawFn, topk: int) -> RooflineLaw:
 
 def laws_of(window: int | None) -> st.SearchStrategy[StepLaw]:
     """Laws of one LLM: its window stays, be it sliding or of selected tokens."""
-    laws = st.one_of(linear_laws(window), window_chunk_laws(window), piecewise_laws(window))
+    laws = made_up_laws(window)
     return laws if window is None else st.one_of(laws, sparse_laws(window))
+
+
+def made_up_laws(window: int | None) -> st.SearchStrategy[LinearLaw]:
+    """Those that are sums of numbers."""
+    return st.one_of(linear_laws(window), window_chunk_laws(window), piecewise_laws(window))
 
 
 @st.composite

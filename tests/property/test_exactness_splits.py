@@ -19,7 +19,14 @@ from factorysim.physics.collectives import Links
 from factorysim.physics.sram import Chips, sram_law
 from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec, SramSpec
 from tests.property.naive_replica import Interrupt, Submission
-from tests.property.test_exactness import STRICT, Case, check, end_of_a_step, limits_for
+from tests.property.test_exactness import (
+    SCHEDULERS,
+    STRICT,
+    Case,
+    check,
+    end_of_a_step,
+    limits_for,
+)
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, MOE, WINDOWED
 from tests.unit.physics.test_sram import CHIP, FP8
 
@@ -97,7 +104,7 @@ def cases(draw: DrawFn) -> Case:
         Submission(at_fs=0, number=number, session=number, prompt=prompt, output=output)
         for number, (prompt, output) in enumerate(sizes)
     ]
-    limits = draw(limits_for(calls))
+    limits = draw(limits_for(calls, SCHEDULERS[:2]))
     placed: list[Submission | Interrupt] = []
     now = 0
     for call in calls:

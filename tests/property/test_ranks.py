@@ -15,13 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factorysim.records import GapRow, StepChunk
-from factorysim.sim.call import Call, Limits
+from factorysim.sim.call import Call
 from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.ranks import RankedReplica, parts_of
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_ranks import RankedResult, serve_ranked
-from tests.property.naive_replica import Interrupt, NaiveLimits, Submission
-from tests.property.test_exactness import STRICT, Case, cases, expected, in_fs, seen
+from tests.property.naive_replica import Interrupt, NaiveLimits, NaiveTuning, Submission
+from tests.property.test_exactness import (
+    SCHEDULERS,
+    STRICT,
+    Case,
+    cases,
+    expected,
+    in_fs,
+    limits_of,
+    made_up_laws,
+    seen,
+)
 
 if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
@@ -74,10 +84,12 @@ def ranked(law: LinearLaw, ranks: int, per_shared_token: int) -> LinearRanks:
 
 @st.composite
 def ranked_cases(draw: DrawFn) -> Case:
-    case = draw(cases())
+    case = draw(cases(SCHEDULERS[:2]))
+    case = case._replace(limits=case.limits._replace(tuning=NaiveTuning()))
     ranks = draw(st.integers(1, 4))
     shared = draw(st.sampled_from([0, 0, 3]))
-    return case._replace(laws=[ranked(law, ranks, shared) for law in case.laws])
+    laws = [draw(made_up_laws(case.laws[0].window)) for _ in case.laws]
+    return case._replace(laws=[ranked(law, ranks, shared) for law in laws])
 
 
 @st.composite
@@ -101,6 +113,10 @@ def crossing_cases(draw: DrawFn) -> Case:
                 session=st.just(0),
                 prompt=st.one_of(st.integers(1, 8), st.integers(60, 160)),
                 output=st.one_of(st.integers(1, 5), st.integers(20, 90)),
+                content=st.just(()),
+                priority=st.just(0),
+                u=st.just(0.5),
+                images=st.just(0),
             ),
             min_size=3,
             max_size=9,
@@ -117,7 +133,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     clock = Clock()
     departures: list[tuple[int, int]] = []
     law = case.laws[0]
-    limits = Limits(*case.limits, stepwise=stepwise)
+    limits = limits_of(case.limits, stepwise=stepwise)
     replica = RankedReplica(
         clock,
         0,
@@ -138,6 +154,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
                 priority=event.priority,
                 u=event.u,
             )
+            calls[event.number].image_tokens = event.images
             replica.submit(calls[event.number])
         elif event.kind == "cancel":
             if event.argument in calls:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factorysim.records import GapRow, StepChunk
-from factorysim.sim.call import Call, Limits
+from factorysim.sim.call import Call
 from factorysim.sim.clock import ARRIVAL, TRANSFER, Clock
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.replica import Replica
@@ -33,6 +33,7 @@ from tests.property.test_exactness import (
     expected,
     interrupts,
     laws_of,
+    limits_of,
     seen,
 )
 
@@ -99,7 +100,7 @@ def simulate(case: Case, rules: NaiveTierRules, *, stepwise: bool, end_fs: int) 
             ttl_fs=rules.ttl_fs,
         )
         shelves.insert(0, shelf)
-    limits = Limits(*case.limits, stepwise=stepwise, watched=True)
+    limits = limits_of(case.limits, stepwise=stepwise, watched=True)
     tiers = ReplicaTiers(
         clock,
         log,
