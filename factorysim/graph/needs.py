@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device
     from factorysim.graph.factory import Factory
     from factorysim.physics.sram import Chips
-    from factorysim.spec.scenario import AfdSplit, DeploymentSpec, ScenarioSpec
+    from factorysim.spec.scenario import AfdSplit, DeploymentSpec, DraftSplit, ScenarioSpec
 
 
 def need_of(
@@ -27,6 +27,7 @@ def need_of(
     catalog: Catalog,
     factory: Factory,
     device_of: Callable[[int], Device],
+    blocks_of: Callable[[DeploymentSpec, Device], int],
 ) -> Need | None:
     """Devices of a replica of a deployment; None where `parallel` says all.
 
@@ -34,6 +35,8 @@ def need_of(
     ----------
     device_of
         Gives the device at a node.
+    blocks_of
+        Counts the KV blocks of a replica on GPUs.
 
     Raises
     ------
@@ -47,7 +50,15 @@ def need_of(
         others = factory.pools.get(spec.split.pool)
         if not others or factory.kind(others[0]) in ("storage", "cpu"):
             return None
-        return _need_of_split(spec, spec.split, scenario, catalog, factory, device_of(others[0]))
+        other = device_of(others[0])
+        if spec.split.kind == "afd":
+            return _need_of_split(spec, spec.split, scenario, catalog, factory, other)
+        if spec.split.pool == spec.pool:
+            return None
+        here = min(map(device_of, members), key=lambda one: one.memory_bytes)
+        _check_draft_pools(spec, spec.split, here, other)
+        blocks = blocks_of(spec, here)
+        return _need_of_draft(spec, spec.split, scenario, catalog, factory, other, blocks)
     device = device_of(members[0])
     if device.sram is None:
         if spec.sram is None:
@@ -68,6 +79,14 @@ def chips_of(spec: DeploymentSpec, need: Need, factory: Factory) -> Chips:
 
     a_rack = _a_rack(factory.pools[spec.pool], factory)
     return Chips(need.stages, spec.parallel.tp, max(spec.parallel.tp, a_rack))
+
+
+def chips_of_draft(split: DraftSplit, need: Need, factory: Factory) -> Chips:
+    """Where the chips stand that draft for a replica."""
+    from factorysim.physics.sram import Chips
+
+    tp = split.parallel.tp
+    return Chips(need.stages, tp, max(tp, _a_rack(factory.pools[split.pool], factory)))
 
 
 def _need_of_sram(
@@ -120,6 +139,59 @@ def _need_of_split(
     _check_racks("split.pool", what, partners, fraction, device, split.pool, factory, cure)
     _check_groups("split.parallel.tp", split.parallel.tp, groups, factory, split.pool)
     return Need(spec.parallel.tp, partners, groups)
+
+
+def _check_draft_pools(
+    spec: DeploymentSpec, split: DraftSplit, here: Device, other: Device
+) -> None:
+    """Refuse drafts on what is no LPU, and verifies on what is one."""
+    faults: list[Fault] = []
+    if other.sram is None:
+        found = f'"{split.pool}", of {other.id}, whose memory is DRAM'
+        cure = "take a pool of LPUs; on the same GPUs drafts need no split"
+        faults.append(Fault(split.pool, "split.pool", found, "a pool of LPUs", cure))
+    if here.sram is not None:
+        found = f'"{spec.pool}", of {here.id}, whose memory is SRAM'
+        faults.append(Fault(spec.pool, "pool", found, "a pool of GPUs, which verify drafts"))
+    if faults:
+        raise CapacityError(*faults)
+
+
+def _need_of_draft(
+    spec: DeploymentSpec,
+    split: DraftSplit,
+    scenario: ScenarioSpec,
+    catalog: Catalog,
+    factory: Factory,
+    device: Device,
+    blocks: int,
+) -> Need:
+    """Count the LPUs of a draft LLM beside an LLM of so many KV blocks."""
+    from factorysim.graph.draft_split import draft_stages, layout_of_draft
+    from factorysim.physics.sram import sram_bytes
+
+    assert spec.speculation is not None
+    assert spec.speculation.draft is not None  # as the spec says of such a split
+    use, serving = spec.speculation.draft, scenario.serving
+    llm, tp = catalog.llm(use.llm), split.parallel.tp
+    wanted = blocks * serving.kv.block_tokens
+    stages = draft_stages(llm, device, use.precision, split, wanted, scenario)
+    sequences = serving.max_sequences
+    sram = layout_of_draft(split, wanted)
+    held = sram_bytes(llm, use.precision, split.parallel, sequences, kv_in_dram=sram.kv == "dram")
+    what = f"{_amount(tp * held.weights)} of weights of {llm.id}"
+    if held.state:
+        what += f" and {_amount(tp * held.state)} of state of {sequences:,} sequences"
+    if sram.kv_tokens is not None:
+        kv_bytes = tp * sram.kv_tokens * held.kv_token
+        what += f" and {_amount(kv_bytes)} of KV of {sram.kv_tokens:,} tokens"
+    cure = "more racks, or fewer `split.sram.kv_tokens`"
+    _check_racks(
+        "split.sram", what, stages * tp, serving.kv.memory_fraction, device,
+        split.pool, factory, cure,
+    )  # fmt: skip
+    _check_groups("split.parallel.tp", tp, stages, factory, split.pool)
+    return Need(spec.parallel.devices, stages * tp, stages)
 
 
 def _check_racks(

@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from factorysim.graph.factory import Factory, LinkTable, Routes
     from factorysim.graph.placement import Need
     from factorysim.graph.tiers import ReplicaStores, StorePlan, StoreRoutes
-    from factorysim.physics.afd import AfdLaw, FfnSide
+    from factorysim.physics.afd import AfdLaw, Exchange
     from factorysim.physics.drafts import Drafter
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
-    from factorysim.physics.step import StepLaw
+    from factorysim.physics.speculation import SpeculativeLaw
+    from factorysim.physics.step import PartnerSide, StepLaw
     from factorysim.physics.table import TableRow
     from factorysim.physics.vision import Encoder
     from factorysim.spec.scenario import (
         DeploymentSpec,
+        DraftSplit,
         ParallelSpec,
         PrecisionSpec,
         ScenarioSpec,
@@ -67,11 +69,13 @@ class PartnerPlan(NamedTuple):
 
     pool: str
     device: Device
-    side: FfnSide
+    side: PartnerSide
     """Its activity in the steps of the deployment's law."""
     power: PowerModel
     """Of one device."""
     devices_per_replica: int
+    compute: str
+    """Format of its arithmetic."""
 
 
 class ServePlan(NamedTuple):
@@ -355,7 +359,9 @@ class _Draft:
         errors: list[UserError] = []
         for name, spec in deployments.items():
             try:
-                need = need_of(spec, self._scenario, self._catalog, self._factory, self._device)
+                need = need_of(
+                    spec, self._scenario, self._catalog, self._factory, self._device, self._blocks
+                )
             except (CapacityError, SpecError) as error:
                 errors.append(type(error)(*in_deployment(name, error)))
                 needs[name] = None
@@ -372,13 +378,13 @@ class _Draft:
         need: Need | None = None,
         partners: tuple[tuple[int, ...], ...] | None = None,
     ) -> ServePlan:
-        if partners is not None:
-            assert need is not None  # whoever has partners has asked for them
+        split = spec.split
+        if split is not None and split.kind == "afd":
+            assert need is not None
+            assert partners is not None  # whoever is split has asked for them
             return self._split(name, spec, replicas, need, partners)
         from factorysim.graph.links import tray_receivers
-        from factorysim.physics.layout import replica_blocks
         from factorysim.physics.power import PowerModel
-        from factorysim.physics.vision import encoder_bytes
 
         assert spec.llm is not None  # the spec of a deployment that serves
         assert spec.role != "tools"
@@ -388,11 +394,7 @@ class _Draft:
         devices = [self._device(node) for nodes in replicas for node in nodes]
         device = min(devices, key=lambda one: one.memory_bytes)
         drafter = self._drafter(spec)
-        kv = serving.kv
         vision = self._vision(spec.llm, llm)
-        if vision is not None:
-            held = kv.workspace + encoder_bytes(vision) / spec.parallel.tp
-            kv = kv.model_copy(update={"workspace": held})
         if device.sram is not None and (drafter is not None or vision is not None):
             found, key = ("drafts", "speculation") if vision is None else ("images", "pool")
             expected = f"none on {device.id}, whose memory is SRAM"
@@ -404,31 +406,37 @@ class _Draft:
             assert need is not None  # of every pool of such devices
             blocks = sram_blocks(
                 llm, device, use.precision, spec.parallel, sram_of(spec), need.stages,
-                kv, serving.max_sequences,
+                serving.kv, serving.max_sequences,
             )  # fmt: skip
         else:
-            blocks = replica_blocks(
-                llm,
-                device,
-                use.precision,
-                spec.parallel,
-                kv,
-                serving.max_sequences,
-                None if drafter is None else drafter.beside,
+            blocks = self._blocks(spec, device)
+        law: StepLaw
+        partner = None
+        if split is not None:
+            assert need is not None
+            assert partners is not None
+            assert drafter is not None  # a split of drafts has somebody who drafts
+            law, partner = self._drafting_apart(
+                name, spec, split, device, drafter, replicas, partners, need
             )
+            blocks = self._blocks_of_both(name, spec, split, device, partner, drafter, need, blocks)
+            need = None  # that of the LPUs
+        else:
+            law = self._speculating(spec, device, replicas, need, drafter)
         return ServePlan(
             name=name,
             llm=spec.llm,
             pool=spec.pool,
             device=device,
-            law=self._speculating(spec, device, replicas, need, drafter),
+            law=law,
             power=PowerModel(device.idle_w, device.tdp_w),
             kv_blocks=blocks,
             replicas=tuple(
                 self._replica(nodes)._replace(
-                    receivers=tray_receivers(self._factory, nodes) if device.sram else ()
+                    receivers=tray_receivers(self._factory, nodes) if device.sram else (),
+                    partners=others,
                 )
-                for nodes in replicas
+                for nodes, others in zip(replicas, partners or len(replicas) * ((),), strict=True)
             ),
             devices_per_replica=len(replicas[0]),
             role=spec.role,
@@ -439,7 +447,109 @@ class _Draft:
             prompts_above=spec.prompts_above or 0,
             ranks=spec.parallel.dp,
             stages=spec.parallel.pp,
+            partner=partner,
         )
+
+    def _blocks(self, spec: DeploymentSpec, device: Device) -> int:
+        """Count the KV blocks of a replica on GPUs, beside its LLM and what else is there."""
+        from factorysim.physics.layout import replica_blocks
+        from factorysim.physics.vision import encoder_bytes
+
+        assert spec.llm is not None  # the spec of a deployment that serves
+        use, serving = self._scenario.llms[spec.llm], self._scenario.serving
+        llm, kv, drafter = self._catalog.llm(use.llm), serving.kv, self._drafter(spec)
+        vision = self._vision(spec.llm, llm)
+        if vision is not None:
+            held = kv.workspace + encoder_bytes(vision) / spec.parallel.tp
+            kv = kv.model_copy(update={"workspace": held})
+        return replica_blocks(
+            llm,
+            device,
+            use.precision,
+            spec.parallel,
+            kv,
+            serving.max_sequences,
+            None if drafter is None else drafter.beside,
+        )
+
+    def _drafting_apart(
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        split: DraftSplit,
+        device: Device,
+        drafter: Drafter,
+        replicas: tuple[tuple[int, ...], ...],
+        partners: tuple[tuple[int, ...], ...],
+        need: Need,
+    ) -> tuple[SpeculativeLaw, PartnerPlan]:
+        """Law of verifies on a deployment's pool with drafts on LPUs, and their side of it."""
+        from factorysim.graph.links import replica_links
+        from factorysim.graph.needs import chips_of_draft
+        from factorysim.physics.power import PowerModel
+        from factorysim.physics.speculation import pace, sent_drafts, speculative_law
+        from factorysim.physics.sram import sram_law
+        from factorysim.physics.step import FS_PER_S
+
+        speculation, llm = spec.speculation, drafter.llm
+        assert speculation is not None
+        assert llm is not None  # drafts that are split are those of an LLM
+        other = self._device(partners[0][0])
+        stage = tuple(nodes[: split.parallel.tp] for nodes in partners)
+        draft = sram_law(
+            llm,
+            other,
+            drafter.precision,
+            split.parallel,
+            split.sram,
+            chips_of_draft(split, need, self._factory),
+            replica_links(self._graph, self._factory, stage),
+            self._efficiency(other),
+            self._scenario.serving.overlap,
+        )
+        at = pace(speculation.draft_tokens, speculation.acceptance)
+        link = self._exchange(name, spec, device, other, replicas, partners)
+        probabilities = split.sends == "probabilities"
+        law = speculative_law(
+            self._law(spec, device, replicas),
+            draft,
+            at,
+            exchange_fs=2 * round(link.latency_s * FS_PER_S),
+            beside=True,
+            sent=sent_drafts(at, llm.vocab, link.bandwidth, probabilities=probabilities),
+        )
+        power = PowerModel(other.idle_w, other.tdp_w)
+        compute = drafter.precision.compute
+        side = law.partner()
+        return law, PartnerPlan(split.pool, other, side, power, need.partners, compute)
+
+    def _blocks_of_both(
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        split: DraftSplit,
+        device: Device,
+        partner: PartnerPlan,
+        drafter: Drafter,
+        need: Need,
+        blocks: int,
+    ) -> int:
+        """Blocks that the LLM's devices and the LPUs that draft hold, block for block."""
+        from factorysim.graph.draft_split import draft_blocks
+
+        llm = drafter.llm
+        assert llm is not None
+        there = draft_blocks(
+            llm, partner.device, drafter.precision, split, need.stages, self._scenario
+        )
+        if there < blocks:
+            size = self._scenario.serving.kv.block_tokens
+            self._notes.append(
+                f"{name}: KV of {llm.id} on {need.partners:,} {partner.device.id} is of "
+                f"{there * size:,} tokens, so no more are in use of the {blocks * size:,} on "
+                f"{spec.parallel.devices} {device.id} (`split.sram.kv_tokens`)"
+            )
+        return min(blocks, there)
 
     def _split(
         self,
@@ -509,6 +619,7 @@ class _Draft:
                 law.partner,
                 PowerModel(other.idle_w, other.tdp_w),
                 need.partners,
+                use.precision.compute,
             ),
             context_tokens=llm.context_length,
             prompts_above=spec.prompts_above or 0,
@@ -533,14 +644,44 @@ class _Draft:
         partners: tuple[tuple[int, ...], ...],
         need: Need,
     ) -> AfdLaw:
-        from factorysim.graph.links import exchange_links, replica_links
-        from factorysim.physics.afd import Exchange, Side, afd_law
+        from factorysim.graph.links import replica_links
+        from factorysim.physics.afd import Side, afd_law
 
         split = spec.split
         assert split is not None
+        assert split.kind == "afd"
         assert spec.llm is not None
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         here, there = self._efficiency(device), self._efficiency(other)
+        exchange = self._exchange(name, spec, device, other, replicas, partners)
+        group = tuple(nodes[: split.parallel.tp] for nodes in partners)
+        return afd_law(
+            self._catalog.llm(use.llm),
+            use.precision,
+            Side(device, spec.parallel, replica_links(self._graph, self._factory, replicas), here),
+            Side(other, split.parallel, replica_links(self._graph, self._factory, group), there),
+            split,
+            need.stages,
+            exchange,
+            serving.overlap,
+            spec.expert_skew,
+        )
+
+    def _exchange(
+        self,
+        name: str,
+        spec: DeploymentSpec,
+        device: Device,
+        other: Device,
+        replicas: tuple[tuple[int, ...], ...],
+        partners: tuple[tuple[int, ...], ...],
+    ) -> Exchange:
+        """Find the link between the two sides of a split, as given or as the topology has it."""
+        from factorysim.graph.links import exchange_links
+        from factorysim.physics.afd import Exchange
+
+        split = spec.split
+        assert split is not None
         bandwidth, latency_s = split.link_bandwidth, split.link_latency
         if bandwidth is None or latency_s is None:
             found = exchange_links(
@@ -554,18 +695,7 @@ class _Draft:
                     f"assumed are {bandwidth / 1e9:,.4g} GB/s a direction and "
                     f"{latency_s * 1e6:.3g} us (`split.link_bandwidth`, `split.link_latency`)"
                 )
-        group = tuple(nodes[: split.parallel.tp] for nodes in partners)
-        return afd_law(
-            self._catalog.llm(use.llm),
-            use.precision,
-            Side(device, spec.parallel, replica_links(self._graph, self._factory, replicas), here),
-            Side(other, split.parallel, replica_links(self._graph, self._factory, group), there),
-            split,
-            need.stages,
-            Exchange(bandwidth * here.link_bandwidth, latency_s),
-            serving.overlap,
-            spec.expert_skew,
-        )
+        return Exchange(bandwidth * self._efficiency(device).link_bandwidth, latency_s)
 
     def _efficiency(self, device: Device) -> Efficiency:
         """Efficiencies of a device under the scenario's engine.
@@ -694,7 +824,8 @@ class _Draft:
             draft = self._catalog.llm(speculation.draft.llm)
             self._facts.update(draft.facts)
         llm = self._catalog.llm(use.llm)
-        return drafter(llm, use.precision, draft, speculation, spec.parallel)
+        apart = None if spec.split is None else spec.split.parallel
+        return drafter(llm, use.precision, draft, speculation, spec.parallel, apart)
 
     def _speculating(
         self,

@@ -169,8 +169,6 @@ class FfnSide:
     micro_batches: int
     token_s: float
     """On the link, a direction."""
-    window: int | None = None
-    window_fs: int = 0
 
     def activity(self, runs: StepRuns) -> Activity:
         """Activity of all groups; each is busy for its blocks of every micro-batch."""

@@ -1,10 +1,10 @@
 """Who drafts for an LLM, and what that takes beside it in memory.
 
 A draft LLM runs on the same devices in the same layout, with a KV cache of its own
-beside that of the LLM, block by block. An MTP head is one more layer of the LLM
-(DeepSeek-V3, arXiv:2412.19437, section 2.2: a projection of two hidden states to one,
-then a layer like the others) that shares its embeddings and LM head. Where there are fewer
-heads than drafts, the last head goes on.
+beside that of the LLM, block by block; or on devices of its own. An MTP head is one
+more layer of the LLM (DeepSeek-V3, arXiv:2412.19437, section 2.2: a projection of two
+hidden states to one, then a layer like the others) that shares its embeddings and LM
+head. Where there are fewer heads than drafts, the last head goes on.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def drafter(
     draft: Llm | None,
     speculation: SpeculationSpec,
     parallel: ParallelSpec,
+    elsewhere: ParallelSpec | None = None,
 ) -> Drafter:
     """Find who drafts for `llm`, which is laid out in `parallel`.
 
@@ -45,6 +46,9 @@ def drafter(
     ----------
     draft
         The LLM that `speculation.draft` names.
+    elsewhere
+        Layout of the draft LLM on devices of its own, where it has some: then nothing but
+        states of `llm` is beside `llm`, and windows may differ.
 
     Raises
     ------
@@ -58,7 +62,10 @@ def drafter(
     if speculation.method == "draft_model":
         assert draft is not None  # as the spec says, like this:
         assert speculation.draft is not None
-        _check_draft(llm, draft)
+        _check_draft(llm, draft, slides_along=elsewhere is None)
+        if elsewhere is not None:
+            own = speculation.draft.precision
+            return Drafter(draft, own, elsewhere, Beside(sequence=states))
         own, alone = speculation.draft.precision, parallel.model_copy(update={"ep": 1})
         if draft.ffn_kind == "moe":
             alone = parallel
@@ -116,7 +123,7 @@ def mtp_head(llm: Llm) -> Llm:
     )
 
 
-def _check_draft(llm: Llm, draft: Llm) -> None:
+def _check_draft(llm: Llm, draft: Llm, *, slides_along: bool) -> None:
     """Refuse a draft LLM that speaks other tokens, or whose windows are others."""
     faults: list[Fault] = []
     key = "speculation.draft.llm"
@@ -124,7 +131,7 @@ def _check_draft(llm: Llm, draft: Llm) -> None:
         cure = "take a draft LLM of the same family: a verify compares tokens one by one"
         found, expected = f"{draft.id}, of {draft.vocab:,} tokens", f"{llm.vocab:,} tokens"
         faults.append(Fault(llm.id, key, found, f"a vocabulary of {expected}", cure))
-    if draft.window_layers and draft.window != llm.window:
+    if slides_along and draft.window_layers and draft.window != llm.window:
         found = f"{draft.id}, whose window is {draft.window:,} tokens"
         expected = "none" if llm.window is None else f"{llm.window:,} tokens"
         cure = "take a draft LLM without sliding windows, or with the same"

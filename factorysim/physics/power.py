@@ -25,8 +25,7 @@ from factorysim.physics.step import StepRuns
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from factorysim.physics.afd import FfnSide
-    from factorysim.physics.step import Activity, StepLaw
+    from factorysim.physics.step import Activity, PartnerSide, StepLaw
 
     Floats = npt.NDArray[np.float64]
 
@@ -84,7 +83,11 @@ def host_power(model: PowerModel, busy: float) -> float:
 
 
 def run_energy(
-    model: PowerModel, law: StepLaw | FfnSide, runs: StepRuns, step_s: Floats, growth_s: Floats
+    model: PowerModel,
+    law: StepLaw | PartnerSide,
+    runs: StepRuns,
+    step_s: Floats,
+    growth_s: Floats,
 ) -> Floats:
     """Energy above idle of one device over each run of steps, in joules.
 

@@ -19,6 +19,9 @@ come from a draft LLM, g steps of it, the first of which takes in prompts too, s
 it knows them; or from the LLM's own head for multi-token prediction (MTP, DeepSeek-V3,
 arXiv:2412.19437, section 2.2), which is a layer of the LLM, run g times; or from n-grams
 of the context, for nothing.
+
+A draft LLM may run on other devices (`DraftSide`): its steps take their time before the
+verify as well, and each verify waits for what is sent there and back.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ import numpy as np
 
 from factorysim.physics.attention import whole_fs
 from factorysim.physics.roofline import HostCost, RooflineLaw
-from factorysim.physics.step import Activity, Piece, StepRuns
+from factorysim.physics.step import NONE_ACCEPTED, Activity, Piece, StepRuns
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,6 +47,10 @@ if TYPE_CHECKING:
 PARTS_MOST = 1000
 """Denominator of mean tokens a verify, at most: the mean is off by 0.0005 at most, and by
 less than a millionth of it as a rule."""
+ID_BYTES = 4.0
+"""Of a token on the link, assumed: a 32-bit number."""
+PROBABILITY_BYTES = 4.0
+"""Of one token of the vocabulary on the link, assumed: FP32, as softmax gives it."""
 
 
 class Pace(NamedTuple):
@@ -69,6 +76,41 @@ class Pace(NamedTuple):
     def until(self, tokens: int) -> int:
         """Count the verifies after which a sequence has made so many tokens."""
         return -(-tokens * self.verifies // self.tokens)
+
+
+class Sent(NamedTuple):
+    """What the drafts of a sequence send in a verify where other devices make them."""
+
+    size_bytes: float = 0.0
+    """Both ways together."""
+    seconds: float = 0.0
+    """That the link takes for them, latency apart."""
+
+
+NOTHING_SENT = Sent()
+
+
+def sent_drafts(at: Pace, vocab: int, bandwidth: float, *, probabilities: bool) -> Sent:
+    """Count what goes over the link of `bandwidth` B/s for a sequence in a verify.
+
+    The drafts go, and at most one token more than those comes back: that many were
+    accepted, and the one that the LLM adds. With `probabilities` each draft has those of
+    all `vocab` tokens with it, which the verify needs if drafts are drawn and not the
+    likeliest (Leviathan et al., algorithm 1: a rejected draft's place is drawn from
+    ``max(0, p - q)``).
+
+    Examples
+    --------
+    >>> sent_drafts(Pace(12, 5, 3), 1000, 1e6, probabilities=False)  # 3 and 4 ids
+    Sent(size_bytes=28.0, seconds=2.8e-05)
+    >>> sent_drafts(Pace(12, 5, 3), 1000, 1e6, probabilities=True).size_bytes
+    12028.0
+    """
+    drafts = at.draft_tokens
+    size_bytes = ID_BYTES * (2 * drafts + 1)
+    if probabilities:
+        size_bytes += PROBABILITY_BYTES * drafts * vocab
+    return Sent(size_bytes, size_bytes / bandwidth)
 
 
 def pace(draft_tokens: int, acceptance: float) -> Pace:
@@ -102,7 +144,9 @@ def verified_tokens(law: StepLaw) -> int:
 
 def tokens_a_step(law: object) -> float:
     """Tokens by which a decode's context grows a step, on average."""
-    return law.pace.tokens / law.pace.verifies if isinstance(law, SpeculativeLaw) else 1.0
+    if isinstance(law, SpeculativeLaw | DraftSide):
+        return law.pace.tokens / law.pace.verifies
+    return 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +161,18 @@ class SpeculativeLaw:
     verify: StepLaw
     """Of a step of the LLM whose attention is asked as often as tokens are verified."""
     draft: StepLaw | None
-    """Of one step of what drafts, on the same devices; None: drafts cost nothing."""
+    """Of one step of what drafts; None: drafts cost nothing."""
     pace: Pace
     exchange_fs: int = 0
-    """Of a verify: tokens on their way from devices that draft elsewhere, and back."""
+    """Of a verify: latency of tokens on their way from devices that draft elsewhere, and back."""
     beside: bool = False
     """Whether other devices draft: their activity is not counted here, and they take in
     prompts while these do."""
     rollback_s: float = 0.0
     """Of a sequence in a verify: recurrent states kept after each draft, but for the first."""
     rollback_bytes: float = 0.0
+    sent: Sent = NOTHING_SENT
+    """Of a sequence in a verify, where other devices draft."""
 
     @property
     def window(self) -> int | None:
@@ -164,10 +210,14 @@ class SpeculativeLaw:
             if not self.beside:
                 whole += self.draft.base(decodes, prompt_tokens, prompts, emitting)
                 drafts -= 1
+            elif prompts:  # both take in the prompts at once; the slower one decides
+                ending = emitting - decodes
+                whole = max(whole, self.draft.base(0, prompt_tokens, prompts, ending))
             if decodes:
                 whole += drafts * self.draft.base(decodes, 0, 0, decodes)
         if decodes:
-            whole += self.exchange_fs + whole_fs(decodes * self.rollback_s)
+            each_s = self.rollback_s + self.sent.seconds
+            whole += self.exchange_fs + whole_fs(decodes * each_s)
         return whole
 
     def piece(self, decodes: int, context: int) -> Piece:
@@ -214,11 +264,23 @@ class SpeculativeLaw:
             whole = whole._replace(
                 memory_s=whole.memory_s - less, bytes_moved=whole.bytes_moved - moved
             )
+        if self.sent.size_bytes:
+            sequences = runs.decodes * runs.steps
+            whole = whole._replace(
+                link_bytes=whole.link_bytes + sequences * self.sent.size_bytes,
+                link_s=whole.link_s + sequences * self.sent.seconds,
+            )
         if self.draft is None or self.beside:
             return whole
         return Activity(
             *(a + b for a, b in zip(whole, self._drafting(self.draft, runs), strict=True))
         )
+
+    def partner(self) -> DraftSide:
+        """Activity of the other devices that draft, in the same steps."""
+        assert self.beside
+        assert self.draft is not None
+        return DraftSide(self.draft, self.pace, self.sent)
 
     def _verifies(self, runs: StepRuns) -> StepRuns:
         """Count the tokens that runs of verifies compute, instead of those that they make."""
@@ -260,8 +322,61 @@ class SpeculativeLaw:
         return whole
 
 
+@dataclass(frozen=True, slots=True)
+class DraftSide:
+    """Activity of devices that draft for others; see `SpeculativeLaw.partner`."""
+
+    law: StepLaw
+    """Of one step of the draft LLM there, whose windows, if any, follow the mean context."""
+    pace: Pace
+    sent: Sent
+
+    def activity(self, runs: StepRuns) -> Activity:
+        """Activity of all drafts of runs of verifies, and of taking in their prompts.
+
+        The i-th draft of g reads all that the verify will read, but g + 1 - i tokens.
+        """
+        drafts = self.pace.draft_tokens
+        sequences = runs.steps * runs.decodes
+        read = drafts * runs.context_tokens - sequences * _unread(drafts)
+        total = Activity(*np.zeros((len(Activity._fields), runs.steps.size)))
+        nothing = np.zeros_like(runs.steps)
+        drafting = StepRuns(
+            steps=runs.steps * drafts,
+            decodes=runs.decodes,
+            prompts=nothing,
+            prompt_tokens=nothing,
+            emitted_tokens=sequences * drafts,
+            context_tokens=np.maximum(read, 0),
+            window_tokens=nothing,
+            pair_tokens=nothing,
+            prior_tokens=nothing,
+        )
+        learning = runs._replace(
+            decodes=nothing,
+            emitted_tokens=nothing,
+            context_tokens=nothing,
+            window_tokens=nothing,
+            accepted_tokens=NONE_ACCEPTED,
+        )
+        for part, some in ((drafting, runs.decodes > 0), (learning, runs.prompts > 0)):
+            where = np.flatnonzero(some)
+            if not where.size:
+                continue
+            picked = StepRuns._make(column[where] if column.size > 1 else column for column in part)
+            for whole, share in zip(total, self.law.activity(picked), strict=True):
+                whole[where] += share
+        return total._replace(link_s=total.link_s + sequences * self.sent.seconds)
+
+
 def speculative_law(
-    law: StepLaw, draft: StepLaw | None, at: Pace, *, exchange_fs: int = 0, beside: bool = False
+    law: StepLaw,
+    draft: StepLaw | None,
+    at: Pace,
+    *,
+    exchange_fs: int = 0,
+    beside: bool = False,
+    sent: Sent = NOTHING_SENT,
 ) -> SpeculativeLaw:
     """Compose the law of an LLM with that of what drafts for it.
 
@@ -273,8 +388,8 @@ def speculative_law(
     ----------
     draft
         Of one step of the draft LLM or the MTP head; its host work is left out, since
-        the engine schedules once a verify.
-    exchange_fs, beside
+        the engine schedules once a verify. Other kinds of devices have hosts of their own.
+    exchange_fs, beside, sent
         Where other devices draft: see `SpeculativeLaw`.
     """
     rollback_s = rollback_bytes = 0.0
@@ -285,7 +400,7 @@ def speculative_law(
         law = verifying(law, at.draft_tokens + 1)
     if isinstance(draft, RooflineLaw):
         draft = replace(draft, host=HostCost(0.0, 0.0))
-    return SpeculativeLaw(law, draft, at, exchange_fs, beside, rollback_s, rollback_bytes)
+    return SpeculativeLaw(law, draft, at, exchange_fs, beside, rollback_s, rollback_bytes, sent)
 
 
 def verifying(law: RooflineLaw, queries: int) -> RooflineLaw:

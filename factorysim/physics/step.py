@@ -79,6 +79,14 @@ class StepRuns(NamedTuple):
     """Drafts that became output, part of `emitted_tokens`."""
 
 
+class PartnerSide(Protocol):
+    """What the other side of a split does in the steps of its replica's law; pure."""
+
+    def activity(self, runs: StepRuns) -> Activity:
+        """Closed-form activity of many runs of the replica's steps at once."""
+        ...
+
+
 class StepLaw(Protocol):
     """Duration and activity of the steps of one replica; pure, never random."""
 

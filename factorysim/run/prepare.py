@@ -182,11 +182,11 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
         token_budget=serve.ranks * scenario.serving.step_tokens,
         decode_tokens=verified_tokens(serve.law),
-        partner=_partner(serve, precision.compute),
+        partner=_partner(serve),
     )
 
 
-def _partner(serve: ServePlan, compute: str) -> Partner | None:
+def _partner(serve: ServePlan) -> Partner | None:
     """Reduce the other side of a split deployment."""
     other = serve.partner
     if other is None:
@@ -195,7 +195,7 @@ def _partner(serve: ServePlan, compute: str) -> Partner | None:
         pool=other.pool,
         devices_per_replica=other.devices_per_replica,
         capacity=float(len(serve.replicas) * other.devices_per_replica),
-        peak_flops=other.device.flops.get(compute),
+        peak_flops=other.device.flops.get(other.compute),
         peak_bytes=other.device.memory_bandwidth,
         idle_w=other.power.idle_w,
     )

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from factorysim.physics.afd import FfnSide
 from factorysim.physics.power import first_steps, sum_of_smaller
 from factorysim.physics.speculation import pace_of, tokens_a_step
 from factorysim.physics.step import FS_PER_S, StepRuns
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
     from factorysim.graph.plan import FactoryPlan, ReplicaPlan
     from factorysim.physics.power import PowerModel
-    from factorysim.physics.step import Activity, StepLaw
+    from factorysim.physics.step import Activity, PartnerSide, StepLaw
     from factorysim.records import StepChunk
 
     Floats = npt.NDArray[np.float64]
@@ -147,8 +146,9 @@ class PowerMeter:
         runs = StepRuns(*(table[name] for name in StepRuns._fields))
         first_fs, growth_fs = table["step_fs"], table["slope_fs"]
         totals = serve.law.activity(runs)
-        fills = serve.ranks == 1  # the step of ranks does not tell whose windows fill
-        lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs, fills=fills)
+        # The step of ranks does not tell whose windows fill.
+        filling = serve.law if serve.ranks == 1 else None
+        lines = _lines(serve.law, serve.power, runs, totals, first_fs, growth_fs, filling)
         stop_s = self._add_lines(
             lines, totals, serve.power, serve.devices_per_replica, table, self._place, self._step_j
         )
@@ -156,7 +156,7 @@ class PowerMeter:
         partner = serve.partner
         if partner is not None:
             done = partner.side.activity(runs)
-            over = _lines(partner.side, partner.power, runs, done, first_fs, growth_fs, fills=False)
+            over = _lines(partner.side, partner.power, runs, done, first_fs, growth_fs, None)
             inside_s = self._add_lines(
                 over, done, partner.power, partner.devices_per_replica, table,
                 self._partner_place, self._partner_j,
@@ -394,19 +394,18 @@ def _full_span_s(model: PowerModel, activity: Activity) -> Floats:
 
 
 def _lines(
-    law: StepLaw | FfnSide,
+    law: StepLaw | PartnerSide,
     model: PowerModel,
     runs: StepRuns,
     totals: Activity,
     first_fs: Ints,
     growth_fs: Ints,
-    *,
-    fills: bool,
+    filling: StepLaw | None,
 ) -> Lines:
-    """Duration and activity of each step of each run, in which windows may fill."""
+    """Duration and activity of each step of each run, in which windows of `filling` may fill."""
     firsts = first_steps(runs, tokens_a_step(law))
-    if fills and law.window_fs > 0 and law.window is not None and not isinstance(law, FfnSide):
-        firsts = firsts._replace(window_tokens=_first_windows(law, runs, firsts, growth_fs))
+    if filling is not None and filling.window_fs > 0 and filling.window is not None:
+        firsts = firsts._replace(window_tokens=_first_windows(filling, runs, firsts, growth_fs))
     steps = runs.steps.astype(np.float64)
     active_s = _full_span_s(model, law.activity(firsts))
     pairs = np.maximum(steps * (steps - 1) / 2, 1.0)

@@ -198,6 +198,54 @@ class AfdSplit(Spec):
     link_latency: Seconds | None = None
     """One way; that of the topology, if not given."""
 
+    @model_validator(mode="after")
+    def _bytes_set_the_depth(self) -> Self:
+        _refuse_depth(self.parallel)
+        return self
+
+
+class DraftSplit(Spec):
+    """Drafts of `speculation` are made on LPUs, and verified on the deployment's own pool."""
+
+    kind: Literal["draft"]
+    pool: str
+    """Whose LPUs hold the draft LLM and its KV: as many as it takes."""
+    parallel: ParallelSpec = ParallelSpec(tp=8)
+    """Cut of a layer of the draft LLM over the LPUs of a stage."""
+    sram: SramSpec = SramSpec()
+    """How it lies on them; `kv_tokens`, if not given, is all that the LLM's own KV cache holds."""
+    sends: Literal["tokens", "probabilities"] = "tokens"
+    """Beside each draft: nothing (drafts are its likeliest tokens), or what it was drawn from."""
+    link_bandwidth: BytesPerSecond | None = Field(default=None, gt=0.0)
+    """Between the two sides of a replica, B/s a direction; what the topology's links carry,
+    if not given."""
+    link_latency: Seconds | None = None
+    """One way; that of the topology, if not given."""
+
+    @model_validator(mode="after")
+    def _long_messages_have_a_link(self) -> Self:
+        if self.sends == "probabilities" and self.link_bandwidth is None:
+            expected = "tokens, since no link is given: bursts of probabilities are no standing"
+            expected += " traffic of the fabric"
+            raise refuse("sends", "probabilities", expected, "give `link_bandwidth`")
+        return self
+
+    @model_validator(mode="after")
+    def _bytes_set_the_depth(self) -> Self:
+        _refuse_depth(self.parallel)
+        return self
+
+
+def _refuse_depth(parallel: ParallelSpec) -> None:
+    """Refuse stages and ranks on the other side of a split, which has as many as it takes."""
+    for key in ("pp", "dp"):
+        if (width := getattr(parallel, key)) > 1:
+            expected = "1: bytes decide how many groups follow each other"
+            raise refuse(f"parallel.{key}", f"{width}", expected, "remove it")
+
+
+Split = Annotated[AfdSplit | DraftSplit, Field(discriminator="kind")]
+
 
 class DeploymentSpec(Spec):
     """An LLM (or the tools) on a pool: how many replicas, cut in which way."""
@@ -215,8 +263,8 @@ class DeploymentSpec(Spec):
     law: Law = RooflineLaw()
     speculation: SpeculationSpec | None = None
     """Drafts that its steps verify; none: a step makes one token of each sequence."""
-    split: AfdSplit | None = None
-    """Over two pools; none: all of the LLM is on `pool`."""
+    split: Split | None = None
+    """Over two pools; none: all of it is on `pool`."""
     sram: SramSpec | None = None
     """How the LLM lies on LPUs; only where the pool's memory is SRAM."""
     expert_skew: float = Field(default=0.0, ge=0.0, le=4.0)
@@ -245,10 +293,12 @@ class DeploymentSpec(Spec):
         if self.role in {"tools", "prefill"}:
             cure = "remove it" if self.role == "tools" else "give it to the decode deployment"
             raise refuse("speculation", "drafts", f"none, since the role is {self.role}", cure)
-        for key in ("split", "sram"):
-            if getattr(self, key) is not None:
-                cure = f"remove `speculation`, or `{key}`"
-                raise refuse("speculation", "drafts", f"none beside `{key}`", cure)
+        if self.sram is not None:
+            cure = "remove `speculation`, or `sram`"
+            raise refuse("speculation", "drafts", "none beside `sram`", cure)
+        if self.split is not None and self.split.kind == "afd":
+            cure = "remove `speculation`, or `split`; `kind: draft` splits drafts from verifies"
+            raise refuse("speculation", "drafts", "none beside a `split` of the kind afd", cure)
         if self.law.kind == "table":
             expected = "no table, since its steps were measured without drafts"
             cure = "remove `speculation`, or take `law: {kind: roofline}`"
@@ -272,12 +322,32 @@ class DeploymentSpec(Spec):
         if self.law.kind != "roofline":
             cure = "remove `split` or `law`"
             raise refuse("law.kind", self.law.kind, "roofline, since there is a split", cure)
+        if self.split.kind == "draft":
+            return self._drafts_are_split()
         if self.sram is not None:
             cure = "remove it: what the FFN takes decides how many devices there are"
             raise refuse("sram", "a layout", "nothing, since the pool holds attention only", cure)
         if self.parallel.ep > 1:
             cure = "give `split.parallel.ep`: the experts are over there"
             raise refuse("parallel.ep", f"{self.parallel.ep}", "1, since there is a split", cure)
+        return self
+
+    def _drafts_are_split(self) -> Self:
+        """Refuse a split of drafts where no LLM makes any."""
+        why = "since drafts are split from verifies"
+        if self.sram is not None:
+            cure = "remove it; the draft LLM's is `split.sram`"
+            raise refuse("sram", "a layout", f"nothing, {why}: GPUs verify", cure)
+        if self.speculation is None:
+            cure = "add `speculation`, or remove `split`"
+            raise refuse("speculation", "nothing", f"a draft LLM, {why}", cure)
+        if self.speculation.method != "draft_model":
+            cure = "remove `split`, or take `method: draft_model`"
+            expected = f"draft_model, {why}: LPUs run an LLM of their own"
+            raise refuse("speculation.method", self.speculation.method, expected, cure)
+        if not self.speculation.draft_tokens:
+            cure = "draft some, or remove `split`"
+            raise refuse("speculation.draft_tokens", "0", f"1 or more, {why}", cure)
         return self
 
 
@@ -778,6 +848,11 @@ class ScenarioSpec(Spec):
                 expected = "nothing, since KV waits in tiers below HBM"
                 found = f"{serving.prefill_every}"
                 raise refuse("serving.prefill_every", found, expected, "remove it")
+            for name, deployment in self.deployments.items():
+                if deployment.split is not None and deployment.split.kind == "draft":
+                    expected = f"hbm alone, since {name} drafts on LPUs, whose KV has no tier below"
+                    cure = "remove serving.kv.tiers, or `split`"
+                    raise refuse("serving.kv.tiers", ", ".join(serving.kv.tiers), expected, cure)
         return self
 
     @model_validator(mode="after")

@@ -217,6 +217,26 @@ SCENARIOS = {
         8,
         "none, since the role is tools",
     ),
+    "an unknown split": (
+        changed(LAW, "split: {kind: drafts, pool: gpu}"),
+        7,
+        "split.kind: found 'drafts', expected afd or draft",
+    ),
+    "drafts split from verifies, and none made": (
+        changed(LAW, "split: {kind: draft, pool: gpu}"),
+        7,
+        "found nothing, expected a draft LLM, since drafts are split from verifies",
+    ),
+    "n-grams on LPUs": (
+        changed(LAW, "split: {kind: draft, pool: gpu}, speculation: {" + DRAFTS + "1}"),
+        7,
+        "LPUs run an LLM of their own",
+    ),
+    "drafts beside experts on LPUs": (
+        changed(LAW, "split: {kind: afd, pool: gpu}, speculation: {" + DRAFTS + "1}"),
+        7,
+        "none beside a `split` of the kind afd",
+    ),
     "drafts beside measured steps": (
         changed(LAW, "law: {kind: table, file: a.csv}, speculation: {" + DRAFTS + "1}"),
         7,

@@ -1,4 +1,5 @@
-"""The laws of LPX keep the clock's promise: knots of hidden attention, windows, deep pipes.
+"""The laws of LPX keep the clock's promise: knots of hidden attention, windows, deep pipes,
+drafts from another pool.
 
 The same check as `test_exactness`, on real laws of tiny LLMs, on devices so
 quick that steps take a tenth of a microsecond: events fall on a grid of that, and on ends
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from factorysim.catalog.values import Sram
 from factorysim.physics.afd import Exchange, Side, afd_law
 from factorysim.physics.collectives import Links
+from factorysim.physics.roofline import roofline_law
+from factorysim.physics.speculation import Sent, speculative_law
 from factorysim.physics.sram import Chips, sram_law
 from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec, SramSpec
 from tests.property.naive_replica import Interrupt, Submission
@@ -24,8 +27,10 @@ from tests.property.test_exactness import (
     STRICT,
     Case,
     check,
+    draftings,
     end_of_a_step,
     limits_for,
+    pace_of,
 )
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, MOE, WINDOWED
 from tests.unit.physics.test_sram import CHIP, FP8
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from hypothesis.strategies import DrawFn
 
     from factorysim.physics.step import StepLaw
+    from tests.property.naive_replica import Drafting
 
 STEP_FS = 10**8
 """About what a step takes: a tenth of a microsecond, so that records hold whole femtoseconds."""
@@ -94,9 +100,34 @@ def sram_laws(draw: DrawFn) -> StepLaw:
 
 
 @st.composite
-def cases(draw: DrawFn) -> Case:
+def draft_laws(draw: DrawFn, drafting: Drafting) -> StepLaw:
+    """Verifies on a GPU of drafts from pipes of any depth, whose windows are their own."""
+    verify = roofline_law(
+        draw(st.sampled_from([DENSE, MOE, WINDOWED])),
+        QUICK,
+        PrecisionSpec(),
+        ParallelSpec(),
+        WIRES,
+        replace(IDEAL, kv_bandwidth=0.01),
+        "full",
+    )
+    at = pace_of(drafting)
+    assert at is not None
+    return speculative_law(
+        verify,
+        draw(sram_laws()),
+        at,
+        exchange_fs=draw(st.sampled_from([0, 1, 2 * STEP_FS])),
+        beside=True,
+        sent=Sent(1.0, draw(st.sampled_from([0.0, 1e-9, 3e-8]))),
+    )
+
+
+@st.composite
+def cases(draw: DrawFn, *, speculate: bool = False) -> Case:
     """Calls on a grid of steps, some at their ends; now and then a cancel."""
-    laws = [draw(st.one_of(afd_laws(), sram_laws()))]
+    drafting = draw(draftings()) if speculate else None
+    laws = [draw(st.one_of(afd_laws(), sram_laws()) if drafting is None else draft_laws(drafting))]
     sizes = draw(
         st.lists(st.tuples(st.integers(1, 70), st.integers(1, 60)), min_size=1, max_size=8)
     )
@@ -104,7 +135,7 @@ def cases(draw: DrawFn) -> Case:
         Submission(at_fs=0, number=number, session=number, prompt=prompt, output=output)
         for number, (prompt, output) in enumerate(sizes)
     ]
-    limits = draw(limits_for(calls, SCHEDULERS[:2]))
+    limits = draw(limits_for(calls, SCHEDULERS[:2], drafting))
     placed: list[Submission | Interrupt] = []
     now = 0
     for call in calls:
@@ -121,6 +152,12 @@ def cases(draw: DrawFn) -> Case:
 @settings(STRICT, max_examples=120)
 @given(cases())
 def test_runs_of_steps_are_the_steps(case: Case) -> None:
+    check(case)
+
+
+@settings(STRICT, max_examples=120)
+@given(cases(speculate=True))
+def test_runs_of_verifies_are_the_verifies_where_others_draft(case: Case) -> None:
     check(case)
 
 

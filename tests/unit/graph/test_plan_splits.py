@@ -181,6 +181,7 @@ def test_groups_that_do_not_fill_racks_are_refused(planned):
         ({"role": "tools", "pool": "nvl72.cpu", "split": AFD}, "nothing, since the role is tools"),
         (SPLIT | {"sram": {}}, "nothing, since the pool holds attention only"),
         (SPLIT | {"parallel": {"tp": 8, "ep": 8}}, "1, since there is a split"),
+        (SPLIT | {"split": AFD | {"parallel": {"tp": 8, "dp": 2}}}, "bytes decide how many groups"),
         (SPLIT | {"law": {"kind": "fixed", "decode": "1 ms"}}, "roofline, since there is a split"),
         (ALONE | {"sram": {"stages": 2, "kv_tokens": 5}}, "since the stages are given"),
         (ALONE | {"sram": {"kv": "dram", "kv_tokens": 5}}, "since KV is in DRAM"),

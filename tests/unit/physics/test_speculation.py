@@ -14,11 +14,21 @@ from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError
 from factorysim.physics.drafts import drafter, mtp_head
 from factorysim.physics.memory import Beside, kv_blocks
-from factorysim.physics.power import PowerModel, run_energy
+from factorysim.physics.power import PowerModel, first_steps, run_energy
 from factorysim.physics.shape import llm_shape
-from factorysim.physics.speculation import PARTS_MOST, Pace, pace, pace_of, speculative_law
+from factorysim.physics.speculation import (
+    PARTS_MOST,
+    Pace,
+    pace,
+    pace_of,
+    sent_drafts,
+    speculative_law,
+    tokens_a_step,
+)
 from factorysim.physics.step import StepRuns
 from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SpeculationSpec
+from tests.unit.physics.test_sram import HOPS_US, SENT_US, STAGE_US
+from tests.unit.physics.test_sram import make_law as make_pipe
 
 BF16 = PrecisionSpec()
 PAIRS = Pace(tokens=5, verifies=2, draft_tokens=3)
@@ -131,12 +141,82 @@ def test_drafting_elsewhere_takes_its_time_and_the_way(law, llms, runs):
     plain, small = law(), law(llms["moe"])
     there = speculative_law(plain, small, PAIRS, exchange_fs=77, beside=True)
     alone = speculative_law(plain, None, PAIRS)
-    assert there.base(2, 30, 1, 3) - alone.base(2, 30, 1, 3) == 77 + 3 * small.base(2, 0, 0, 2)
+    drafting = 3 * small.base(2, 0, 0, 2)
+    # Both take in the prompt at once. The small LLM has 16 experts: it takes longer.
+    learning = small.base(0, 30, 1, 1)
+    assert learning > alone.base(2, 30, 1, 3)
+    assert there.base(2, 30, 1, 3) == learning + 77 + drafting
+    assert there.base(2, 0, 0, 2) == alone.base(2, 0, 0, 2) + 77 + drafting
+    assert there.base(0, 30, 1, 1) == learning
+    hidden = speculative_law(small, plain, PAIRS, beside=True)
+    assert hidden.base(0, 30, 1, 1) == small.base(0, 30, 1, 1)
     assert there.chunk(30, 7) == plain.chunk(30, 7)
     assert there.chunk_slope(30) == plain.chunk_slope(30)
     run = runs(decodes=2, emitted_tokens=2, context_tokens=20)
     for mine, theirs in zip(there.activity(run), alone.activity(run), strict=True):
         assert mine == theirs
+
+
+def test_a_verify_of_drafts_from_a_pipe_of_chips_by_hand(law):
+    """1 decode: a verify of 4 tokens, 3 passes of 6 stages over 3 racks, and 20 us of way."""
+    pipe = make_pipe()
+    alone = speculative_law(law(), None, PAIRS)
+    split = speculative_law(law(), pipe, PAIRS, exchange_fs=20 * 10**9, beside=True)
+    drafts_us = 3 * (STAGE_US + HOPS_US + SENT_US)
+    more = split.base(1, 0, 0, 1) - alone.base(1, 0, 0, 1)
+    assert more / 10**9 == pytest.approx(20 + drafts_us, rel=1e-9)
+    assert pipe.base(1, 0, 0, 1) / 10**9 == pytest.approx(STAGE_US + HOPS_US + SENT_US)
+
+
+def test_what_is_sent_takes_its_time_by_sequence(law, runs):
+    """2 decodes of 3 drafts: 7 ids of 4 B each, 28 B at 1e6 B/s are 28 us a sequence."""
+    plain, small = law(), law()
+    sent = sent_drafts(PAIRS, 1000, 1e6, probabilities=False)
+    law = speculative_law(plain, small, PAIRS, beside=True, sent=sent)
+    free = speculative_law(plain, small, PAIRS, beside=True)
+    assert law.base(2, 0, 0, 2) - free.base(2, 0, 0, 2) == 2 * 28 * FS // 10**6
+    assert law.base(0, 30, 1, 1) == free.base(0, 30, 1, 1)
+    run = runs(steps=5, decodes=2, emitted_tokens=10, context_tokens=100)
+    more, less = law.activity(run), free.activity(run)
+    assert more.link_bytes[0] - less.link_bytes[0] == pytest.approx(5 * 2 * 28)
+    assert more.link_s[0] - less.link_s[0] == pytest.approx(5 * 2 * 28e-6)
+    assert law.partner().activity(run).link_s[0] == pytest.approx(5 * 2 * 28e-6)
+
+
+def test_the_other_side_drafts_and_learns_prompts(law, llms, runs):
+    """3 drafts of 2 decodes, which read 2, 3 and 4 fewer tokens than their verify, then a chunk."""
+    small = law(llms["mla"])
+    side = speculative_law(law(), small, PAIRS, beside=True).partner()
+    run = runs(decodes=2, prompts=1, prompt_tokens=30, emitted_tokens=2, context_tokens=108,
+               pair_tokens=465)  # fmt: skip
+    parts = [runs(decodes=2, emitted_tokens=2, context_tokens=108 - 2 * k) for k in (1, 2, 3)]
+    parts.append(runs(prompts=1, prompt_tokens=30, pair_tokens=465))
+    for name, whole in side.activity(run)._asdict().items():
+        each = sum(getattr(small.activity(part), name)[0] for part in parts)
+        assert whole[0] == pytest.approx(each, rel=1e-12), name
+    idle = runs(prompts=1, prompt_tokens=30, pair_tokens=465)
+    assert side.activity(idle).flops[0] == small.activity(idle).flops[0]
+
+
+@given(
+    decodes=st.integers(1, 40),
+    context=st.integers(1, 5000),
+    n=st.integers(1, 12),
+    drafts=st.integers(1, 5),
+    acceptance=st.floats(0, 1),
+)
+def test_a_run_of_the_other_side_is_its_steps(
+    decodes, context, n, drafts, acceptance, law_of, llms_of
+):
+    at = pace(drafts, acceptance)
+    side = speculative_law(law_of(), law_of(llms_of["mla"]), at, beside=True).partner()
+    steps = steps_of(decodes, context, n, at)
+    whole = side.activity(whole_run(steps))
+    for name, total in whole._asdict().items():
+        each = getattr(side.activity(steps), name).sum()
+        assert total[0] == pytest.approx(each, rel=1e-9), name
+    first = side.activity(first_steps(whole_run(steps), tokens_a_step(side)))
+    assert first.memory_s[0] == pytest.approx(side.activity(steps).memory_s[0], rel=1e-9)
 
 
 @given(

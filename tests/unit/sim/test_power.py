@@ -243,7 +243,7 @@ def split_plan(side, partners=(2, 3, 4)):
     """Device 0 in rack 0, partners 2 in rack 0 and 3, 4 in rack 1; they draw 40 to 240 W."""
     replicas = (ReplicaPlan((0,), 0, 0, 1e9, partners=partners),)
     factory = plan(replicas=replicas, rack_of=(0, 1, 0, 1, 1))
-    other = PartnerPlan("lpx", None, side, PowerModel(40.0, 240.0), len(partners))
+    other = PartnerPlan("lpx", None, side, PowerModel(40.0, 240.0), len(partners), "fp8")
     (serve,) = factory.serve
     return factory._replace(serve=(serve._replace(partner=other),))
 

@@ -46,7 +46,7 @@ def scenario(clock="run_length", **split):
     )
 
 
-def replicate(spec):
+def replicate(spec, horizon_s=0.6):
     prepared = prepare(spec)
     sink = MemorySink()
     closing = run_replication(
@@ -54,8 +54,8 @@ def replicate(spec):
         prepared.plan,
         build_demands(spec, 0),
         replication=0,
-        horizon_s=0.6,
-        arrivals_end_s=0.6,
+        horizon_s=horizon_s,
+        arrivals_end_s=horizon_s,
         sink=sink,
     )
     return closing, sink
