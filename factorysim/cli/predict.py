@@ -64,7 +64,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="KIND=LAYOUT@DEVICE",
-            help="FFN and experts on LPUs, as many as hold them: afd=tp64,ep64@groq3_lpu.",
+            help="FFN and experts, or the draft LLM, on LPUs, as many as hold them: "
+            "afd=tp64,ep64@groq3_lpu, draft=tp8@groq3_lpu.",
         ),
     ] = None,
     first_token_from: Annotated[

@@ -113,7 +113,7 @@ def _bound(pool: PoolPoint) -> str:
     if pool.bound is None:
         return NONE
     word = pool.bound.word
-    return f"{BOUNDS[word]}, {percent(getattr(pool.bound, word))}"
+    return f"{percent(getattr(pool.bound, word))} {BOUNDS[word]}"
 
 
 def _queue(pool: PoolPoint) -> str:

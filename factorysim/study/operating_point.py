@@ -2,7 +2,8 @@
 
 One replica on one kind of device (a pool `devices`), or replicas that compute prompts and
 others that make tokens (pools `prefill` and `decode`), over a leaf-spine network; and the
-FFN on LPUs (a pool `ffn`) where the layers are split. `standing` chooses the racks.
+FFN on LPUs (a pool `ffn`) where the layers are split, or an LLM that drafts (a pool `draft`).
+`standing` chooses the racks.
 """
 
 from __future__ import annotations
@@ -21,13 +22,11 @@ from factorysim.study.standing import Standing, stand, stand_chips
 if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device, Llm
     from factorysim.marked import Marked
-    from factorysim.spec.scenario import DeploymentSpec, StreamSpec
-    from factorysim.study.pools import Asked, PoolAsk
+    from factorysim.spec.scenario import DeploymentSpec, LlmUse, ParallelSpec, Split, StreamSpec
+    from factorysim.study.pools import Asked, PoolAsk, SplitAsk
 
 WHERE = "predict"
 COMMAND = Mark(WHERE)
-FFN = "ffn"
-"""Pool of the LPUs that hold the FFN of a split."""
 SEQUENCES_MOST = 1024
 """Of a step, whatever the concurrency: the default of `serving.max_sequences`."""
 
@@ -115,8 +114,8 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
     asked = read_pools(ask.wanted, ask.device, ask.parallel)
     llm, devices = _find(ask, asked, catalog)
     _check_context(ask, llm)
-    precision, note = _precision(ask.precision, llm, devices)
-    speculation = _speculation(ask, catalog, devices[asked.pools[-1].name])
+    precision, note = _precision(ask.precision, llm, _of_llm(asked, devices))
+    speculation = _speculation(ask, asked, catalog, devices)
     one = {name: Standing(device.id, 1) for name, device in devices.items()}
 
     def read(standings: Mapping[str, Standing], srams: Mapping[str, SramSpec]) -> ScenarioSpec:
@@ -126,7 +125,7 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
 
     scenario = read(one, {})
     srams = _srams(ask, asked, devices, scenario)
-    standings = _standings(asked, catalog, llm, devices, scenario, srams)
+    standings = _standings(asked, catalog, devices, scenario, srams)
     notes = tuple(note for standing in standings.values() for note in standing.notes)
     crosses = bool(notes) or len(standings) > 1
     return Setting(read(standings, srams), llm, standings, crosses, note, notes)
@@ -160,9 +159,7 @@ def _tree(
             "parallel": pool.parallel,
             "speculation": speculation if makes_tokens else None,
             "sram": None if sram is None else {"kv_tokens": sram.kv_tokens},
-            "split": None
-            if split is None
-            else {"kind": split.kind, "pool": FFN, "parallel": split.parallel},
+            "split": None if split is None else _split_of(split, srams),
         }
     serving: dict[str, object] = {"max_sequences": max(1, min(ask.concurrency, SEQUENCES_MOST))}
     if asked.disaggregation is not None:
@@ -180,6 +177,13 @@ def _tree(
         "streams": {"calls": _calls(ask)},
         "serving": serving,
     }
+
+
+def _split_of(split: SplitAsk, srams: Mapping[str, SramSpec]) -> dict[str, object]:
+    told: dict[str, object] = {"kind": split.kind, "pool": split.pool, "parallel": split.parallel}
+    if split.pool in srams:
+        told["sram"] = {"kv_tokens": srams[split.pool].kv_tokens}
+    return told
 
 
 def deployment_of(pool: PoolAsk) -> str:
@@ -203,46 +207,80 @@ def _srams(
     srams: dict[str, SramSpec] = {}
     size = scenario.serving.kv.block_tokens
     for pool in asked.pools:
-        if pool.role == "serve" or devices[pool.name].sram is None:
-            continue
         spec = _spec_of(scenario, pool)
-        if spec.sram is None or spec.sram == SramSpec():
-            calls = -(-ask.concurrency // (spec.replicas or 1))
-            srams[pool.name] = SramSpec(kv_tokens=calls * -(-ask.longest // size) * size)
+        calls = -(-ask.concurrency // (spec.replicas or 1))
+        if pool.role != "serve" and devices[pool.name].sram is not None:
+            if spec.sram is None or spec.sram == SramSpec():
+                srams[pool.name] = SramSpec(kv_tokens=calls * -(-ask.longest // size) * size)
+        elif spec.split is not None and spec.split.kind == "draft":
+            longest = ask.longest + (ask.draft_tokens or 0)
+            if spec.split.sram == SramSpec():
+                kv_tokens = calls * -(-longest // size) * size
+                srams[spec.split.pool] = SramSpec(kv_tokens=kv_tokens)
     return srams
 
 
 def _standings(
     asked: Asked,
     catalog: Catalog,
-    llm: Llm,
     devices: Mapping[str, Device],
     scenario: ScenarioSpec,
     srams: Mapping[str, SramSpec],
 ) -> dict[str, Standing]:
     """Choose the racks of every pool for what its deployment takes."""
-    from factorysim.physics.afd import ffn_groups
-    from factorysim.physics.sram import sram_stages
-
-    kv, sequences = scenario.serving.kv, scenario.serving.max_sequences
     standings: dict[str, Standing] = {}
     for pool in asked.pools:
         spec, device = _spec_of(scenario, pool), devices[pool.name]
-        precision = scenario.llms[spec.llm or "llm"].precision
         replicas = spec.replicas or 1
         if device.sram is None:
             standings[pool.name] = stand(catalog, device, spec.parallel, replicas)
         else:
+            use = scenario.llms[spec.llm or "llm"]
             sram = srams.get(pool.name) or spec.sram or SramSpec()
-            stages = sram_stages(llm, device, precision, spec.parallel, sram, kv, sequences)
-            chips = stages * spec.parallel.tp
+            chips = _chips(use, catalog, device, spec.parallel, sram, scenario)
             standings[pool.name] = stand_chips(catalog, device, chips, replicas)
-        if spec.split is not None and FFN in devices:
-            lpu = devices[FFN]
-            groups = ffn_groups(llm, lpu, precision, spec.split, kv.memory_fraction)
-            chips = groups * spec.split.parallel.tp
-            standings[FFN] = stand_chips(catalog, lpu, chips, replicas)
+        split = spec.split
+        if split is not None and split.pool in devices:
+            lpu = devices[split.pool]
+            chips = _chips_of_split(spec, split, catalog, lpu, scenario, srams)
+            standings[split.pool] = stand_chips(catalog, lpu, chips, replicas)
     return standings
+
+
+def _chips(
+    use: LlmUse,
+    catalog: Catalog,
+    device: Device,
+    parallel: ParallelSpec,
+    sram: SramSpec,
+    scenario: ScenarioSpec,
+) -> int:
+    """Count the LPUs that hold an LLM and its KV."""
+    from factorysim.physics.sram import sram_stages
+
+    kv, sequences, llm = scenario.serving.kv, scenario.serving.max_sequences, catalog.llm(use.llm)
+    return parallel.tp * sram_stages(llm, device, use.precision, parallel, sram, kv, sequences)
+
+
+def _chips_of_split(
+    spec: DeploymentSpec,
+    split: Split,
+    catalog: Catalog,
+    lpu: Device,
+    scenario: ScenarioSpec,
+    srams: Mapping[str, SramSpec],
+) -> int:
+    """Count the LPUs of a split: for the FFN and the experts, or for the LLM that drafts."""
+    from factorysim.physics.afd import ffn_groups
+
+    if split.kind == "afd":
+        use, fraction = scenario.llms[spec.llm or "llm"], scenario.serving.kv.memory_fraction
+        llm = catalog.llm(use.llm)
+        return split.parallel.tp * ffn_groups(llm, lpu, use.precision, split, fraction)
+    assert spec.speculation is not None
+    assert spec.speculation.draft is not None  # as the spec says of such a split
+    sram = srams.get(split.pool) or split.sram
+    return _chips(spec.speculation.draft, catalog, lpu, split.parallel, sram, scenario)
 
 
 def stream_of(scenario: ScenarioSpec) -> tuple[StreamSpec, FixedConcurrency]:
@@ -337,7 +375,7 @@ def _find(ask: Ask, asked: Asked, catalog: Catalog) -> tuple[Llm, dict[str, Devi
     sized = True
     places = [(pool.option, pool.name, pool.device) for pool in asked.pools]
     if asked.split is not None:
-        places.append(("--split", FFN, asked.split.device))
+        places.append(("--split", asked.split.pool, asked.split.device))
     for option, pool, name in [("--llm", "", ask.llm), *places]:
         try:
             if option == "--llm":
@@ -347,7 +385,7 @@ def _find(ask: Ask, asked: Asked, catalog: Catalog) -> tuple[Llm, dict[str, Devi
         except UserError as error:
             sized = sized and isinstance(error, CapacityError)
             faults += [fault._replace(where=option) for fault in error.faults]
-    of_split = _split_faults(asked, devices) if asked.split is not None else []
+    of_split = [] if asked.split is None else _split_faults(ask, asked, asked.split, devices)
     sized = sized and not of_split
     faults += of_split
     if llm is None or faults:
@@ -356,20 +394,37 @@ def _find(ask: Ask, asked: Asked, catalog: Catalog) -> tuple[Llm, dict[str, Devi
     return llm, devices
 
 
-def _split_faults(asked: Asked, devices: Mapping[str, Device]) -> list[Fault]:
-    """Tell of sides of a split that are on the wrong kind of device."""
+def _split_faults(
+    ask: Ask, asked: Asked, split: SplitAsk, devices: Mapping[str, Device]
+) -> list[Fault]:
+    """Tell of sides of a split that are on the wrong kind of device, or have nothing to do."""
     faults: list[Fault] = []
-    if FFN in devices and devices[FFN].sram is None:
+    if split.kind == "draft" and (ask.draft in (None, "mtp", "ngram") or not ask.draft_tokens):
+        found = "nothing" if ask.draft is None else f"{ask.draft}, {ask.draft_tokens or 0} drafts"
+        expected = "an LLM of the catalog, and drafts to make, since --split draft is given"
+        cure = "like --draft llama_3_1_8b --draft-tokens 4 --acceptance 0.7"
+        faults.append(Fault("--draft", "", found, expected, cure))
+    if split.kind == "afd" and ask.draft is not None:
+        cure = "leave one out; --split draft=tp8@groq3_lpu puts the draft LLM on LPUs"
+        faults.append(Fault("--draft", "", ask.draft, "nothing, since --split afd is given", cure))
+    if split.pool in devices and devices[split.pool].sram is None:
         cure = "@groq3_lpu; a scenario's own `split` takes other devices too"
         expected = "LPUs, whose memory is SRAM"
-        faults.append(Fault("--split", "", devices[FFN].id, expected, cure))
+        faults.append(Fault("--split", "", devices[split.pool].id, expected, cure))
     pool = asked.pools[-1]
     if pool.name in devices and devices[pool.name].sram is not None:
-        expected = "a device with DRAM for attention and KV, since --split is given"
+        expected = "a device with DRAM, since --split is given"
         cure = "leave --split out: these LPUs hold all of the LLM"
         option = "--decode-pool" if pool.role == "decode" else "--device"
         faults.append(Fault(option, "", pool.device, expected, cure))
     return faults
+
+
+def _of_llm(asked: Asked, devices: Mapping[str, Device]) -> dict[str, Device]:
+    """Take the devices that the LLM itself is on: not those that draft."""
+    drafting = asked.split is not None and asked.split.kind == "draft"
+    return {pool: device for pool, device in devices.items()
+            if not (drafting and asked.split is not None and pool == asked.split.pool)}  # fmt: skip
 
 
 def _precision(
@@ -412,7 +467,7 @@ def _precision_of_lpus(
         faults.append(Fault("--precision", "", f'"{text}"', expected, cure))
     for pool, device in devices.items():
         if not set(device.flops) & set(lpu.flops):
-            option = "--device" if pool in ("devices", FFN) else f"--{pool}-pool"
+            option = "--device" if pool == "devices" else f"--{pool}-pool"
             found = f"{device.id}, which computes in {', '.join(sorted(device.flops))}"
             expected = f"a device that computes in {words}, as {lpu.id} does"
             faults.append(Fault(option, "", found, expected, "for example h200_sxm"))
@@ -422,8 +477,12 @@ def _precision_of_lpus(
     return chosen, note if text is None else "as given"
 
 
-def _speculation(ask: Ask, catalog: Catalog, device: Device) -> dict[str, object] | None:
+def _speculation(
+    ask: Ask, asked: Asked, catalog: Catalog, devices: Mapping[str, Device]
+) -> dict[str, object] | None:
     """Give the deployment's `speculation`: what is asked for goes together, or not at all."""
+    apart = asked.split is not None and asked.split.kind == "draft"
+    on = asked.split.pool if asked.split is not None and apart else asked.pools[-1].name
     given = {
         "--draft": ask.draft,
         "--draft-tokens": ask.draft_tokens,
@@ -449,7 +508,7 @@ def _speculation(ask: Ask, catalog: Catalog, device: Device) -> dict[str, object
             draft = catalog.llm(ask.draft)
         except UserError as error:
             raise type(error)(*(f._replace(where="--draft") for f in error.faults)) from error
-        precision, _ = choose_precision(None, draft, device)
+        precision, _ = choose_precision(None, draft, devices[on])
         told |= {
             "method": "draft_model",
             "draft": {"llm": draft.id, "precision": precision.model_dump()},

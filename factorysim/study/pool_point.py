@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.study.operating_point import FFN
+from factorysim.study.pools import SPLITS
 from factorysim.study.usage import Bound, Usage, any_inside, steps_of, usage
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class PoolPoint(NamedTuple):
 
     name: str
     role: str
-    """`serve`, `prefill`, `decode`; `ffn` of a split's other side."""
+    """`serve`, `prefill`, `decode`; `ffn` or `draft` of a split's other side."""
     device: str
     rack: str
     racks: int
@@ -67,7 +67,7 @@ class PoolPoint(NamedTuple):
     queue_s: float | None
     """Mean wait there; None of a split's other side, where nobody waits."""
     kv: KvUse | None
-    """None of a split's other side, which holds none."""
+    """None of a split's other side: what a draft LLM holds goes with its LLM's, block for block."""
     mfu: float | None
     mbu: float | None
     watts_per_device: float
@@ -138,7 +138,7 @@ def _point(
         assert spec.split is not None
         other = serve.partner
         pool, device, power, each = other.pool, other.device, other.power, other.devices_per_replica
-        parallel, role = spec.split.parallel, FFN
+        parallel, role = spec.split.parallel, SPLITS[spec.split.kind]
     used = None
     if any_inside(steps, window):
         used = usage(steps, serve, window, of_partner=of_partner)

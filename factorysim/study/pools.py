@@ -16,8 +16,8 @@ from factorysim.spec.scenario import ParallelSpec
 
 POOL_FORM = "replicas of a layout, like 3xtp4,ep2 or 1xtp8@h200_sxm"
 SPLIT_FORM = "a kind, a layout and a device, like afd=tp64,ep64@groq3_lpu"
-SPLITS = ("afd",)
-"""Kinds that `--split` makes."""
+SPLITS = {"afd": "ffn", "draft": "draft"}
+"""Kinds of a split, and how the pool of LPUs is called."""
 _POOL = re.compile(r"(?:(?P<replicas>\d{1,7})x)?(?P<sizes>[^@]+?)(?:@(?P<device>[^@]+))?")
 _SIZE = re.compile(r"(?P<name>[a-z]+)=?(?P<number>\d{1,7})")
 _CUTS = ("tp", "ep")
@@ -37,11 +37,16 @@ class PoolAsk(NamedTuple):
 
 
 class SplitAsk(NamedTuple):
-    """The FFN and the experts on devices of their own."""
+    """The FFN and the experts, or an LLM that drafts, on LPUs of their own."""
 
     kind: str
     device: str
     parallel: dict[str, int]
+
+    @property
+    def pool(self) -> str:
+        """Name of the pool of LPUs."""
+        return SPLITS[self.kind]
 
 
 class Wanted(NamedTuple):
@@ -100,7 +105,7 @@ def read_pools(wanted: Wanted, device: str, parallel: dict[str, int]) -> Asked:
             faults += error.faults
     if not pools and wanted.prefill is None and wanted.decode is None:
         pools = [PoolAsk("devices", "serve", "--device", device, 1, parallel)]
-    if wanted.split is not None and pools:
+    if split is not None and split.kind == "afd" and pools:
         faults += _attention_faults(pools[-1])
     if faults:
         raise SpecError(*faults)
@@ -179,11 +184,11 @@ def _read_split(text: str) -> SplitAsk:
         raise SpecError(Fault(option, "", shown(text), SPLIT_FORM))
     if kind not in SPLITS:
         expected = f"one of {', '.join(SPLITS)}"
-        cure = "afd puts the FFN and the experts on LPUs; for full decode there give --decode-pool"
+        cure = "FFN and experts, or the draft LLM, on LPUs; for full decode there --decode-pool"
         raise SpecError(Fault(option, "", shown(kind), expected, cure))
     found = _POOL.fullmatch(rest.strip())
     if found is None or found["replicas"] is not None:
-        cure = "it takes as many of the devices as hold the FFN"
+        cure = "it takes as many of the devices as what is on them needs"
         raise SpecError(Fault(option, "", shown(text), SPLIT_FORM, cure))
     if found["device"] is None:
         cure = "name the LPUs, like @groq3_lpu"

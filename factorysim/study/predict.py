@@ -187,7 +187,7 @@ def predict(
         `device` or ``1xtp8@h200_sxm``; both or neither.
     split
         Like ``afd=tp64,ep64@groq3_lpu``: the FFN and the experts of the replicas that make
-        tokens on LPUs, as many as hold them.
+        tokens on LPUs, as many as hold them; ``draft=tp8@groq3_lpu``: the LLM that drafts.
     first_token_from, overlap
         Of `serving.disaggregation`: ``prefill`` or ``decode``; ``none`` or ``layers``.
     calls

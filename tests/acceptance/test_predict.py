@@ -182,3 +182,13 @@ def test_pools_that_do_not_work_exit_with_2_and_say_why(monkeypatch, capsys, mor
     code, told = fails(monkeypatch, capsys, *more)
     assert code == 2
     assert said in told
+
+
+def test_drafts_on_lpus_stand_beside_their_llm():
+    drafts = ["--draft", "llama_3_1_8b", "--draft-tokens", "2", "--acceptance", "0.5"]
+    text = run(*drafts, "--split", "draft=tp8@groq3_lpu", "--calls", "4")
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "llama_3_1_8b on 1 x h100_sxm (serve) and 24 x groq3_lpu (draft)" in lines
+    assert "bf16 throughout (chosen: published in bf16, which h100_sxm computes in)" in lines
+    assert "2 drafts a step by llama_3_1_8b, each accepted with 0.5: 1.75 tokens a step" in lines

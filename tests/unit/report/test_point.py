@@ -90,7 +90,8 @@ def test_pools_say_what_they_do():
     prefill = prefill._replace(saturation=0.875)
     found = APART._replace(pools=(prefill, decode), preemptions_per_call=0.5)
     lines = [" ".join(line.split()) for line in text_of(found).splitlines()]
-    assert "bound by - memory, " + f"{decode.bound.memory:.1%}".replace("%", " %") in lines
+    share = f"{decode.bound.memory:.1%}".replace("%", " %")
+    assert f"bound by - {share} memory" in lines
     assert "queue 2.50, at most 7; 250 ms none" in lines
     assert "in 3 servers of one 1 server of one" in lines
     assert "layout 1 x (TP 1) 1,200 x (TP 1, EP 2, 13 stages)" in lines

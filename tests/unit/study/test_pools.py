@@ -70,9 +70,9 @@ def test_other_texts_are_no_pools(text):
         ({"decode": "tp4,qq2"}, "sizes are tp and ep"),
         ({"decode": "tp0"}, "--decode-pool: tp: found 0"),
         ({"split": "afd"}, "--split: found 'afd', expected a kind"),
-        ({"split": "draft=tp8@groq3_lpu"}, "--split: found 'draft', expected one of afd"),
+        ({"split": "moe=tp8@groq3_lpu"}, "--split: found 'moe', expected one of afd, draft"),
         ({"split": "afd=tp8"}, "name the LPUs, like @groq3_lpu"),
-        ({"split": "afd=2xtp8@groq3_lpu"}, "as many of the devices as hold the FFN"),
+        ({"split": "afd=2xtp8@groq3_lpu"}, "as many of the devices as what is on them needs"),
         ({"split": "afd=tp8@groq3_lpu", "decode": "tp4,ep4"}, "--decode-pool: found ep4"),
     ],
 )
@@ -180,6 +180,50 @@ def test_drafts_are_the_decode_pools():
     made = setting(wanted=Wanted("1xtp4", "1xtp4"), **drafts).scenario.deployments
     assert made["prefill"].speculation is None
     assert made["decode"].speculation.draft_tokens == 3
+
+
+DRAFTS = {"draft": "llama_3_1_8b", "draft_tokens": 4, "acceptance": 0.7}
+
+
+def test_lpus_that_draft_hold_the_kv_of_all_calls():
+    """8 calls of 2,200 tokens and 4 drafts, 138 blocks of 16 each; the LLM keeps BF16."""
+    made = setting(wanted=Wanted(split="draft=tp8@groq3_lpu"), tp=8, **DRAFTS)
+    serve = made.scenario.deployments["serve"]
+    assert serve.split.sram.kv_tokens == 8 * 138 * 16
+    assert serve.speculation.draft.precision.compute == "fp8"
+    assert made.scenario.llms["llm"].precision.compute == "bf16"
+    plan = prepare(made.scenario).plan
+    assert plan.serve[0].kv_blocks >= 8 * 138
+    assert made.standings["draft"] == ("groq3_lpx", 1, ())
+
+
+def test_drafts_on_lpus_beside_a_decode_pool():
+    shape = {"llm": "llama_3_1_70b", "isl": 200, "osl": 50, "calls": 8, "concurrency": 2}
+    apart = {"prefill_pool": "tp4", "decode_pool": "2xtp4"}
+    same = point(**shape, **apart, **DRAFTS)
+    found = point(**shape, **apart, **DRAFTS, split="draft=tp8@groq3_lpu")
+    assert [pool.role for pool in found.pools] == ["prefill", "decode", "draft"]
+    assert found.pools[2].devices == 2 * 8 * found.pools[2].stages
+    assert found.pools[2].kv is None
+    assert found.tpot_s.mean < 0.6 * same.tpot_s.mean
+    felt = {fact.id for fact in found.assumed}
+    assert {"racks.groq3_lpx.gpu_link_per_tray", "accelerators.groq3_lpu.tdp"} <= felt
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "--draft: found nothing, expected an LLM of the catalog"),
+        (DRAFTS | {"draft": "ngram"}, "--draft: found ngram, 4 drafts, expected an LLM"),
+        (DRAFTS | {"draft_tokens": 0}, "--draft: found llama_3_1_8b, 0 drafts"),
+        (DRAFTS | {"split": "afd=tp8@groq3_lpu"}, "--draft: found llama_3_1_8b, expected nothing"),
+        (DRAFTS | {"split": "draft=tp8@h200_sxm"}, "--split: found h200_sxm, expected LPUs"),
+    ],
+)
+def test_splits_of_drafts_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(SpecError) as told:
+        point(**{"split": "draft=tp8@groq3_lpu"} | changes)
+    assert said in str(told.value)
 
 
 # Points, by hand.
