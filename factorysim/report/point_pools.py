@@ -50,6 +50,8 @@ def _fullest(point: Point) -> str:
 
 
 def _moved(handoff: HandOffs) -> RenderableType:
+    if not handoff.calls_per_s:
+        return mark("Moved: ", "nothing: no call goes on from one pool to the other", "")
     when = {
         "none": "after the prompt is computed",
         "layers": "layer by layer while the prompt is computed",

@@ -111,6 +111,8 @@ def test_what_moves_is_told():
     text = " ".join(text_of(APART._replace(handoff=moved)).split())
     assert "Moved: 2.50 GB of KV a call, 5.00 GB/s in all, layer by layer while" in text
     assert "the first token is made by prefill" in text
+    none = APART._replace(handoff=APART.handoff._replace(calls_per_s=0.0))
+    assert "Moved: nothing: no call goes on" in text_of(none)
 
 
 def test_names_of_pools_are_not_obeyed():

@@ -308,6 +308,36 @@ def test_prompts_that_stay_leave_the_prefill_pool_idle():
     assert prefill.watts_per_device == idle_w < decode.watts_per_device
 
 
+def test_answers_of_one_token_leave_the_decode_pool_idle():
+    found = point(osl=1, prefill_pool="tp1", decode_pool="tp1")
+    assert (found.bound, found.batch_max, found.tpot_s.mean) == (None, 0, None)
+    assert found.handoff.time_s.mean is None
+    assert found.handoff.moved_bytes_per_call == found.handoff.calls_per_s == 0
+    assert found.ttft_s.mean == pytest.approx(point(osl=1).ttft_s.mean, abs=10e-6)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"overlap": "layers", "first_token_from": "decode", "blocks": 300},
+        {"split": "afd=tp8@groq3_lpu"},
+        {"split": "draft=tp8@groq3_lpu", **DRAFTS},
+    ],
+)
+def test_walking_steps_gives_the_same_point(more):
+    shape = {"isl": 300, "osl": 60, "concurrency": 24, "spread": 0.4, "calls": 48}
+    shape |= {"prefill_pool": "2xtp1", "decode_pool": "1xtp2"} | more
+    blocks = shape.pop("blocks", None)
+    tight = [] if blocks is None else [f"serving.kv.blocks={blocks}"]
+    runs, steps = (
+        point(**shape, overrides=[*tight, f"run.clock={clock}"])
+        for clock in ("run_length", "stepwise")
+    )
+    assert (runs.preemptions_per_call > 0) == bool(tight)
+    for name in ("ttft_s", "tpot_s", "latency_s", "calls_per_s", "handoff"):
+        assert getattr(runs, name) == getattr(steps, name), name
+
+
 def test_gpus_compute_prompts_and_lpus_make_tokens():
     found = predict(
         "gpt_oss_120b", "h200_sxm", isl=1000, osl=100, concurrency=4, calls=8,
