@@ -18,8 +18,8 @@ BIG = {
     "speculation": DRAFTS,
     "split": SPLIT,
 }
-WEIGHTS = 6_979_584_000 + 2 * 128_256 * 4096 * 2
-"""Of llama_3_1_8b: 32 layers of 218.1e6 parameters in FP8; embeddings and LM head in BF16."""
+WEIGHTS = 32 * 218_103_808 + 2 * 128_256 * 4096 * 2
+"""Of llama_3_1_8b: 32 layers of 218,103,808 parameters in FP8; embeddings and LM head in BF16."""
 TOKEN = 32 * 2 * 1024
 """KV of a token in FP8: 32 layers, K and V of eight heads of 128."""
 
