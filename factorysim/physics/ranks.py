@@ -91,7 +91,8 @@ class RankedRoofline:
         device = self.rank.device_s(decodes + prompt_tokens, sequences, emitting)
         device += self.exchange.step_s + tokens * self.exchange.token_s
         device += self.experts.busiest(tokens)
-        recent = self.rank.recent_s(decodes, prompt_tokens)
+        last = self.rank.recent
+        recent = 0.0 if last is None else last.step_s(decodes, prompt_tokens)
         return self.rank.step_fs(device, sequences, recent)
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:

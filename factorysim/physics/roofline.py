@@ -141,11 +141,8 @@ class RooflineLaw:
         device = self.device_s(tokens, sequences, emitting)
         if self.experts is not None:
             device += self.experts.busiest(tokens)
-        return self.step_fs(device, sequences, self.recent_s(decodes, prompt_tokens))
-
-    def recent_s(self, decodes: int, prompt_tokens: int) -> float:
-        """Seconds of attention that each token of a step spends, whatever its context."""
-        return 0.0 if self.recent is None else self.recent.step_s(decodes, prompt_tokens)
+        recent = 0.0 if self.recent is None else self.recent.step_s(decodes, prompt_tokens)
+        return self.step_fs(device, sequences, recent)
 
     def device_s(self, tokens: int, sequences: int, emitting: int) -> float:
         """Seconds of the device without attention and routed experts."""

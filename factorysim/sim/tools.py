@@ -102,8 +102,8 @@ class _Host:
     virtual: int = 0
     """Virtual time at `virtual_at_fs`, in 2**-20 fs."""
     virtual_at_fs: int = 0
-    served: int = 0
-    """Virtual time that went by, times `demand`: what the running jobs were given."""
+    beyond: int = 0
+    """What second threads gave beyond the cores, in units of `CORE` times 2**-20 fs."""
     wake_fs: int | None = None
     generation: int = 0
     """Of the wake-up that counts: older ones are stale."""
@@ -118,10 +118,11 @@ class _Host:
     def advance(self, now_fs: int) -> None:
         """Bring virtual time up to now, before `demand` changes."""
         elapsed = now_fs - self.virtual_at_fs << _FRACTION_BITS
-        if self.demand > self.cores and self.demand > self.capacity:
-            elapsed = elapsed * self.capacity // self.demand
+        if self.demand > self.cores:
+            self.beyond += elapsed * (min(self.demand, self.capacity) - self.cores)
+            if self.demand > self.capacity:
+                elapsed = elapsed * self.capacity // self.demand
         self.virtual += elapsed
-        self.served += elapsed * self.demand
         self.virtual_at_fs = now_fs
 
     def due_fs(self) -> int:
@@ -243,12 +244,14 @@ class ToolStation:
         """Core-seconds that hosts gave to jobs, and those that jobs have got of what they ask."""
         now_fs = self._env.now_fs
         done_s = self._done_s
+        served = 0
         for host in self._hosts:
             host.advance(now_fs)
+            busy = host.busy_total + host.busy * (now_fs - host.busy_since_fs)
+            served += (busy << _FRACTION_BITS) + host.beyond
             for end, _, job in host.running:
                 left = max(0, end - host.virtual) / (FS_PER_S << _FRACTION_BITS)
                 done_s += _asked_s(job, host) - left * job.held / CORE
-        served = sum(host.served for host in self._hosts)
         return served / (CORE * FS_PER_S << _FRACTION_BITS), done_s
 
     def in_flight(self) -> Iterator[ToolJob]:
@@ -354,8 +357,8 @@ class ToolStation:
             host.demand -= job.held
             host.asked -= job.held
             host.free_memory += job.memory
-            self._done_s += _asked_s(job, host)
             done.append(job)
+        self._done_s += sum([_asked_s(job, host) for job in done])
         if not running:
             host.virtual = 0  # a busy period is over: keep the integers short
         if len(done) > 1:
@@ -399,8 +402,8 @@ class ToolStation:
 
 def _asked_s(job: ToolJob, host: _Host) -> float:
     """Core-seconds of a host that a job takes, with those of its cores that it leaves idle."""
-    held = job.held / CORE
-    return job.cpu_s / host.speed * held / min(job.cores, held)
+    cores, held = job.cores, job.held / CORE
+    return job.cpu_s * held / (host.speed * (held if held < cores else cores))
 
 
 def _host(index: int, plan: HostPlan, smt_yield: float) -> _Host:
