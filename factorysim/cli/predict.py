@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,6 +48,34 @@ def predict(
             min=0.0, max=1.0, help="Probability that a draft is accepted if those before it were."
         ),
     ] = None,
+    prefill_pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NxLAYOUT", help="Replicas that compute prompts: 3xtp4, 2xtp8,ep8@h200_sxm."
+        ),
+    ] = None,
+    decode_pool: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NxLAYOUT", help="Replicas that make tokens: 1xtp8; on LPUs tp8@groq3_lpu."
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND=LAYOUT@DEVICE",
+            help="FFN and experts, or the draft LLM, on LPUs, as many as hold them: "
+            "afd=tp64,ep64@groq3_lpu, draft=tp8@groq3_lpu.",
+        ),
+    ] = None,
+    first_token_from: Annotated[
+        Literal["prefill", "decode"] | None,
+        typer.Option(help="Pool that makes the first token; prefill if not given."),
+    ] = None,
+    overlap: Annotated[
+        Literal["none", "layers"] | None,
+        typer.Option(help="Move KV after the prefill, or layer by layer; none if not given."),
+    ] = None,
     calls: Annotated[
         int | None,
         typer.Option(min=1, help="To measure; 400 at least if not given."),
@@ -61,7 +89,7 @@ def predict(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Predict one operating point: so many calls at any time on one replica."""
+    """Predict one operating point: so many calls at any time, on one replica or on pools."""
     from factorysim.study import predict as study
 
     point = study.predict(
@@ -79,6 +107,11 @@ def predict(
         draft=draft,
         draft_tokens=draft_tokens,
         acceptance=acceptance,
+        prefill_pool=prefill_pool,
+        decode_pool=decode_pool,
+        split=split,
+        first_token_from=first_token_from,
+        overlap=overlap,
         calls=calls,
         overrides=overrides or (),
         catalog=catalog,

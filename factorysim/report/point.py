@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.marked import printable
 from factorysim.report.numbers import amount, digits, of_unit, percent, seconds
+from factorysim.report.point_pools import BOUNDS, pools_report, pools_title
 from factorysim.report.terminal import BAR, mark, titled_table
 
 if TYPE_CHECKING:
@@ -15,18 +16,13 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Fact
     from factorysim.study.predict import Point, Spread
+    from factorysim.study.usage import Bound
 
 LATENCIES = {
     "ttft_s": "first token (TTFT)",
     "tpot_s": "per token (TPOT)",
     "itl_s": "token gap (ITL)",
     "latency_s": "whole call",
-}
-BOUNDS = {
-    "compute": "arithmetic",
-    "memory": "memory",
-    "link": "links",
-    "overhead": "starts, host, the rest",
 }
 NONE = "-"
 
@@ -41,29 +37,36 @@ def point_report(point: Point) -> list[RenderableType]:
         "",
         _throughput(point),
         "",
-        _replica(point),
-        "",
-        *_bound(point),
+        *(_replica_and_bound(point) if len(point.pools) == 1 else pools_report(point)),
         "",
         *_assumed(point),
         *_footer(point),
     ]
 
 
-def _head(point: Point) -> list[Text]:
-    from rich.text import Text
+def _replica_and_bound(point: Point) -> list[RenderableType]:
+    return [_replica(point), "", *_bound(point.bound)]
 
+
+def _title(point: Point) -> str:
+    if len(point.pools) > 1:
+        return f"{point.llm} on {pools_title(point)}"
     racks = "" if point.rack == point.device else f", {_racks(point)}"
     widths = {"PP": point.pp, "DP": point.dp, "EP": point.ep}
     layout = f"TP {point.tp}" + "".join(f", {k} {n}" for k, n in widths.items() if n > 1)
+    return f"{point.llm} on {point.devices} x {point.device} ({layout}{racks})"
+
+
+def _head(point: Point) -> list[Text]:
+    from rich.text import Text
+
     precision = point.precision
     words = (precision.weights, precision.compute, precision.kv)
     formats = "{} weights, {} arithmetic, {} KV cache".format(*words)
     if len(set(words)) == 1:
         formats = f"{precision.weights} throughout"
-    title = f"{point.llm} on {point.devices} x {point.device} ({layout}{racks})"
     return [
-        Text(printable(title), style="bold"),
+        Text(printable(_title(point)), style="bold"),
         Text(
             f"{point.concurrency:,} calls at any time, {point.isl:,.0f} prompt and "
             f"{point.osl:,.0f} output tokens each"
@@ -78,8 +81,8 @@ def _speculation(point: Point) -> list[Text]:
     """Say who drafts, and what a verify makes of it."""
     from rich.text import Text
 
-    (deployment,) = point.scenario.deployments.values()
-    asked = deployment.speculation
+    deployments = point.scenario.deployments.values()
+    asked = next((one.speculation for one in deployments if one.speculation is not None), None)
     if asked is None or not asked.draft_tokens:
         return []
     from factorysim.physics.speculation import pace
@@ -99,9 +102,14 @@ def _racks(point: Point) -> str:
 def _latency(point: Point) -> Table:
     table = titled_table("Latency", ("", "mean", "p50", "p95", "p99"))
     for key, text in LATENCIES.items():
-        spread: Spread = getattr(point, key)
-        table.add_row(text, *(NONE if value is None else seconds(value) for value in spread))
+        table.add_row(text, *_times(getattr(point, key)))
+    if point.handoff is not None:
+        table.add_row("hand-off to decode", *_times(point.handoff.time_s))
     return table
+
+
+def _times(spread: Spread) -> list[str]:
+    return [NONE if value is None else seconds(value) for value in spread]
 
 
 def _withheld(point: Point) -> list[Text]:
@@ -160,9 +168,10 @@ def _replica(point: Point) -> Table:
     return table
 
 
-def _bound(point: Point) -> list[RenderableType]:
-    shares = point.bound._asdict()
-    word = point.bound.word
+def _bound(bound: Bound | None) -> list[RenderableType]:
+    if bound is None:
+        return [mark("Bound by ", "nothing: no step was made", "")]
+    shares, word = bound._asdict(), bound.word
     head = mark(f"Bound by {BOUNDS[word]}: ", f"{percent(shares[word])} of the time in steps", "")
     table = titled_table("", ("", "", ""))
     table.title = None

@@ -1,23 +1,29 @@
 """From a question about one operating point to the scenario that answers it.
 
-The factory is one kind of device: a server of one where one device is enough, else
-the smallest rack of the catalog whose scale-up domain holds all of them. Where it knows
-none, as many racks as it takes, and collectives cross the network: a note says so.
+One replica on one kind of device (a pool `devices`), or replicas that compute prompts and
+others that make tokens (pools `prefill` and `decode`), over a leaf-spine network; and the
+FFN on LPUs (a pool `ffn`) where the layers are split, or an LLM that drafts (a pool `draft`).
+`standing` chooses the racks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError, UserError
-from factorysim.marked import Mark, Marked
-from factorysim.spec.scenario import FixedConcurrency, PrecisionSpec, ScenarioSpec
+from factorysim.marked import Mark
+from factorysim.spec.scenario import FixedConcurrency, PrecisionSpec, ScenarioSpec, SramSpec
+from factorysim.study.pools import Wanted, as_marked, read_pools
+from factorysim.study.standing import Standing, stand, stand_chips
 
 if TYPE_CHECKING:
-    from factorysim.catalog import Catalog, Device, Llm, Rack
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.catalog import Catalog, Device, Llm
+    from factorysim.marked import Marked
+    from factorysim.spec.scenario import DeploymentSpec, LlmUse, ParallelSpec, Split, StreamSpec
+    from factorysim.study.pools import Asked, PoolAsk, SplitAsk
 
 WHERE = "predict"
 COMMAND = Mark(WHERE)
@@ -56,11 +62,18 @@ class Ask(NamedTuple):
     acceptance: float | None = None
     pp: int = 1
     dp: int = 1
+    wanted: Wanted = Wanted()
+    """Pools, and what is split over them."""
 
     @property
-    def devices(self) -> int:
-        """Of the replica."""
-        return self.tp * self.pp * self.dp
+    def parallel(self) -> dict[str, int]:
+        """Of the one replica, where there are no pools of either role."""
+        return {"tp": self.tp, "ep": self.ep, "pp": self.pp, "dp": self.dp}
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest call."""
+        return math.ceil((self.isl + self.osl) * (1 + self.spread))
 
 
 class Setting(NamedTuple):
@@ -68,16 +81,20 @@ class Setting(NamedTuple):
 
     scenario: ScenarioSpec
     llm: Llm
-    rack: str
-    racks: int
+    standings: dict[str, Standing]
+    """Racks of each pool."""
     crosses: bool
-    """Whether collectives cross the network: no scale-up domain holds the replica."""
+    """Whether bytes cross the network: no scale-up domain holds the replica, or there are
+    several pools."""
     precision_note: str
     notes: tuple[str, ...]
 
 
 def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path | None) -> Setting:
     """Make the scenario of an operating point.
+
+    How many racks there are follows from the keys of the scenario, overrides among them: it
+    is read once with one rack a pool, then with as many as it takes.
 
     Parameters
     ----------
@@ -89,41 +106,181 @@ def set_up(ask: Ask, overrides: Sequence[str], catalog: Catalog, overlay: Path |
     Raises
     ------
     SpecError
-        If a name is unknown or a number or an override is no good.
+        If a name is unknown or a number, a pool or an override is no good.
     CapacityError
         If the LLM or the device has unknown facts, or a context longer than the
         LLM takes is asked for.
     """
-    llm, device = _find(ask, catalog)
+    asked = read_pools(ask.wanted, ask.device, ask.parallel)
+    llm, devices = _find(ask, asked, catalog)
     _check_context(ask, llm)
-    rack, racks, notes = _factory(catalog, device, ask)
-    precision, note = choose_precision(ask.precision, llm, device)
-    speculation = _speculation(ask, catalog, device)
-    tree = _marked(
-        {
-            "schema": "factorysim.scenario/1",
-            "question": f"What does {llm.name} do on {ask.devices} x {device.name}?",
-            "topology": {
-                "schema": "factorysim.topology/1",
-                "racks": {"devices": {"rack": rack, "count": racks}},
-                "fabric": {"kind": "none" if racks == 1 else "leaf_spine"},
-            },
-            "llms": {"llm": {"llm": llm.id, "precision": precision.model_dump()}},
-            "deployments": {
-                "serve": {
-                    "llm": "llm",
-                    "pool": "devices",
-                    "replicas": 1,
-                    "parallel": {"tp": ask.tp, "ep": ask.ep, "pp": ask.pp, "dp": ask.dp},
-                    "speculation": speculation,
-                }
-            },
-            "streams": {"calls": _calls(ask)},
-            "serving": {"max_sequences": max(1, min(ask.concurrency, SEQUENCES_MOST))},
-            "catalog": None if overlay is None else str(overlay.resolve()),
+    precision, note = _precision(ask.precision, llm, _of_llm(asked, devices))
+    speculation = _speculation(ask, asked, catalog, devices)
+    one = {name: Standing(device.id, 1) for name, device in devices.items()}
+
+    def read(standings: Mapping[str, Standing], srams: Mapping[str, SramSpec]) -> ScenarioSpec:
+        tree = _tree(ask, asked, llm, precision, speculation, standings, srams)
+        tree["catalog"] = None if overlay is None else str(overlay.resolve())
+        return _read(as_marked(tree, COMMAND), overrides)
+
+    scenario = read(one, {})
+    srams = _srams(ask, asked, devices, scenario)
+    standings = _standings(asked, catalog, devices, scenario, srams)
+    notes = tuple(note for standing in standings.values() for note in standing.notes)
+    crosses = bool(notes) or len(standings) > 1
+    return Setting(read(standings, srams), llm, standings, crosses, note, notes)
+
+
+def _tree(
+    ask: Ask,
+    asked: Asked,
+    llm: Llm,
+    precision: PrecisionSpec,
+    speculation: dict[str, object] | None,
+    standings: Mapping[str, Standing],
+    srams: Mapping[str, SramSpec],
+) -> dict[str, object]:
+    """Write the scenario, as a user would."""
+    racks = {
+        name: {"rack": standing.rack, "count": standing.number}
+        for name, standing in standings.items()
+    }
+    alone = sum(standing.number for standing in standings.values()) == 1
+    deployments: dict[str, object] = {}
+    for pool in asked.pools:
+        makes_tokens = pool is asked.pools[-1]
+        split = asked.split if makes_tokens else None
+        sram = srams.get(pool.name)
+        deployments[deployment_of(pool)] = {
+            "llm": "llm",
+            "role": pool.role,
+            "pool": pool.name,
+            "replicas": pool.replicas,
+            "parallel": pool.parallel,
+            "speculation": speculation if makes_tokens else None,
+            "sram": None if sram is None else {"kv_tokens": sram.kv_tokens},
+            "split": None if split is None else _split_of(split, srams),
         }
-    )
-    return Setting(_read(tree, overrides), llm, rack, racks, bool(notes), note, notes)
+    serving: dict[str, object] = {"max_sequences": max(1, min(ask.concurrency, SEQUENCES_MOST))}
+    if asked.disaggregation is not None:
+        serving["disaggregation"] = asked.disaggregation
+    return {
+        "schema": "factorysim.scenario/1",
+        "question": f"What does {llm.name} do at {ask.concurrency:,} calls at any time?",
+        "topology": {
+            "schema": "factorysim.topology/1",
+            "racks": racks,
+            "fabric": {"kind": "none" if alone else "leaf_spine"},
+        },
+        "llms": {"llm": {"llm": llm.id, "precision": precision.model_dump()}},
+        "deployments": deployments,
+        "streams": {"calls": _calls(ask)},
+        "serving": serving,
+    }
+
+
+def _split_of(split: SplitAsk, srams: Mapping[str, SramSpec]) -> dict[str, object]:
+    told: dict[str, object] = {"kind": split.kind, "pool": split.pool, "parallel": split.parallel}
+    if split.pool in srams:
+        told["sram"] = {"kv_tokens": srams[split.pool].kv_tokens}
+    return told
+
+
+def deployment_of(pool: PoolAsk) -> str:
+    """Name the deployment on a pool: `serve`, or the role."""
+    return pool.role
+
+
+def _spec_of(scenario: ScenarioSpec, pool: PoolAsk) -> DeploymentSpec:
+    """Find the deployment on a pool, unless an override has taken it away."""
+    name = deployment_of(pool)
+    if name in scenario.deployments:
+        return scenario.deployments[name]
+    found = ", ".join(scenario.deployments)
+    raise SpecError(Fault("--set", "deployments", found, f"`{name}` among them", "use `run`"))
+
+
+def _srams(
+    ask: Ask, asked: Asked, devices: Mapping[str, Device], scenario: ScenarioSpec
+) -> dict[str, SramSpec]:
+    """Say how many tokens of KV pools of LPUs hold, where the scenario does not: all calls'."""
+    srams: dict[str, SramSpec] = {}
+    size = scenario.serving.kv.block_tokens
+    for pool in asked.pools:
+        spec = _spec_of(scenario, pool)
+        calls = -(-ask.concurrency // (spec.replicas or 1))
+        if pool.role != "serve" and devices[pool.name].sram is not None:
+            if spec.sram is None or spec.sram == SramSpec():
+                srams[pool.name] = SramSpec(kv_tokens=calls * -(-ask.longest // size) * size)
+        elif spec.split is not None and spec.split.kind == "draft":
+            longest = ask.longest + (ask.draft_tokens or 0)
+            if spec.split.sram == SramSpec():
+                kv_tokens = calls * -(-longest // size) * size
+                srams[spec.split.pool] = SramSpec(kv_tokens=kv_tokens)
+    return srams
+
+
+def _standings(
+    asked: Asked,
+    catalog: Catalog,
+    devices: Mapping[str, Device],
+    scenario: ScenarioSpec,
+    srams: Mapping[str, SramSpec],
+) -> dict[str, Standing]:
+    """Choose the racks of every pool for what its deployment takes."""
+    standings: dict[str, Standing] = {}
+    for pool in asked.pools:
+        spec, device = _spec_of(scenario, pool), devices[pool.name]
+        replicas = spec.replicas or 1
+        if device.sram is None:
+            standings[pool.name] = stand(catalog, device, spec.parallel, replicas)
+        else:
+            use = scenario.llms[spec.llm or "llm"]
+            sram = srams.get(pool.name) or spec.sram or SramSpec()
+            chips = _chips(use, catalog, device, spec.parallel, sram, scenario)
+            standings[pool.name] = stand_chips(catalog, device, chips, replicas)
+        split = spec.split
+        if split is not None and split.pool in devices:
+            lpu = devices[split.pool]
+            chips = _chips_of_split(spec, split, catalog, lpu, scenario, srams)
+            standings[split.pool] = stand_chips(catalog, lpu, chips, replicas)
+    return standings
+
+
+def _chips(
+    use: LlmUse,
+    catalog: Catalog,
+    device: Device,
+    parallel: ParallelSpec,
+    sram: SramSpec,
+    scenario: ScenarioSpec,
+) -> int:
+    """Count the LPUs that hold an LLM and its KV."""
+    from factorysim.physics.sram import sram_stages
+
+    kv, sequences, llm = scenario.serving.kv, scenario.serving.max_sequences, catalog.llm(use.llm)
+    return parallel.tp * sram_stages(llm, device, use.precision, parallel, sram, kv, sequences)
+
+
+def _chips_of_split(
+    spec: DeploymentSpec,
+    split: Split,
+    catalog: Catalog,
+    lpu: Device,
+    scenario: ScenarioSpec,
+    srams: Mapping[str, SramSpec],
+) -> int:
+    """Count the LPUs of a split: for the FFN and the experts, or for the LLM that drafts."""
+    from factorysim.physics.afd import ffn_groups
+
+    if split.kind == "afd":
+        use, fraction = scenario.llms[spec.llm or "llm"], scenario.serving.kv.memory_fraction
+        llm = catalog.llm(use.llm)
+        return split.parallel.tp * ffn_groups(llm, lpu, use.precision, split, fraction)
+    assert spec.speculation is not None
+    assert spec.speculation.draft is not None  # as the spec says of such a split
+    sram = srams.get(split.pool) or split.sram
+    return _chips(spec.speculation.draft, catalog, lpu, split.parallel, sram, scenario)
 
 
 def stream_of(scenario: ScenarioSpec) -> tuple[StreamSpec, FixedConcurrency]:
@@ -207,31 +364,125 @@ def _read_precision(text: str) -> PrecisionSpec:
         expected = "a format, or weights=..,compute=..,kv=.."
         cure = nearest(text, tuple(_WHOLE)) or f"formats: {', '.join(_WHOLE)}"
         raise SpecError(Fault("--precision", "", f'"{text}"', expected, cure))
-    return read_spec(PrecisionSpec, _marked(parts, mark))
+    return read_spec(PrecisionSpec, as_marked(parts, mark))
 
 
-def _find(ask: Ask, catalog: Catalog) -> tuple[Llm, Device]:
-    """Look both names up, and tell of both if both are wrong."""
+def _find(ask: Ask, asked: Asked, catalog: Catalog) -> tuple[Llm, dict[str, Device]]:
+    """Look all names up, devices by pool, and tell of all that are wrong."""
     faults: list[Fault] = []
     llm: Llm | None = None
-    device: Device | None = None
+    devices: dict[str, Device] = {}
     sized = True
-    for option in ("llm", "device"):
+    places = [(pool.option, pool.name, pool.device) for pool in asked.pools]
+    if asked.split is not None:
+        places.append(("--split", asked.split.pool, asked.split.device))
+    for option, pool, name in [("--llm", "", ask.llm), *places]:
         try:
-            if option == "llm":
-                llm = catalog.llm(ask.llm)
+            if option == "--llm":
+                llm = catalog.llm(name)
             else:
-                device = catalog.device(ask.device)
+                devices[pool] = catalog.device(name)
         except UserError as error:
             sized = sized and isinstance(error, CapacityError)
-            faults += [fault._replace(where=f"--{option}") for fault in error.faults]
-    if llm is None or device is None:
+            faults += [fault._replace(where=option) for fault in error.faults]
+    of_split = [] if asked.split is None else _split_faults(ask, asked, asked.split, devices)
+    sized = sized and not of_split
+    faults += of_split
+    if llm is None or faults:
+        faults = list(dict.fromkeys(faults))
         raise CapacityError(*faults) if sized else SpecError(*faults)
-    return llm, device
+    return llm, devices
 
 
-def _speculation(ask: Ask, catalog: Catalog, device: Device) -> dict[str, object] | None:
+def _split_faults(
+    ask: Ask, asked: Asked, split: SplitAsk, devices: Mapping[str, Device]
+) -> list[Fault]:
+    """Tell of sides of a split that are on the wrong kind of device, or have nothing to do."""
+    faults: list[Fault] = []
+    if split.kind == "draft" and (ask.draft in (None, "mtp", "ngram") or not ask.draft_tokens):
+        found = "nothing" if ask.draft is None else f"{ask.draft}, {ask.draft_tokens or 0} drafts"
+        expected = "an LLM of the catalog, and drafts to make, since --split draft is given"
+        cure = "like --draft llama_3_1_8b --draft-tokens 4 --acceptance 0.7"
+        faults.append(Fault("--draft", "", found, expected, cure))
+    if split.kind == "afd" and ask.draft is not None:
+        cure = "leave one out; --split draft=tp8@groq3_lpu puts the draft LLM on LPUs"
+        faults.append(Fault("--draft", "", ask.draft, "nothing, since --split afd is given", cure))
+    if split.pool in devices and devices[split.pool].sram is None:
+        cure = "@groq3_lpu; a scenario's own `split` takes other devices too"
+        expected = "LPUs, whose memory is SRAM"
+        faults.append(Fault("--split", "", devices[split.pool].id, expected, cure))
+    pool = asked.pools[-1]
+    if pool.name in devices and devices[pool.name].sram is not None:
+        expected = "a device with DRAM, since --split is given"
+        cure = "leave --split out: these LPUs hold all of the LLM"
+        option = "--decode-pool" if pool.role == "decode" else "--device"
+        faults.append(Fault(option, "", pool.device, expected, cure))
+    return faults
+
+
+def _of_llm(asked: Asked, devices: Mapping[str, Device]) -> dict[str, Device]:
+    """Take the devices that the LLM itself is on: not those that draft."""
+    drafting = asked.split is not None and asked.split.kind == "draft"
+    return {pool: device for pool, device in devices.items()
+            if not (drafting and asked.split is not None and pool == asked.split.pool)}  # fmt: skip
+
+
+def _precision(
+    text: str | None, llm: Llm, devices: Mapping[str, Device]
+) -> tuple[PrecisionSpec, str]:
+    """Choose one precision for all pools: KV moves between them as it is.
+
+    Raises
+    ------
+    SpecError
+        If a pool does not compute in what is asked for, or none goes with all of them.
+    """
+    if len(devices) == 1:
+        return choose_precision(text, llm, *devices.values())
+    lpus = [device for device in devices.values() if device.sram is not None]
+    if lpus:
+        return _precision_of_lpus(text, lpus[0], devices)
+    if text is not None:
+        return _read_precision(text), "as given"
+    for device in reversed(list(devices.values())):
+        chosen, note = choose_precision(None, llm, device)
+        if all(chosen.compute in other.flops for other in devices.values()):
+            return chosen, note
+    found = "; ".join(f"{one.id} computes in {', '.join(sorted(one.flops))}"
+                      for one in devices.values())  # fmt: skip
+    expected = "a precision that all pools compute in"
+    raise SpecError(Fault("--precision", "", found, expected, "give one, or other devices"))
+
+
+def _precision_of_lpus(
+    text: str | None, lpu: Device, devices: Mapping[str, Device]
+) -> tuple[PrecisionSpec, str]:
+    """Choose what LPUs compute in, and see that the other pools do too."""
+    words = ", ".join(sorted(lpu.flops))
+    chosen = _read_precision(min(lpu.flops) if text is None else text)
+    faults: list[Fault] = []
+    if not set(chosen.model_dump().values()) <= set(lpu.flops):
+        expected = f"{words} throughout, since {lpu.id} computes in nothing else"
+        cure = "leave --precision out, or take pools without LPUs"
+        faults.append(Fault("--precision", "", f'"{text}"', expected, cure))
+    for pool, device in devices.items():
+        if not set(device.flops) & set(lpu.flops):
+            option = "--device" if pool == "devices" else f"--{pool}-pool"
+            found = f"{device.id}, which computes in {', '.join(sorted(device.flops))}"
+            expected = f"a device that computes in {words}, as {lpu.id} does"
+            faults.append(Fault(option, "", found, expected, "for example h200_sxm"))
+    if faults:
+        raise SpecError(*faults)
+    note = f"chosen: {lpu.id} computes in {words} only"
+    return chosen, note if text is None else "as given"
+
+
+def _speculation(
+    ask: Ask, asked: Asked, catalog: Catalog, devices: Mapping[str, Device]
+) -> dict[str, object] | None:
     """Give the deployment's `speculation`: what is asked for goes together, or not at all."""
+    apart = asked.split is not None and asked.split.kind == "draft"
+    on = asked.split.pool if asked.split is not None and apart else asked.pools[-1].name
     given = {
         "--draft": ask.draft,
         "--draft-tokens": ask.draft_tokens,
@@ -257,7 +508,7 @@ def _speculation(ask: Ask, catalog: Catalog, device: Device) -> dict[str, object
             draft = catalog.llm(ask.draft)
         except UserError as error:
             raise type(error)(*(f._replace(where="--draft") for f in error.faults)) from error
-        precision, _ = choose_precision(None, draft, device)
+        precision, _ = choose_precision(None, draft, devices[on])
         told |= {
             "method": "draft_model",
             "draft": {"llm": draft.id, "precision": precision.model_dump()},
@@ -272,51 +523,6 @@ def _check_context(ask: Ask, llm: Llm) -> None:
         total = f"({ask.isl:,} + {ask.osl:,}){times} = {longest:,.0f} tokens"
         expected = f"at most {llm.context_length:,}, the context of {llm.id}"
         raise CapacityError(Fault(WHERE, "isl + osl", total, expected, "shorten the calls"))
-
-
-def _factory(catalog: Catalog, device: Device, ask: Ask) -> tuple[str, int, tuple[str, ...]]:
-    """Choose the rack, how many of it, and what to say of the choice."""
-    size = ask.devices
-    if size <= 1:
-        return device.id, 1, ()
-    racks = _racks_of(catalog, device)
-    whole = [rack for rack in racks if rack.scale_up_domain >= size]
-    if whole:
-        return min(whole, key=_size).id, 1, ()
-    if not racks:
-        note = (
-            f"the catalog knows no server of several {device.id}: {size} servers of one, and "
-            "their collectives cross the network; a `racks:` record of your own (--catalog) "
-            "tells what joins them"
-        )
-        return device.id, size, (note,)
-    rack = max(racks, key=lambda one: (one.scale_up_domain, -_size(one)))
-    joined = f"at most {rack.scale_up_domain}" if rack.scale_up_domain > 1 else "none"
-    what = f"tp {ask.tp}" + (f" x dp {ask.dp}" if ask.dp > 1 else "")
-    count = -(-size // _size(rack))
-    if ask.pp > 1 and ask.tp <= rack.scale_up_domain:
-        what = f"pp {ask.pp}"
-        count = -(-ask.pp // (rack.scale_up_domain // ask.tp))
-    note = f"{what} crosses the network: scale-up links join {joined} of {device.id} ({rack.id})"
-    return rack.id, count, (note,)
-
-
-def _racks_of(catalog: Catalog, device: Device) -> list[Rack]:
-    """Racks and servers that are bought for this device."""
-    racks: list[Rack] = []
-    for name in catalog.ids("racks"):
-        try:
-            rack = catalog.rack(name)
-        except CapacityError:
-            continue  # a count of it is unknown: nothing can stand in it
-        bought = rack.kind in ("gpu_rack", "lpu_rack", "cpu_rack", "server")
-        if bought and rack.main is not None and rack.main.id == device.id:
-            racks.append(rack)
-    return racks
-
-
-def _size(rack: Rack) -> int:
-    return rack.main.count if rack.main else 0
 
 
 def _calls(ask: Ask) -> dict[str, object]:
@@ -339,13 +545,3 @@ def _read(tree: Marked, overrides: Sequence[str]) -> ScenarioSpec:
         _, over = read_override(text, ScenarioSpec, tree)
         tree = merge(tree, over)
     return read_spec(ScenarioSpec, tree)
-
-
-def _marked(value: object, mark: Mark = COMMAND) -> Marked:
-    """Mark plain data as written on the command line."""
-    if isinstance(value, Mapping):
-        entries = cast("Mapping[str, object]", value)
-        return Marked({key: _marked(inner, mark) for key, inner in entries.items()}, mark)
-    if value is None or isinstance(value, str | int | float):
-        return Marked(value, mark)
-    raise TypeError(f"no data of a file: {value!r}")

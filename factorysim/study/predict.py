@@ -1,4 +1,6 @@
-"""One operating point: so many calls at any time on one replica, through the simulator itself.
+"""One operating point: so many calls at any time, through the simulator itself.
+
+On one replica, or on a pool that computes prompts and another that makes tokens.
 
 `closed_loop` tells what is measured, and when. With lengths all alike nothing is drawn,
 and one replication says all. Then calls whose prompts once met in a step keep
@@ -10,19 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.metrics.inputs import Tables, Value, Window
+from factorysim.spec.scenario import DisaggregationSpec
 from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
 from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
+from factorysim.study.pool_point import KvUse, Measured, PoolPoint, call_size, pool_points
+from factorysim.study.pools import Wanted
 from factorysim.study.reliance import assumed_facts
-from factorysim.study.usage import Bound, Usage, usage
+from factorysim.study.usage import Bound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from factorysim.catalog import Fact
-    from factorysim.graph.plan import ServePlan
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import PrecisionSpec, ScenarioSpec
     from factorysim.store import Columns
@@ -42,20 +48,25 @@ class Spread(NamedTuple):
     p99: float | None
 
 
-class KvUse(NamedTuple):
-    """The KV cache of a replica, and how much of it calls hold."""
+class HandOffs(NamedTuple):
+    """Calls on their way from the pool that computed their prompt to the one that decodes."""
 
-    blocks: int
-    block_tokens: int
-    sequences_that_fit: int
-    """Calls at their full length, at once."""
-    share_mean: float
-    """Of its tokens, over the time in steps."""
-    share_max: float
+    time_s: Spread
+    """Prompt computed until it decodes."""
+    calls_per_s: float
+    moved_bytes_per_call: float
+    """Of KV; what the destination held already did not move."""
+    moved_bytes_per_s: float
+    overlap: str
+    first_token_from: str
 
 
 class Point(NamedTuple):
-    """What an operating point does. Rates are of output tokens unless they say else."""
+    """What an operating point does. Rates are of output tokens unless they say else.
+
+    Of several pools, device, layout, queue, batch, KV, bound, MFU and MBU are those of the one
+    that makes the tokens; `pools` has each. `devices` and all rates are of all.
+    """
 
     llm: str
     device: str
@@ -93,20 +104,28 @@ class Point(NamedTuple):
     queue_mean: float
     queue_max: float
     queue_s: float
-    """Mean wait for the first step."""
+    """Mean wait for the first step, wherever that is."""
     batch_mean: float
     """Sequences in a step, over the time in steps."""
     batch_max: int
     preemptions_per_call: float
     kv: KvUse
-    bound: Bound
+    bound: Bound | None
+    """None where no step was made."""
     mfu: float | None
     mbu: float | None
     watts_per_device: float
     """Mean, idle between steps included."""
     tdp_w: float
+    """Mean over the devices."""
     j_per_output_token: float
-    """Of the replica's devices alone: no hosts, switches, cooling."""
+    """Of the devices alone: no hosts, switches, cooling."""
+    pools: tuple[PoolPoint, ...]
+    """In the order that a call meets them."""
+    handoff: HandOffs | None
+    """None where one pool does both."""
+    bottleneck: str
+    """The pool of the highest saturation, and which of its limits that is."""
     assumed: tuple[Fact, ...]
     """Facts that the point rests on and nobody has published."""
     known_error: str
@@ -132,11 +151,16 @@ def predict(
     draft: str | None = None,
     draft_tokens: int | None = None,
     acceptance: float | None = None,
+    prefill_pool: str | None = None,
+    decode_pool: str | None = None,
+    split: str | None = None,
+    first_token_from: str | None = None,
+    overlap: str | None = None,
     calls: int | None = None,
     overrides: Sequence[str] = (),
     catalog: str | Path | None = None,
 ) -> Point:
-    """Simulate one operating point of one LLM on one kind of device.
+    """Simulate one operating point of one LLM, on one replica or on pools of replicas.
 
     Parameters
     ----------
@@ -158,6 +182,14 @@ def predict(
         Who drafts (an LLM of the catalog, `mtp` or `ngram`), how many tokens before each
         verify, and the probability that one is accepted if those before it were. None of
         them: no speculation.
+    prefill_pool, decode_pool
+        Replicas that compute prompts, and others that make tokens, like ``3xtp4,ep2`` on
+        `device` or ``1xtp8@h200_sxm``; both or neither.
+    split
+        Like ``afd=tp64,ep64@groq3_lpu``: the FFN and the experts of the replicas that make
+        tokens on LPUs, as many as hold them; ``draft=tp8@groq3_lpu``: the LLM that drafts.
+    first_token_from, overlap
+        Of `serving.disaggregation`: ``prefill`` or ``decode``; ``none`` or ``layers``.
     calls
         To measure, rounded up to whole waves; as many as `closed_loop` says if not
         given.
@@ -185,6 +217,7 @@ def predict(
     overlay = None if catalog is None else Path(catalog)
     ask = Ask(llm, device, tp, ep, isl, osl, concurrency, spread, precision, pp=pp, dp=dp)
     ask = ask._replace(draft=draft, draft_tokens=draft_tokens, acceptance=acceptance)
+    ask = ask._replace(wanted=Wanted(prefill_pool, decode_pool, split, first_token_from, overlap))
     setting = set_up(ask, overrides, load_catalog(overlay), overlay)
     _, arrivals = stream_of(setting.scenario)
     _check_size("--calls", CALLS_LEAST if calls is None else calls, CALLS_MOST)
@@ -192,8 +225,7 @@ def predict(
     prepared = prepare(setting.scenario)
     _check_room(prepared)
     settled = find_window(prepared, arrivals.concurrency, calls)
-    steps, values = _measure(prepared, settled)
-    return _point(prepared, setting, settled, steps, values)
+    return _point(prepared, setting, settled, _measure(prepared, settled))
 
 
 def _check_size(option: str, number: int, most: int) -> None:
@@ -205,40 +237,30 @@ def _check_size(option: str, number: int, most: int) -> None:
 
 def _check_room(prepared: Prepared) -> None:
     """Refuse calls that no empty replica could hold."""
-    from factorysim.physics.speculation import verified_tokens
-
-    serve, kv = prepared.plan.serve[0], prepared.scenario.serving.kv
-    tokens, blocks = _call_size(prepared.scenario, verified_tokens(serve.law) - 1)
-    if blocks > serve.kv_blocks // serve.ranks:
-        raise CapacityError(
+    faults: list[Fault] = []
+    for serve in prepared.plan.serve:
+        tokens, blocks = call_size(prepared.scenario, serve)
+        room = serve.kv_blocks // serve.ranks
+        if blocks <= room:
+            continue
+        size = prepared.scenario.serving.kv.block_tokens
+        of_role = "" if serve.role == "serve" else f" ({serve.role})"
+        faults.append(
             Fault(
                 f"{prepared.scenario.llms[serve.llm].llm} on {serve.devices_per_replica} x "
-                f"{serve.device.id}",
-                "isl + osl - 1",
-                f"{tokens:,} tokens = {blocks:,} KV blocks of {kv.block_tokens} tokens",
-                f"at most {serve.kv_blocks // serve.ranks:,} blocks, which the weights leave "
+                f"{serve.device.id}{of_role}",
+                "isl" if serve.role == "prefill" else "isl + osl - 1",
+                f"{tokens:,} tokens = {blocks:,} KV blocks of {size} tokens",
+                f"at most {room:,} blocks, which the weights leave "
                 "room for" + (" on a rank" if serve.ranks > 1 else ""),
                 "shorten the calls, or more tp, fewer bits, another device",
             )
         )
+    if faults:
+        raise CapacityError(*faults)
 
 
-def _call_size(scenario: ScenarioSpec, drafts: int) -> tuple[int, int]:
-    """Tokens that a long call holds at its end, and their blocks.
-
-    Its last token is not kept; drafts of its last verify are held.
-    """
-    calls = scenario.streams["calls"].calls
-    assert calls is not None  # `stream_of` has looked
-    longest = [
-        length.mean * (1 + length.spread) if length.kind == "uniform" else length.mean
-        for length in (calls.prompt_tokens, calls.output_tokens)
-    ]
-    tokens = round(sum(longest)) - 1 + drafts
-    return tokens, -(-tokens // scenario.serving.kv.block_tokens)
-
-
-def _measure(prepared: Prepared, settled: Settled) -> tuple[Columns, dict[str, Value]]:
+def _measure(prepared: Prepared, settled: Settled) -> Measured:
     """Run again to the horizon; give the steps with their joules, and every metric."""
     from factorysim.metrics.replication import replication_metrics
     from factorysim.run.activity import step_columns
@@ -264,7 +286,8 @@ def _measure(prepared: Prepared, settled: Settled) -> tuple[Columns, dict[str, V
     found = replication_metrics(tables, settled.window, prepared.layout, slos)
     check_audit(found.audit, 0)
     values = {value.name: value for value in found.values if value.by == "all"}
-    return steps, values | _of_calls(tables.calls, settled.window)
+    values |= _of_calls(tables.calls, settled.window)
+    return Measured(steps, tables.calls, tables.handoffs, values, settled.window)
 
 
 def _of_calls(calls: Columns, window: Window) -> dict[str, Value]:
@@ -275,24 +298,17 @@ def _of_calls(calls: Columns, window: Window) -> dict[str, Value]:
     return {name: Value(name, float(column.mean())) for name, column in columns.items()}
 
 
-def _point(
-    prepared: Prepared,
-    setting: Setting,
-    settled: Settled,
-    steps: Columns,
-    values: dict[str, Value],
-) -> Point:
-    """Put together what the metrics and the steps say."""
-    from factorysim.physics.speculation import verified_tokens
-
-    scenario, serve = prepared.scenario, prepared.plan.serve[0]
+def _point(prepared: Prepared, setting: Setting, settled: Settled, measured: Measured) -> Point:
+    """Put together what the metrics and the pools say."""
+    scenario, values = prepared.scenario, measured.values
     stream, arrivals = stream_of(scenario)
-    used = usage(steps, serve, settled.window)
-    block_tokens = scenario.serving.kv.block_tokens
-    kv_mean, kv_max = _kv_shares(steps, used, serve, block_tokens, settled.window)
-    deployment, calls = scenario.deployments[serve.name], stream.calls
+    pools = pool_points(prepared, setting.standings, measured)
+    serve = next(one for one in prepared.plan.serve if one.role != "prefill")
+    main = next(one for one in pools if one.name == serve.pool)
+    assert main.kv is not None  # only the other side of a split holds none
+    calls = stream.calls
     assert calls is not None  # `stream_of` has looked
-    devices = len(serve.replicas) * serve.devices_per_replica
+    devices = sum(one.devices for one in pools)
     reasons: dict[str, str] = {}
 
     def read(name: str) -> float | None:
@@ -306,20 +322,18 @@ def _point(
 
     output_per_s = _count(values, "tokens.output_per_s")
     calls_per_s = _count(values, "calls.completed_per_s")
-    window_s = settled.window.length_s
-    device_s = devices * window_s
-    joules = used.active_j + serve.power.idle_w * device_s
+    watts = sum(one.watts_per_device * one.devices for one in pools)
     tpot = spread("tpot_s")
     return Point(
         llm=setting.llm.id,
-        device=serve.device.id,
-        rack=setting.rack,
-        racks=setting.racks,
+        device=main.device,
+        rack=main.rack,
+        racks=main.racks,
         devices=devices,
-        tp=deployment.parallel.tp,
-        ep=deployment.parallel.ep,
-        pp=deployment.parallel.pp,
-        dp=deployment.parallel.dp,
+        tp=main.tp,
+        ep=main.ep,
+        pp=main.pp,
+        dp=main.dp,
         precision=scenario.llms[serve.llm].precision,
         precision_from=setting.precision_note,
         isl=calls.prompt_tokens.mean,
@@ -328,7 +342,7 @@ def _point(
         concurrency=arrivals.concurrency,
         calls=int(_count(values, "calls.arrived")),
         calls_left_out=settled.left_out,
-        window_s=window_s,
+        window_s=settled.window.length_s,
         ttft_s=spread("ttft_s"),
         tpot_s=tpot,
         itl_s=spread("itl_s"),
@@ -338,48 +352,62 @@ def _point(
         tokens_per_s=output_per_s + calls_per_s * calls.prompt_tokens.mean,
         output_tokens_per_s_per_device=output_per_s / devices,
         tokens_per_s_per_user=None if tpot.mean is None else 1 / tpot.mean,
-        queue_mean=_count(values, f"queue.{serve.pool}.mean"),
-        queue_max=_count(values, f"queue.{serve.pool}.max"),
+        queue_mean=main.queue_mean,
+        queue_max=main.queue_max,
         queue_s=_count(values, "wait_s"),
-        batch_mean=used.batch_mean,
-        batch_max=used.batch_max,
+        batch_mean=main.batch_mean,
+        batch_max=main.batch_max,
         preemptions_per_call=_count(values, "preemptions"),
-        kv=KvUse(
-            serve.kv_blocks,
-            scenario.serving.kv.block_tokens,
-            serve.ranks
-            * (
-                serve.kv_blocks
-                // serve.ranks
-                // _call_size(scenario, verified_tokens(serve.law) - 1)[1]
-            ),
-            kv_mean,
-            kv_max,
-        ),
-        bound=used.bound,
-        mfu=read(f"mfu.{serve.pool}"),
-        mbu=read(f"mbu.{serve.pool}"),
-        watts_per_device=joules / device_s,
-        tdp_w=serve.device.tdp_w,
-        j_per_output_token=joules / (output_per_s * window_s),
+        kv=main.kv,
+        bound=main.bound,
+        mfu=read(f"mfu.{main.name}"),
+        mbu=read(f"mbu.{main.name}"),
+        watts_per_device=watts / devices,
+        tdp_w=sum(one.tdp_w * one.devices for one in pools) / devices,
+        j_per_output_token=watts / output_per_s,
+        pools=pools,
+        handoff=_handoffs(scenario, measured, spread) if len(prepared.plan.serve) > 1 else None,
+        bottleneck=str(values["bottleneck"].value),
         assumed=tuple(assumed_facts(prepared, crosses=setting.crosses)),
-        known_error=known_error(serve.device),
-        notes=setting.notes + ((DRIFTS,) if settled.drifts else ()),
+        known_error=_known_errors(prepared, pools),
+        notes=_notes(prepared, setting, settled),
         reasons=reasons,
         scenario=scenario,
     )
 
 
-def _kv_shares(
-    steps: Columns, used: Usage, serve: ServePlan, block_tokens: int, window: Window
-) -> tuple[float, float]:
-    """Share of the KV cache that is held, mean over the steps and most."""
-    if serve.stages > 1:  # a step is of one micro-batch, and its blocks are those of all
-        began = steps["started_s"]
-        blocks = steps["kv_blocks"][(began >= window.start_s) & (began < window.end_s)]
-        return float(blocks.mean()) / serve.kv_blocks, float(blocks.max()) / serve.kv_blocks
-    tokens = len(serve.replicas) * serve.kv_blocks * block_tokens
-    return used.kv_tokens_mean / tokens, used.kv_tokens_max / tokens
+def _handoffs(
+    scenario: ScenarioSpec, measured: Measured, spread: Callable[[str], Spread]
+) -> HandOffs:
+    """Sum up the hand-offs whose KV landed in the window."""
+    rows, window = measured.handoffs, measured.window
+    landed = (rows["landed_s"] >= window.start_s) & (rows["landed_s"] < window.end_s)
+    moved, count = float(rows["moved_bytes"][landed].sum()), int(landed.sum())
+    told = scenario.serving.disaggregation or DisaggregationSpec()
+    return HandOffs(
+        time_s=spread("handoff_s"),
+        calls_per_s=count / window.length_s,
+        moved_bytes_per_call=moved / count if count else 0.0,
+        moved_bytes_per_s=moved / window.length_s,
+        overlap=told.overlap,
+        first_token_from=told.first_token_from,
+    )
+
+
+def _known_errors(prepared: Prepared, pools: tuple[PoolPoint, ...]) -> str:
+    """Tell how far off step times are on each kind of device."""
+    names = dict.fromkeys(pool.device for pool in pools)
+    told = {name: known_error(prepared.catalog.device(name)) for name in names}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return " ".join(f"{name}: {text}" for name, text in told.items())
+
+
+def _notes(prepared: Prepared, setting: Setting, settled: Settled) -> tuple[str, ...]:
+    """Tell of racks, of links of splits that nobody has published, and of the steady state."""
+    names = tuple(f"{serve.name}: " for serve in prepared.plan.serve)
+    links = tuple(note for note in prepared.plan.notes if note.startswith(names))
+    return setting.notes + links + ((DRIFTS,) if settled.drifts else ())
 
 
 def _count(values: dict[str, Value], name: str) -> float:
@@ -392,13 +420,21 @@ def _count(values: dict[str, Value], name: str) -> float:
 def as_json(point: Point) -> dict[str, Any]:
     """Give a point as what JSON holds; assumed facts with their bands."""
     told: dict[str, Any] = {
-        key: value._asdict() if hasattr(value, "_asdict") else value
-        for key, value in point._asdict().items()
-        if key != "scenario"
+        key: _plain(value) for key, value in point._asdict().items() if key != "scenario"
     }
-    told["bound"] |= {"by": point.bound.word}
     told["precision"] = point.precision.model_dump()
     told["assumed_count"] = len(point.assumed)
     keys = ("id", "value", "low", "high", "unit", "kind")
     told["assumed"] = [{key: getattr(fact, key) for key in keys} for fact in point.assumed]
     return told
+
+
+def _plain(value: object) -> object:
+    """Turn records into objects by field, what bounds with its name; all else stays."""
+    if isinstance(value, Bound):
+        return value._asdict() | {"by": value.word}
+    if isinstance(value, Spread | KvUse | HandOffs | PoolPoint):
+        return {key: _plain(inner) for key, inner in value._asdict().items()}
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in cast("tuple[object, ...]", value)]
+    return value

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from factorysim.catalog import Fact
+    from collections.abc import Iterator
+
+    from factorysim.catalog import Device, Fact
     from factorysim.run.prepare import Prepared
 
 OF_EXPERTS = ("expert_compute_", "expert_padding_tokens", "moe_s")
@@ -14,7 +16,7 @@ OF_DRAM = (".dram.per_", ".dram.bandwidth_per_")
 """Behind SRAM: felt where the KV cache is in it."""
 OF_TOOLS = (".core_speed", ".smt_yield")
 UNFELT = ("power", "cpus", "price")
-"""Of racks and network parts: one replica's devices neither run on nor pay for them."""
+"""Of racks and network parts: the point's devices neither run on nor pay for them."""
 
 
 def assumed_facts(prepared: Prepared, *, crosses: bool) -> list[Fact]:
@@ -27,29 +29,58 @@ def assumed_facts(prepared: Prepared, *, crosses: bool) -> list[Fact]:
     Parameters
     ----------
     crosses
-        Whether collectives cross the network, whose parts then count.
+        Whether collectives or KV cross the network, whose parts then count.
     """
-    facts = prepared.catalog.facts
+    facts, sides = prepared.catalog.facts, list(_sides(prepared))
     return [
         facts[name]
         for name in prepared.plan.facts
         if name in facts
         and facts[name].kind in ("assumed", "unknown")
-        and _is_felt(name, prepared, crosses=crosses)
+        and any(_is_felt(name, side, crosses=crosses) for side in sides)
     ]
 
 
-def _is_felt(name: str, prepared: Prepared, *, crosses: bool) -> bool:
-    serve = prepared.plan.serve[0]
-    use = prepared.scenario.llms[serve.llm]
-    several = serve.devices_per_replica > 1
+class _Side(NamedTuple):
+    """Devices of a deployment, or of the other side of its split."""
+
+    device: Device
+    devices: int
+    """Of a replica."""
+    compute: str
+    moe: bool
+    in_dram: bool
+    """Whether KV is in the DRAM behind SRAM."""
+
+
+def _sides(prepared: Prepared) -> Iterator[_Side]:
+    llm = prepared.catalog.llm
+    for serve in prepared.plan.serve:
+        spec, use = prepared.scenario.deployments[serve.name], prepared.scenario.llms[serve.llm]
+        moe = llm(use.llm).ffn_kind == "moe"
+        in_dram = spec.sram is not None and spec.sram.kv == "dram"
+        number = serve.devices_per_replica
+        yield _Side(serve.device, number, use.precision.compute, moe, in_dram)
+        partner, split = serve.partner, spec.split
+        if partner is None or split is None:
+            continue
+        in_dram = False
+        if split.kind == "draft" and spec.speculation is not None and spec.speculation.draft:
+            moe = llm(spec.speculation.draft.llm).ffn_kind == "moe"
+            in_dram = split.sram.kv == "dram"
+        number = partner.devices_per_replica
+        yield _Side(partner.device, number, partner.compute, moe, in_dram)
+
+
+def _is_felt(name: str, side: _Side, *, crosses: bool) -> bool:
+    device, several = side.device, side.devices > 1
     section, key = name.partition(".")[0], name.rpartition(".")[2]
     match section:
         case "efficiency":
-            if "_compute_" in key and not key.endswith(f"_{use.precision.compute}"):
+            if "_compute_" in key and not key.endswith(f"_{side.compute}"):
                 return False
             if key.startswith(OF_EXPERTS):
-                return prepared.catalog.llm(use.llm).ffn_kind == "moe"
+                return side.moe
             return several or key not in OF_LINKS
         case "racks" | "network":
             return crosses and key not in UNFELT
@@ -57,12 +88,11 @@ def _is_felt(name: str, prepared: Prepared, *, crosses: bool) -> bool:
             return True
         case _ if any(part in name for part in OF_TOOLS):
             return False
-        case _ if key == "cores" and serve.device.kind != "cpu":
+        case _ if key == "cores" and device.kind != "cpu":
             return False
         case _ if any(part in name for part in OF_DRAM):
-            sram = prepared.scenario.deployments[serve.name].sram
-            return sram is not None and sram.kv == "dram"
+            return side.in_dram
         case _ if key in ("scale_up_latency", "pcie_latency", "one_hop_chips"):
-            return several and name in serve.device.facts
+            return several and name in device.facts
         case _:
-            return name in serve.device.facts
+            return name in device.facts

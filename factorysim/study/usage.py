@@ -1,4 +1,4 @@
-"""What a replica's steps used over a window: batch, KV cache, what bound them, joules."""
+"""What the steps of a pool used over a window: batch, KV cache, what bound them, joules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from factorysim.graph.plan import ServePlan
+    from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.metrics.inputs import Window
     from factorysim.store import Columns
 
@@ -20,7 +20,8 @@ class Bound(NamedTuple):
 
     Each run of steps counts for the longer of its arithmetic and its memory time,
     derated, and for its links; what is left is overhead: kernel starts, host work
-    that nothing hides, and where one waits for the other inside a step.
+    that nothing hides, and where one waits for the other inside a step. So is the time in
+    which one side of a split waits for the other.
     """
 
     compute: float
@@ -35,26 +36,42 @@ class Bound(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """Of all replicas of a deployment together; means are over the time in steps."""
+    """Of the replicas of a deployment; means are over the time in steps."""
 
     batch_mean: float
     """Sequences in a step."""
     batch_max: int
     kv_tokens_mean: float
-    """Tokens held by the sequences of a step, those that it adds included."""
+    """Tokens held by the sequences of a step of one replica, those that it adds included."""
     kv_tokens_max: float
     bound: Bound
     active_j: float
     """Above idle, all devices."""
 
 
-def usage(steps: Columns, serve: ServePlan, window: Window) -> Usage:
+def steps_of(steps: Columns, plan: FactoryPlan, index: int) -> Columns:
+    """Take the runs of steps of one deployment of the plan."""
+    first = sum(len(serve.replicas) for serve in plan.serve[:index])
+    replica = steps["replica"]
+    mine = (replica >= first) & (replica < first + len(plan.serve[index].replicas))
+    return {name: column[mine] for name, column in steps.items()}
+
+
+def any_inside(steps: Columns, window: Window) -> bool:
+    """Tell whether some step lies in the window."""
+    inside = (steps["finished_s"] > window.start_s) & (steps["started_s"] < window.end_s)
+    return bool(inside.any())
+
+
+def usage(steps: Columns, serve: ServePlan, window: Window, *, of_partner: bool = False) -> Usage:
     """Sum up runs of steps; one that straddles an edge counts by its share inside.
 
     Parameters
     ----------
     steps
         Columns of `StepRow`, with `active_j`.
+    of_partner
+        Whether bound and joules are those of the other side of a split.
 
     Raises
     ------
@@ -80,8 +97,8 @@ def usage(steps: Columns, serve: ServePlan, window: Window) -> Usage:
         batch_max=int(batch.max()),
         kv_tokens_mean=float(np.average(tokens, weights=weight)),
         kv_tokens_max=float(last.max()),
-        bound=_bound(rows, serve, weight, share),
-        active_j=float((rows["active_j"] * share).sum()),
+        bound=_bound(rows, serve, weight, share, of_partner=of_partner),
+        active_j=float((rows["partner_active_j" if of_partner else "active_j"] * share).sum()),
     )
 
 
@@ -98,12 +115,19 @@ def _tokens_held(rows: Columns, made: float) -> tuple[Floats, Floats]:
     return tokens, last
 
 
-def _bound(rows: Columns, serve: ServePlan, weight: Floats, share: Floats) -> Bound:
+def _bound(
+    rows: Columns, serve: ServePlan, weight: Floats, share: Floats, *, of_partner: bool
+) -> Bound:
     import numpy as np
 
     from factorysim.physics.step import StepRuns
 
-    activity = serve.law.activity(StepRuns(*(rows[name] for name in StepRuns._fields)))
+    runs = StepRuns(*(rows[name] for name in StepRuns._fields))
+    if of_partner:
+        assert serve.partner is not None  # whose side is asked for
+        activity = serve.partner.side.activity(runs)
+    else:
+        activity = serve.law.activity(runs)
     compute_s, memory_s = activity.compute_s * share, activity.memory_s * share
     total = float(weight.sum())
     compute = float(np.where(compute_s >= memory_s, compute_s, 0.0).sum()) / total

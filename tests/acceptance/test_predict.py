@@ -120,3 +120,75 @@ def test_a_missing_option_exits_with_2(monkeypatch, capsys):
         main()
     assert stop.value.code == 2
     assert "--device" in capsys.readouterr().err
+
+
+POOLS = ["--prefill-pool", "2xtp1", "--decode-pool", "1xtp2"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_pools_stand_side_by_side(width):
+    text = run(*POOLS, "--calls", "40", width=width)
+    assert max(map(len, text.splitlines())) <= width
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "llama_3_1_8b on 2 x h100_sxm (prefill) and 2 x h100_sxm (decode)" in lines
+    assert "prefill decode" in lines
+    assert "devices 2 x h100_sxm 2 x h100_sxm" in lines
+    assert "in 1 x dgx_h100 1 x dgx_h100" in lines
+    assert "layout 2 x (TP 1) 1 x (TP 2)" in lines
+    assert any(line.startswith("hand-off to decode ") for line in lines)
+    for words in (
+        "Moved: 67.1 MB of KV a call",
+        "per output token",
+        "Fullest: decode, by the",
+        "bound by",
+    ):
+        assert words in text, words
+
+
+def test_three_pools_fit_into_eighty_columns():
+    split = ["--split", "afd=tp8@groq3_lpu", "--calls", "4"]
+    text = run("--prefill-pool", "tp2", "--decode-pool", "tp2", *split)
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "prefill decode ffn" in lines
+    assert "devices 2 x h100_sxm 2 x h100_sxm 16 x groq3_lpu" in lines
+    assert "fp8 throughout (chosen: groq3_lpu computes in fp8 only)" in lines
+    assert "Note: decode: nobody has published the link" in text
+
+
+def test_json_of_pools_has_their_hand_off():
+    told = json.loads(run("--json", "--calls", "40", *POOLS, "--first-token-from", "decode"))
+    assert [pool["role"] for pool in told["pools"]] == ["prefill", "decode"]
+    assert told["devices"] == sum(pool["devices"] for pool in told["pools"]) == 4
+    assert told["handoff"]["first_token_from"] == "decode"
+    assert told["handoff"]["time_s"]["mean"] < told["ttft_s"]["mean"]
+    assert told["pools"][0]["bound"]["by"] in ("compute", "memory", "link", "overhead")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (POOLS[:2], "--decode-pool: found nothing, expected replicas too"),
+        ([*POOLS, "--tp", "2"], "write it in the pools, like --prefill-pool 1xtp2"),
+        ([*POOLS[:3], "tp1@b300_sx"], "--decode-pool: devices: found"),
+        ([*POOLS[:3], "four"], "--decode-pool: found 'four', expected replicas of a layout"),
+        (["--overlap", "layers"], "give --prefill-pool and --decode-pool"),
+        (["--split", "afd=tp8"], "name the LPUs, like @groq3_lpu"),
+        (["--split", "afd=tp8@b200_sxm"], "--split: found b200_sxm, expected LPUs"),
+        ([*POOLS, "--llm", "llama_3_1_405b"], "deployments.decode.parallel.tp"),
+    ],
+)
+def test_pools_that_do_not_work_exit_with_2_and_say_why(monkeypatch, capsys, more, said):
+    code, told = fails(monkeypatch, capsys, *more)
+    assert code == 2
+    assert said in told
+
+
+def test_drafts_on_lpus_stand_beside_their_llm():
+    drafts = ["--draft", "llama_3_1_8b", "--draft-tokens", "2", "--acceptance", "0.5"]
+    text = run(*drafts, "--split", "draft=tp8@groq3_lpu", "--calls", "4")
+    assert max(map(len, text.splitlines())) <= 80
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "llama_3_1_8b on 1 x h100_sxm (serve) and 24 x groq3_lpu (draft)" in lines
+    assert "bf16 throughout (chosen: published in bf16, which h100_sxm computes in)" in lines
+    assert "2 drafts a step by llama_3_1_8b, each accepted with 0.5: 1.75 tokens a step" in lines

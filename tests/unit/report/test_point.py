@@ -73,3 +73,50 @@ def test_control_characters_are_not_obeyed():
     hostile = POINT._replace(llm="\x1b[31mred", notes=("\x1b]0;title\x07",))
     assert "\x1b" not in text_of(hostile)
     assert "\x07" not in text_of(hostile)
+
+
+APART = predict(
+    "llama_3_1_8b", "h100_sxm", isl=512, osl=64, concurrency=4, calls=40,
+    prefill_pool="tp1", decode_pool="tp1",
+)  # fmt: skip
+
+
+def test_pools_say_what_they_do():
+    prefill, decode = APART.pools
+    prefill = prefill._replace(
+        bound=None, queue_mean=2.5, queue_max=7.0, queue_s=0.25, mfu=None, mbu=0.125, racks=3
+    )
+    decode = decode._replace(kv=None, utilization=0.5, stages=13, ep=2, replicas=1200)
+    prefill = prefill._replace(saturation=0.875)
+    found = APART._replace(pools=(prefill, decode), preemptions_per_call=0.5)
+    lines = [" ".join(line.split()) for line in text_of(found).splitlines()]
+    share = f"{decode.bound.memory:.1%}".replace("%", " %")
+    assert f"bound by - {share} memory" in lines
+    assert "queue 2.50, at most 7; 250 ms none" in lines
+    assert "in 3 servers of one 1 server of one" in lines
+    assert "layout 1 x (TP 1) 1,200 x (TP 1, EP 2, 13 stages)" in lines
+    assert any(line.startswith("MFU, MBU -, 12.5 %") for line in lines)
+    assert any(line.startswith("KV blocks") and line.endswith("a replica -") for line in lines)
+    assert "preempted 0.500 times a call" in lines
+    assert any(line.startswith("full 87.5 % ") for line in lines)
+    found = found._replace(pools=(prefill, decode._replace(saturation=0.75)))
+    text = " ".join(text_of(found._replace(bottleneck="decode: KV cache")).split())
+    assert "Fullest: decode, by the KV cache, 75.0 %; its steps are bound by memory" in text
+
+
+def test_what_moves_is_told():
+    moved = APART.handoff._replace(
+        moved_bytes_per_call=2.5e9, moved_bytes_per_s=5e9, overlap="layers"
+    )
+    text = " ".join(text_of(APART._replace(handoff=moved)).split())
+    assert "Moved: 2.50 GB of KV a call, 5.00 GB/s in all, layer by layer while" in text
+    assert "the first token is made by prefill" in text
+    none = APART._replace(handoff=APART.handoff._replace(calls_per_s=0.0))
+    assert "Moved: nothing: no call goes on" in text_of(none)
+
+
+def test_names_of_pools_are_not_obeyed():
+    hostile = tuple(pool._replace(device="\x1b[31mred", name="\x07") for pool in APART.pools)
+    text = text_of(APART._replace(pools=hostile))
+    assert "\x1b" not in text
+    assert "\x07" not in text
