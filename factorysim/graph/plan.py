@@ -571,6 +571,9 @@ class _Draft:
         use, serving = self._scenario.llms[spec.llm], self._scenario.serving
         llm = self._catalog.llm(use.llm)
         self._facts.update(llm.facts)
+        if self._vision(spec.llm, llm) is not None:
+            expected = "none: attention apart from FFN has no encoder"
+            raise CapacityError(Fault(llm.id, "split", "images", expected, "remove the split"))
         if any(straddles(self._factory, nodes) for nodes in replicas):
             fault = Fault(
                 llm.id, "parallel.tp", f"{spec.parallel.tp} devices over several domains",

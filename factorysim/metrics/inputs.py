@@ -88,6 +88,8 @@ class Station(NamedTuple):
     kv_blocks: int
     max_sequences: int
     token_budget: int
+    router: str = ""
+    """Deployments of which a router chooses: they share one load, others do not."""
     decode_tokens: int = 1
     """That a step computes for a sequence that decodes: more where it verifies drafts."""
     partner: Partner | None = None

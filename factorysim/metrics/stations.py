@@ -38,11 +38,15 @@ def pool_values(
             values += _serving_values(pool, serving, partners, activity, window)
         if serving:
             values += _imbalance(pool, serving, activity)
-            loads[pool] = _serving_load(serving, activity, window)
+            name, load = _fullest(pool, serving, activity, window)
+            loads[name] = load
+            values.append(Value(f"saturation.{pool}", load[0]))
+            values += _by_deployment(serving, tables, activity, window)
         if tools:
-            loads[f"{pool} (tools)" if serving else pool] = load = _tools_load(
-                tools, tables, window
-            )
+            load = _tools_load(tools, tables, window)
+            place = f"{pool} (tools)" if serving else pool
+            loads[place] = load
+            values.append(Value(f"saturation.{place}", load[0]))
             name = f"{pool}.tools" if serving else pool
             values.append(Value(f"utilization.{name}", load[0]))
         values += _queue_values(pool, serving + tools, tables, window)
@@ -98,6 +102,38 @@ def _of_peak(
     if len(sheets) < len(peaks):
         return Value(name, None, reason="a device of this pool has no published peak")
     return Value(name, sum(known) / (sum(sheets) * window.length_s))
+
+
+def _fullest(
+    pool: str, stations: list[Station], activity: dict[str, Activity], window: Window
+) -> tuple[str, tuple[float, str]]:
+    """Load of a pool: that of its fullest part, and what to call it.
+
+    Parts are the deployments between which a router may choose. One that is full is
+    not helped by room in another: prefill beside decode, or a second LLM.
+    """
+    parts: dict[str, list[Station]] = {}
+    for station in stations:
+        parts.setdefault(station.router, []).append(station)
+    loads = {name: _serving_load(part, activity, window) for name, part in parts.items()}
+    fullest = max(loads, key=lambda name: loads[name][0])
+    names = " and ".join(station.name for station in parts[fullest])
+    return pool if len(parts) == 1 else f"{pool} ({names})", loads[fullest]
+
+
+def _by_deployment(
+    stations: list[Station], tables: Tables, activity: dict[str, Activity], window: Window
+) -> list[Value]:
+    """Utilization, load and queue of each deployment: where several share a pool they differ."""
+    values: list[Value] = []
+    for station in stations:
+        pool = station.pool
+        busy = activity[station.name].busy_s / (station.capacity * window.length_s)
+        load, _ = _serving_load([station], activity, window)
+        found = [Value(f"utilization.{pool}", busy), Value(f"saturation.{pool}", load)]
+        found += _queue_values(pool, [station], tables, window)
+        values += [value._replace(by="deployment", key=station.name) for value in found]
+    return values
 
 
 def _serving_load(
@@ -161,10 +197,9 @@ def _most_at_once(start: Floats, stop: Floats) -> int:
 
 
 def _saturation(loads: dict[str, tuple[float, str]]) -> list[Value]:
-    values = [Value(f"saturation.{pool}", load) for pool, (load, _) in loads.items()]
     if not loads:
         why = "nothing is deployed"
         return [Value("saturation", None, reason=why), Value("bottleneck", None, reason=why)]
     pool = max(loads, key=lambda name: loads[name][0])
     load, limit = loads[pool]
-    return [*values, Value("saturation", load), Value("bottleneck", f"{pool}: {limit}")]
+    return [Value("saturation", load), Value("bottleneck", f"{pool}: {limit}")]

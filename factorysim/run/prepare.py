@@ -181,6 +181,7 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         # Ranks have as many each; a step of a pipeline is of one of its micro-batches.
         max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
         token_budget=serve.ranks * scenario.serving.step_tokens,
+        router=f"{serve.llm} {serve.role} {serve.prompts_above}",
         decode_tokens=verified_tokens(serve.law),
         partner=_partner(serve),
     )

@@ -46,6 +46,9 @@ class Ledgers:
         """Sums of them: a row lost and another written twice would show."""
         self.handoffs = 0
         """Begun."""
+        self.handed_bytes = 0
+        """That they moved, by their rows."""
+        self.handoffs_amiss = 0
         self.discarded_tokens = 0
         """First tokens that a prefill replica made, and no call got."""
         self.stepped_tokens = self.emitted_tokens = 0
@@ -176,6 +179,8 @@ def audit(
         _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
         _equal("calls whose KV never comes", 0, flying.stranded),
         _equal("hand-offs begun = written", ledgers.handoffs, ledgers.rows["handoffs"]),
+        _equal("hand-offs of other bytes or waits than owed", 0, ledgers.handoffs_amiss),
+        _equal("bytes handed off = sent", fabric.handed_bytes, ledgers.handed_bytes),
         _equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
         _equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
         _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),

@@ -106,6 +106,8 @@ class Book:
     def write_handoff(self, handoff: HandOff) -> None:
         """Write down how a call went from prefill to decode, or how far it has come."""
         self._ledgers.rows["handoffs"] += 1
+        self._ledgers.handed_bytes += handoff.moved_bytes
+        self._ledgers.handoffs_amiss += handoff.amiss()
         self._handoffs.append(handoff.row())
         if len(self._handoffs) >= CHUNK_ROWS:
             self._flush_handoffs()

@@ -82,6 +82,8 @@ class Books(NamedTuple):
     """Of what is still under way and will land."""
     short: int
     """Slowed flows whose rates over time do not add up to their size."""
+    handed_bytes: int
+    """Sent from prefill to decode."""
 
 
 def sending_fs(route: Route, size_bytes: int, cap: float | None = None) -> int:
@@ -160,6 +162,8 @@ class Fabric:
         """Of `records.TransferRow`."""
         self._started = 0
         self._sent_bytes = self._landed_bytes = 0
+        self.sent_by_kind: Counter[str] = Counter()
+        """Bytes, so far."""
         self.landed = 0
         """Transfers that have landed."""
         self._short = 0
@@ -199,6 +203,7 @@ class Fabric:
         rate = path.bandwidth if cap is None else min(cap, path.bandwidth)
         way.carried += size_bytes
         self._sent_bytes += size_bytes
+        self.sent_by_kind[kind] += size_bytes
         self._started += 1
         flow = Flow(
             self._started,
@@ -280,7 +285,14 @@ class Fabric:
     def books(self) -> Books:
         """Balance what was sent, and what each link did."""
         found = sum(flow.size_bytes for flow in self.found())
-        return Books(self.loads(), self._sent_bytes, self._landed_bytes, found, self._short)
+        return Books(
+            self.loads(),
+            self._sent_bytes,
+            self._landed_bytes,
+            found,
+            self._short,
+            self.sent_by_kind["kv"],
+        )
 
     def loads(self) -> list[LinkLoad]:
         """Report what each link that carried something has seen so far, in order of index."""

@@ -252,6 +252,18 @@ class HandOff:
         self.call.kv_fs = now_fs - last
         self._end()
 
+    def amiss(self) -> bool:
+        """Tell whether a hand-off that has come to its end moved other bytes than it owed.
+
+        Or waited for another time than its call was told.
+        """
+        last, call = self.leg.last_token_fs, self.call
+        if self.joined_fs is None or last is None or call.server is None:
+            return False
+        devices = len(self._gate.pairing.places[call.server.index].devices)
+        owed = self._missing_bytes() * devices
+        return self.moved_bytes != owed or call.kv_fs != self.joined_fs - last
+
     def row(self) -> tuple[object, ...]:
         """Write it down, as a `records.HandOffRow`."""
         call, leg = self.call, self.leg

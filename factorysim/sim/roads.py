@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class FabricRoad:
         self._fabric = fabric
         self.sent_bytes = self.landed_bytes = 0
         """On all lanes so far."""
+        self.landed_by_kind: Counter[str] = Counter()
+        """The same of what has landed on all of its lanes."""
 
     def carry(
         self,
@@ -36,6 +39,7 @@ class FabricRoad:
             left -= 1
             self.landed_bytes += size_bytes
             if not left:
+                self.landed_by_kind[kind] += size_bytes * len(lanes)
                 landed()
 
         self.sent_bytes += size_bytes * left

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 from factorysim.sim.clock import S_PER_FS, TRANSFER
@@ -46,6 +46,9 @@ class Log:
         self.stored_blocks: Counter[str] = Counter()
         """Of stores that have landed, by tier."""
         self.fetched_blocks: Counter[str] = Counter()
+        self.noted_bytes: defaultdict[str, float] = defaultdict(float)
+        """Of rows, by event and tier."""
+        self.noted_blocks: Counter[str] = Counter()
 
     def note(
         self,
@@ -61,6 +64,8 @@ class Log:
     ) -> None:
         """Write down one event."""
         self.count += 1
+        self.noted_bytes[f"{event}_{tier}"] += size_bytes
+        self.noted_blocks[f"{event}_{tier}"] += blocks
         start_s, end_s = times_fs[0] * S_PER_FS, times_fs[1] * S_PER_FS
         self.rows.append(
             (start_s, end_s, tier, event, replica, call, blocks, size_bytes, hit_tokens)

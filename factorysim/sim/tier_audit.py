@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from factorysim.records import AuditLine
 from factorysim.sim.tiers import fetched_blocks
 
+_ROUNDED = 1e-6
+"""Relative: each lane carries whole bytes."""
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +42,32 @@ def audit_tiers(
             road.sent_bytes,
             road.landed_bytes + road.found_bytes(),
         ),
+        _noted(shelves, log, road),
+        _equal(
+            "KV blocks evicted from HBM = written down",
+            sum(tiers.ledger.evicted for tiers in replicas),
+            log.noted_blocks["evict_hbm"],
+        ),
     )
+
+
+def _noted(shelves: Sequence[Shelf], log: Log, road: FabricRoad) -> AuditLine:
+    """Rows of what moved say as many bytes as landed, and blocks times their size."""
+    expected = got = 0.0
+    off = []
+    for kind, landed in sorted(road.landed_by_kind.items()):
+        noted = log.noted_bytes[kind]
+        expected += landed
+        got += noted
+        if abs(noted - landed) > _ROUNDED * max(noted, landed):
+            off.append(f"{kind}: {landed:,} B landed, rows say {noted:,.0f} B")
+    for tier in dict.fromkeys(shelf.tier for shelf in shelves):
+        mine = [shelf for shelf in shelves if shelf.tier == tier]
+        sizes = {shelf.block_bytes for shelf in mine}
+        noted, blocks = log.noted_bytes[f"store_{tier}"], log.noted_blocks[f"store_{tier}"]
+        if len(sizes) == 1 and abs(noted - blocks * sizes.pop()) > _ROUNDED * noted:
+            off.append(f"store_{tier}: {noted:,.0f} B of {blocks:,} blocks")
+    return AuditLine("KV tiers: bytes of rows = landed", not off, expected, got, "; ".join(off[:3]))
 
 
 def _equal(name: str, expected: float, got: float) -> AuditLine:

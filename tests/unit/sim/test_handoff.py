@@ -367,3 +367,46 @@ def test_a_call_beyond_the_context_is_turned_away_before_its_prompt_is_computed(
     assert len(ran["handoffs"]) == 1
     assert sum(call.computed_tokens for call in ran["calls"]) == 9
     assert not ran["broken"]
+
+    def test_bytes_that_do_not_move(self, monkeypatch):
+        move = HandOff._move
+        monkeypatch.setattr(HandOff, "_move", lambda self, size: move(self, size * 19 // 20))
+        assert "hand-offs of other bytes or waits than owed" in self.broken()
+
+    def test_a_last_layer_that_is_never_sent(self, monkeypatch):
+        move = HandOff._move
+        monkeypatch.setattr(
+            HandOff, "_move", lambda self, size: move(self, 0 if self.done else size)
+        )
+        broken = self.broken(how={"overlap": "layers"})
+        assert "hand-offs of other bytes or waits than owed" in broken
+
+    def test_rows_that_say_more_than_was_sent(self, monkeypatch):
+        move = HandOff._move
+
+        def boast(self, size):
+            move(self, size)
+            self.moved_bytes *= 2
+
+        monkeypatch.setattr(HandOff, "_move", boast)
+        assert "bytes handed off = sent" in self.broken()
+
+    def test_a_wait_for_kv_that_the_call_is_not_told_of(self, monkeypatch):
+        monkeypatch.setattr(HandOff, "_end", _forgetful(HandOff._end))
+        assert "hand-offs of other bytes or waits than owed" in self.broken()
+
+
+def _forgetful(end):
+    def forget(self):
+        self.call.kv_fs = 0
+        end(self)
+
+    return forget
+
+
+def test_as_many_tokens_as_the_threshold_are_computed_elsewhere():
+    """`local_prefill_below` is what it says: fewer."""
+    ran = simulate(calls([0], prompt=10, output=3), how={"local_prefill_below": 10})
+    assert len(ran["handoffs"]) == 1
+    ran = simulate(calls([0], prompt=10, output=3), how={"local_prefill_below": 11})
+    assert "handoffs" not in ran

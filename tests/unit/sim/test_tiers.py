@@ -10,7 +10,7 @@ from factorysim.graph.tiers import ReplicaStores, StorePlan
 from factorysim.sim.factory import run_replication
 from factorysim.sim.replica import Replica
 from factorysim.sim.roads import FabricRoad
-from factorysim.sim.shelf import Shelf
+from factorysim.sim.shelf import Log, Shelf
 from factorysim.sim.store import Store
 from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tiers import ReplicaTiers, TieredLedger
@@ -224,6 +224,27 @@ def leaky(monkeypatch, kind, name, change):
     monkeypatch.setattr(kind, name, lambda *args, **words: change(whole, *args, **words))
     spec = serving("host", "nvme", fetch="always")
     return Seen(spec, factory(12, 100), two_that_crowd_each_other(), horizon_s=3.0).broken()
+
+
+def test_the_audit_finds_rows_that_say_half_of_what_moved(monkeypatch):
+    for event in ("store", "fetch"):
+
+        def halve(note, log, what, *args, event=event, **words):
+            if what == event:
+                words["size_bytes"] /= 2
+            return note(log, what, *args, **words)
+
+        with monkeypatch.context() as patch:
+            assert "KV tiers: bytes of rows = landed" in leaky(patch, Log, "note", halve)
+
+
+def test_the_audit_finds_evictions_that_nobody_wrote_down(monkeypatch):
+    def silent(note, log, what, tier, blocks, *args, **words):
+        if (what, tier) == ("evict", "hbm"):
+            blocks -= 1
+        return note(log, what, tier, blocks, *args, **words)
+
+    assert "KV blocks evicted from HBM = written down" in leaky(monkeypatch, Log, "note", silent)
 
 
 def test_the_audit_finds_a_block_that_a_store_lost(monkeypatch):
