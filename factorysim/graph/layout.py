@@ -135,9 +135,25 @@ def _plain_only(name: str, serving: ServingSpec) -> list[Fault]:
         key = "scheduler" if serving.prefill_every is None else "prefill_every"
         found = str(getattr(serving, key))
         expected = f"vllm or prefill_first without a cadence, since {name} has ranks or stages"
-        faults.append(Fault("scenario", f"serving.{key}", found, expected, "or `dp: 1`, `pp: 1`"))
+        faults.append(
+            Fault(
+                "scenario",
+                f"serving.{key}",
+                found,
+                expected,
+                "take `dp: 1` and `pp: 1`, or another",
+            )
+        )
     if len(serving.kv.tiers) > 1:
         expected = f"hbm alone, since {name} has ranks or stages"
         found = ", ".join(serving.kv.tiers)
-        faults.append(Fault("scenario", "serving.kv.tiers", found, expected, "or `dp: 1`, `pp: 1`"))
+        faults.append(
+            Fault(
+                "scenario",
+                "serving.kv.tiers",
+                found,
+                expected,
+                "take `dp: 1` and `pp: 1`, or another",
+            )
+        )
     return faults

@@ -741,8 +741,9 @@ class _Draft:
         if vision is None or spec.law.kind != "roofline":
             return None
         if spec.parallel.pp > 1:
-            expected = "1, since streams send images: stages have no encoder"
-            raise SpecError(Fault("plan", "parallel.pp", f"{spec.parallel.pp}", expected, "or tp"))
+            found, cure = f"{spec.parallel.pp} stages", "take `pp: 1`, and more tp in its place"
+            expected = "1: a pipeline has no encoder"
+            raise SpecError(Fault("streams with images", "parallel.pp", found, expected, cure))
         from factorysim.catalog.efficiency import efficiency
         from factorysim.physics.vision import encoder_of
 
