@@ -26,7 +26,8 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
     -------
     One line a law: time shares add up to each session's duration, outputs of
     completed calls are what was asked for, hits and computed tokens make up the
-    prompt, instants of a call are in order, no pool is busier than always.
+    prompt, instants of a call are in order, no pool is busier than always, hit rates of tiers
+    lie between 0 and 1.
     """
     calls, sessions = tables.calls, tables.sessions
     return [
@@ -35,6 +36,7 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
         _prompts(calls),
         _order(calls),
         _utilization(values),
+        _hits(values),
         *_rows(tables),
     ]
 
@@ -86,6 +88,17 @@ def _utilization(values: list[Value]) -> AuditLine:
     ]
     most = max(busy, default=0.0)
     return _line("utilization", most <= 1 + SHARE_ERROR, 1.0, most, "at most 1 in every pool")
+
+
+def _hits(values: list[Value]) -> AuditLine:
+    """Nothing is found more than once: no tier has less than none of the hits, or more than all."""
+    shares = [
+        v.value
+        for v in values
+        if v.name == "kv.hit_rate" and v.by == "tier" and isinstance(v.value, float)
+    ]
+    off = max((max(-share, share - 1.0) for share in shares), default=0.0)
+    return _line("hit_rates", off <= SHARE_ERROR, 0.0, max(off, 0.0), "outside 0 to 1, by tier")
 
 
 def _rows(tables: Tables) -> list[AuditLine]:

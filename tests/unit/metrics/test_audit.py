@@ -33,3 +33,13 @@ def test_a_leak_is_seen(sessions, calls, law):
 def test_nothing_is_busier_than_always():
     assert broken(tables(), [Value("utilization.a", 1.0)]) == set()
     assert broken(tables(), [Value("utilization.a", 1.01)]) == {"utilization"}
+
+
+def test_hits_credited_twice_are_found():
+    shares = [
+        Value("kv.hit_rate", value, by="tier", key=key)
+        for key, value in (("hbm", -0.2), ("host", 1.1))
+    ]
+    lines = {line.name: line.ok for line in audit_tables(tables(), layout(), shares)}
+    assert not lines["hit_rates"]
+    assert {line.name: line.ok for line in audit_tables(tables(), layout(), [])}["hit_rates"]

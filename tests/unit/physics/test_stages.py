@@ -88,6 +88,15 @@ def test_a_hop_is_latency_and_bytes():
     assert law.hop_fs(100, 0.5) == round((6e-6 + 200 * 128e-9) * 1e15)
 
 
+def test_a_token_crosses_one_hop_between_two_stages():
+    law = staged(2)
+    stages = sum(stage.link_token_bytes for stage in law.stages)
+    hops = 2 * DENSE.hidden
+    assert law.link_token_bytes == stages + hops
+    runs = make_runs(steps=1, decodes=3, emitted_tokens=3, context_tokens=30)
+    assert law.activity(runs).link_bytes[0] == pytest.approx(3 * (stages + hops))
+
+
 def test_only_the_first_stage_pays_the_host():
     law = staged(2, overlap="none", host_step_s=1.0)
     assert law.stages[0].base(1, 0, 0, 1) > 10**15 > law.stages[1].base(1, 0, 0, 1)
