@@ -118,6 +118,6 @@ def test_answers_and_outputs_lengthen_a_prompt_by_what_tracelab_saw():
         growth += [
             b.prompt_tokens - a.prompt_tokens
             for a, b in pairwise(calls)
-            if b.initiator == "tool" and 0 < b.prefix_tokens != 15_200
+            if b.initiator == "tool" and b.prefix_tokens != 15_200 and a.context == b.context
         ]
     assert np.mean(growth) == pytest.approx(1750, rel=0.1)
