@@ -98,34 +98,27 @@ def crossing_cases(draw: DrawFn) -> Case:
     slope = draw(st.integers(1, 9))
     law = LinearRanks(
         per_step=draw(st.sampled_from([1, 100, 1000])),
-        per_decode=draw(st.sampled_from([0, 0, 1, -slope])),
+        per_decode=draw(st.sampled_from([0, 0, 1])),
+        per_emitting=0,
         fixed=draw(st.integers(0, 9)),
         slope=slope,
         ranks=draw(st.integers(2, 4)),
         per_shared_token=draw(st.sampled_from([0, 3])),
     )
-    calls = draw(
-        st.lists(
-            st.builds(
-                Submission,
-                at_fs=st.sampled_from([0, 0, 0, 3000, 20000]),
-                number=st.just(0),
-                session=st.just(0),
-                prompt=st.one_of(st.integers(1, 8), st.integers(60, 160)),
-                output=st.one_of(st.integers(1, 5), st.integers(20, 90)),
-                content=st.just(()),
-                priority=st.just(0),
-                u=st.just(0.5),
-                images=st.just(0),
-            ),
-            min_size=3,
-            max_size=9,
-        )
-    )
-    calls = sorted(calls, key=lambda call: call.at_fs)
-    events = [call._replace(number=number) for number, call in enumerate(calls)]
-    blocks = draw(st.sampled_from([200, 70]))
-    return Case(NaiveLimits(4, blocks, draw(st.sampled_from([64, 4000])), 16), [law], events)
+    # At once, so that they go around the ranks; those that only fill a round leave at once.
+    living = [draw(st.integers(0, 3)) for _ in range(law.ranks)]
+    events: list[Submission | Interrupt] = []
+    for round_ in range(max(living)):
+        for lives in living:
+            prompt, output = 1, 1
+            if round_ < lives:
+                prompt = draw(st.integers(1, 40 if lives > 1 else 160))
+                output = draw(st.integers(40, 150))
+            events.append(Submission(0, len(events), 0, prompt, output))
+    later = draw(st.sampled_from([0, 3000, 40000]))
+    events.append(Submission(later, len(events), 0, 5, 20))
+    blocks = draw(st.sampled_from([300, 80]))
+    return Case(NaiveLimits(4, blocks, 4000, 16), [law], events)
 
 
 def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
