@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import sqrt
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from factorysim.sim.call import (
     DECODING,
@@ -59,9 +59,6 @@ _ALONE = 1 << 512
 class Replica:
     """One serving copy of an LLM: a queue, a batch, a KV cache, and a law."""
 
-    own_rules: ClassVar[bool] = False
-    """Whether `_form_step` forms its steps."""
-
     __slots__ = (
         "_begun",
         "_by_priority",
@@ -83,7 +80,7 @@ class Replica:
         "_partial",
         "_prefill_first",
         "_queue",
-        "_rations",
+        "_ration",
         "_start_fs",
         "busy_fs",
         "clock",
@@ -165,13 +162,14 @@ class Replica:
         if limits.context_tokens is not None:
             self.longest = min(self.longest, limits.context_tokens - 1)
         self._by_priority = limits.order == "priority"
-        self._prefill_first = limits.scheduler in ("prefill_first", "sglang")
-        """Whether prompts may hold up decodes."""
+        self._prefill_first = limits.scheduler == "prefill_first"
         self._mixes = True
         """Whether decodes share the budget of a step with chunks (`schedulers`)."""
-        self._rations = False
-        """Whether the scheduler has its own word on who is admitted (`schedulers`)."""
-        self._notes_joiners = notes = self._prefill_first or limits.role == "decode"
+        self._ration: Callable[[Call, int, int, int], int] | None = None
+        """Blocks that a call must have to be admitted, where the scheduler has a word on it:
+        by its hit, its tokens in the step, and the blocks of the hit that nobody has locked."""
+        holds_up = limits.scheduler in ("prefill_first", "sglang")  # prompts, the decodes
+        self._notes_joiners = notes = holds_up or limits.role == "decode"
         size, window = limits.block_tokens, law.window
         self._drafting: SpeculativeDecodes | None = None
         """The decodes, where they speculate."""
@@ -643,18 +641,12 @@ class Replica:
         """Form the next step, and the run of steps like it."""
         if self._news:
             self._take_news()
-        if self.own_rules:
-            self._form_step()
-        elif self._prefill_first:
+        if self._prefill_first:
             self._decide_prefill_first()
         else:
-            self._decide_mixed()
+            self._form_step()
         if self.standing is not None and not self._n:
             self.standing.set_demand(0.0)
-
-    def _form_step(self) -> None:
-        """Form the next step by rules that are not among these two: those of `schedulers`."""
-        raise NotImplementedError
 
     def _take_news(self) -> None:
         """Step by the law that was set, and with the calls whose KV has come."""
@@ -702,8 +694,11 @@ class Replica:
         if self.tiers is not None:
             self.tiers.costs = self._costs
 
-    def _decide_mixed(self) -> None:
-        """Schedule decodes, then the partial prompt, then as many of the queue as fit."""
+    def _form_step(self) -> None:
+        """Schedule decodes, then the partial prompt, then as many of the queue as fit.
+
+        By the rules of vLLM, that is; those of others are in `schedulers`.
+        """
         ledger, decodes = self.ledger, self._decodes
         preempted = False
         chunks: Sequence[Chunk] = NO_CHUNKS
@@ -805,7 +800,7 @@ class Replica:
             elif chunks and tokens > budget:
                 break
             blocks = -(-(hit + tokens) // size) - hit_blocks
-            if self._rations:
+            if self._ration is not None:
                 blocks = self._ration(call, hit, tokens, unlocked)
             if blocks > ledger.free + ledger.evictable - unlocked:
                 break
@@ -832,10 +827,6 @@ class Replica:
             if hit + tokens < call.known:
                 self._partial = call
         return chunks
-
-    def _ration(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
-        """Blocks that a call must have to be admitted, where `_rations`; `schedulers` says more."""
-        raise NotImplementedError
 
     def _start(self, decodes: int, chunks: Sequence[Chunk], preempted: bool) -> None:
         """Start a run of steps of this composition."""

@@ -10,6 +10,7 @@ Rules and sources, side by side: docs/schedulers.md.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -62,7 +63,6 @@ class PacedReplica(Replica):
     did not fit when it was allowed to does not fit later in the run either, as ever.
     """
 
-    own_rules = True
     __slots__ = ("_every", "_quiet", "_rest")
 
     def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
@@ -85,7 +85,7 @@ class PacedReplica(Replica):
                 self._start(decodes.count, NO_CHUNKS, preempted)
                 return
         self._rest = 0
-        self._decide_mixed()
+        super()._form_step()
 
     def _start(self, decodes: int, chunks: Sequence[Chunk], preempted: bool) -> None:
         # After a step with prompts and decodes comes one without prompts.
@@ -116,7 +116,7 @@ class ReservingLedger(Ledger):
         super().release(call, max(tokens, self._reserved(call)))
 
 
-class ReservingReplica(Replica):
+class ReservingReplica(Replica, ABC):
     """Takes the blocks of a call when it is admitted, before it has tokens for them."""
 
     __slots__ = ()
@@ -125,13 +125,13 @@ class ReservingReplica(Replica):
         super().__init__(*given, **more)
         limits = self.limits
         self.ledger = ReservingLedger(limits.blocks, limits.block_tokens, self._reserved)
-        self._rations = True
+        self._ration = self._blocks_wanted
 
+    @abstractmethod
     def _reserved(self, call: Call) -> int:
         """Tokens that a running call has blocks for, if it has not filled more."""
-        raise NotImplementedError
 
-    def _ration(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
+    def _blocks_wanted(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
         size = self.limits.block_tokens
         return -(-self._reserved(call) // size) - hit // size
 
@@ -151,7 +151,6 @@ class SarathiReplica(ReservingReplica):
     whole budget, and blocks that the head of the queue waits for only shrink.
     """
 
-    own_rules = True
     __slots__ = ()
 
     def _reserved(self, call: Call) -> int:
@@ -206,7 +205,6 @@ class OrcaReplica(SetAsideReplica):
     KV, and neither is given back before somebody leaves.
     """
 
-    own_rules = True
     __slots__ = ()
 
     def _reserved(self, call: Call) -> int:
@@ -246,7 +244,6 @@ class StaticReplica(SetAsideReplica):
     places are idle is a run of its own, since rows have padding of single steps only.
     """
 
-    own_rules = True
     __slots__ = ("_due_fs", "_first_tick", "_longest", "_padding", "_place_tokens", "_places")
 
     def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
@@ -441,7 +438,6 @@ class SglangReplica(Replica):
     the whole budget of every step of the run.
     """
 
-    own_rules = True
     __slots__ = (
         "_decay",
         "_estimate",
@@ -459,7 +455,7 @@ class SglangReplica(Replica):
         super().__init__(*given, **more)
         tuning = self.limits.tuning
         self._mixes = tuning.mixed_chunk
-        self._rations = True
+        self._ration = self._blocks_wanted
         self._initial = min(round(_INITIAL_RATIO * tuning.conservativeness * _ONE), _ONE)
         self._least = round(self._initial * _LEAST_RATIO)
         self._decay = (self._initial - self._least) // tuning.decay_steps
@@ -492,7 +488,7 @@ class SglangReplica(Replica):
             if call is not None:
                 most = call.context + self.limits.token_budget - self._decodes.count
                 self._promise(call, min(call.known, most))
-            self._decide_mixed()
+            super()._form_step()
         else:
             self._decide_apart()
         if not self._n:
@@ -523,7 +519,7 @@ class SglangReplica(Replica):
         if reached == call.known:
             self._promised += min(call.output_tokens, _CLIPPED_TOKENS)
 
-    def _ration(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
+    def _blocks_wanted(self, call: Call, hit: int, tokens: int, unlocked: int) -> int:
         if self._full:
             return _UNBOUNDED
         ledger, size = self.ledger, self.limits.block_tokens
