@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault
-from factorysim.physics.memory import kv_blocks, lasting_bytes, token_bytes
+from factorysim.physics.memory import in_gb, kv_blocks, lasting_bytes, token_bytes
 from factorysim.physics.precision import weight_width
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.stages import check_stages, stage_shapes
@@ -118,15 +118,11 @@ def _blocks(
             Fault(
                 f"{llm.id} on {parallel.devices} x {device.id}",
                 f"parallel.{key}",
-                f"on each device of {held.what} {_gb(held.weights)} of weights and {wanted} KV "
-                f"blocks of {_gb(block)} (workspace {_gb(kv.workspace)}, state {_gb(state)})",
-                f"no more than {_gb(most)}",
+                f"on each device of {held.what} {in_gb(held.weights)} of weights and {wanted} KV "
+                f"blocks of {in_gb(block)} (workspace {in_gb(kv.workspace)}, state {in_gb(state)})",
+                f"no more than {in_gb(most)}",
                 cure,
             )
         )
     # A stage without layers of full attention keeps no token: the others bound it.
     return kv.blocks or (int(room // block) if block else 1 << 62)
-
-
-def _gb(size_bytes: float) -> str:
-    return f"{size_bytes / 1e9:.4g} GB"

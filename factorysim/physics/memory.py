@@ -159,23 +159,31 @@ def kv_blocks(
         room = device.memory_bytes - weights
     if room < wanted * block:
         cure = "more tp, fewer bits, or another device"
-        drafts = f" ({_gb(more.weights)} of them what drafts)" if more.weights else ""
+        drafts = f" ({in_gb(more.weights)} of them what drafts)" if more.weights else ""
         if state:
             cure += f"; {sequences} sequences set state aside: lower serving.max_sequences"
         raise CapacityError(
             Fault(
                 f"{llm.id} on {parallel.tp} x {device.id}",
                 "parallel.tp",
-                f"{_gb(weights)} of weights{drafts} and {wanted} KV blocks of {_gb(block)} a device"
-                f" (workspace {_gb(kv.workspace)}, state {_gb(state)})",
-                f"no more than {kv.memory_fraction:.0%} of {_gb(device.memory_bytes)}"
+                f"{in_gb(weights)} of weights{drafts} and {wanted} KV blocks of {in_gb(block)}"
+                " a device"
+                f" (workspace {in_gb(kv.workspace)}, state {in_gb(state)})",
+                f"no more than {kv.memory_fraction:.0%} of {in_gb(device.memory_bytes)}"
                 if kv.blocks is None
-                else f"no more than {_gb(device.memory_bytes)}",
+                else f"no more than {in_gb(device.memory_bytes)}",
                 cure,
             )
         )
     return kv.blocks or int(room // block)
 
 
-def _gb(size_bytes: float) -> str:
+def in_gb(size_bytes: float) -> str:
+    """Say a number of bytes as messages do.
+
+    Examples
+    --------
+    >>> in_gb(2.5e9)
+    '2.5 GB'
+    """
     return f"{size_bytes / 1e9:.4g} GB"

@@ -33,7 +33,7 @@ import numpy as np
 from factorysim.errors import CapacityError, Fault
 from factorysim.physics.attention import whole_fs
 from factorysim.physics.costs import RESIDUAL_BYTES
-from factorysim.physics.memory import kv_bytes_per_token, sequence_bytes, weight_bytes
+from factorysim.physics.memory import in_gb, kv_bytes_per_token, sequence_bytes, weight_bytes
 from factorysim.physics.roofline import HostCost, RooflineLaw, roofline_law
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.step import Activity, Piece
@@ -168,10 +168,11 @@ def sram_blocks(
     if room < wanted * block or room < 0:
         chips = parallel.tp
         found = (
-            f"{_gb(chips * held.weights)} of weights, {_gb(chips * (held.state + held.windows))} "
-            f"of state and {wanted} KV blocks of {_gb(chips * block)}"
+            f"{in_gb(chips * held.weights)} of weights, "
+            f"{in_gb(chips * (held.state + held.windows))} of state "
+            f"and {wanted} KV blocks of {in_gb(chips * block)}"
         )
-        expected = f"at most {_gb(chips * total)}: {stages * chips:,} chips, {place}"
+        expected = f"at most {in_gb(chips * total)}: {stages * chips:,} chips, {place}"
         cure = "more stages (`sram.stages`, or none: as many as it takes), or fewer sequences"
         where = f"{llm.id} on {stages} x {chips} x {device.id}"
         raise CapacityError(Fault(where, "sram.stages", found, expected, cure))
@@ -353,7 +354,3 @@ def _sram(device: Device) -> Sram:
     if device.sram is None:
         raise ValueError(f"{device.id} has no SRAM to speak of")
     return device.sram
-
-
-def _gb(size_bytes: float) -> str:
-    return f"{size_bytes / 1e9:.4g} GB"

@@ -168,26 +168,26 @@ def audit(
 ) -> tuple[AuditLine, ...]:
     """Draw every balance of a replication."""
     lines = [
-        _equal("calls: arrived = ended + in flight", flying.calls_sent, ledgers.calls.total()),
-        _equal("calls: in flight = found", flying.calls, flying.calls_found),
-        _equal(
+        equal("calls: arrived = ended + in flight", flying.calls_sent, ledgers.calls.total()),
+        equal("calls: in flight = found", flying.calls, flying.calls_found),
+        equal(
             "sessions: arrived = ended + in flight",
             flying.sessions_arrived,
             ledgers.sessions.total(),
         ),
-        _equal("sessions: in flight and asleep for ever", 0, flying.asleep),
-        _equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
-        _equal("calls whose KV never comes", 0, flying.stranded),
-        _equal("hand-offs begun = written", ledgers.handoffs, ledgers.rows["handoffs"]),
-        _equal("hand-offs of other bytes or waits than owed", 0, ledgers.handoffs_amiss),
-        _equal("bytes handed off = sent", fabric.handed_bytes, ledgers.handed_bytes),
-        _equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
-        _equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
-        _equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
+        equal("sessions: in flight and asleep for ever", 0, flying.asleep),
+        equal("tools: used = ended + in flight", flying.tools_used, ledgers.tools.total()),
+        equal("calls whose KV never comes", 0, flying.stranded),
+        equal("hand-offs begun = written", ledgers.handoffs, ledgers.rows["handoffs"]),
+        equal("hand-offs of other bytes or waits than owed", 0, ledgers.handoffs_amiss),
+        equal("bytes handed off = sent", fabric.handed_bytes, ledgers.handed_bytes),
+        equal("calls: each once", _numbers(flying.calls_sent), ledgers.call_numbers),
+        equal("sessions: each once", _numbers(flying.sessions_arrived), ledgers.session_numbers),
+        equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
         _received(ledgers),
-        _equal("tool hosts: cores and memory not held by jobs", 0, metered.hosts_astray),
+        equal("tool hosts: cores and memory not held by jobs", 0, metered.hosts_astray),
         _stepped(ledgers, sum(replica.padded() for replica in replicas)),
-        _equal(
+        equal(
             "tokens emitted by steps = output of calls + discarded",
             ledgers.emitted_tokens,
             ledgers.made_tokens + ledgers.discarded_tokens,
@@ -197,7 +197,7 @@ def audit(
         _locks(replicas),
         *(_little(station) for station in stations),
         *(_within(station, end_s) for station in stations),
-        _equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
+        equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
         _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
         _close(
@@ -207,9 +207,9 @@ def audit(
         ),
         _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
         _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
-        _equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
+        equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(
-            _equal(f"rows of {table} handed on = counted", counted, handed[table])
+            equal(f"rows of {table} handed on = counted", counted, handed[table])
             for table, counted in (
                 ("calls", flying.calls_sent),
                 ("sessions", flying.sessions_arrived),
@@ -235,15 +235,13 @@ def admission_laws(
     held = [call for router in routers for call in router.holding()]
     sent = sum(router.routed - router.refused for router in routers)
     return (
-        _equal(
+        equal(
             "admission: sent = let in + turned away", tally.asks, tally.refused + sent + len(held)
         ),
-        _equal("admission: sent = attempts of calls", tally.asks, ledgers.asks),
-        _equal(
-            "admission: let in and not back = in flight", tally.present, at_replicas + len(held)
-        ),
+        equal("admission: sent = attempts of calls", tally.asks, ledgers.asks),
+        equal("admission: let in and not back = in flight", tally.present, at_replicas + len(held)),
         _spent(tally, ledgers.let_in or Counter(), held),
-        _equal(
+        equal(
             "admission: buckets whose rate over time is not what they hold, spilled and gave",
             0,
             sum(bucket.error() != 0 for bucket, _ in tally.buckets),
@@ -289,7 +287,8 @@ def _columns(
     return dict(zip(kind._fields, values, strict=True))
 
 
-def _equal(name: str, expected: float, got: float) -> AuditLine:
+def equal(name: str, expected: float, got: float) -> AuditLine:
+    """Hold one count to another."""
     return AuditLine(name, expected == got, expected, got, "")
 
 
@@ -318,8 +317,8 @@ def _drafts(ledgers: Ledgers, replicas: Sequence[Replica]) -> list[AuditLine]:
     total = Drafts(*map(sum, zip(*counts, strict=True)))
     judged = ledgers.accepted_tokens + total.wasted + total.rejected
     return [
-        _equal("drafts of steps = drafts of calls", ledgers.drafted_tokens, total.drafted),
-        _equal("drafts = accepted + wasted + rejected", ledgers.drafted_tokens, judged),
+        equal("drafts of steps = drafts of calls", ledgers.drafted_tokens, total.drafted),
+        equal("drafts = accepted + wasted + rejected", ledgers.drafted_tokens, judged),
     ]
 
 
@@ -399,8 +398,8 @@ def _transfers(fabric: Books) -> list[AuditLine]:
     most = 0.0 if fullest is None else fullest.fullest
     where = "" if fullest is None or most <= 1 + _TOLERANCE else fullest.name
     return [
-        _equal("bytes sent = landed + in flight", fabric.sent_bytes, under_way),
-        _equal("slowed flows whose rates over time are not their bytes", 0, fabric.short),
+        equal("bytes sent = landed + in flight", fabric.sent_bytes, under_way),
+        equal("slowed flows whose rates over time are not their bytes", 0, fabric.short),
         AuditLine("flow on a link <= capacity", most <= 1 + _TOLERANCE, 1.0, most, where),
         _saturated(fabric.links),
     ]

@@ -143,9 +143,11 @@ class Decodes:
         if self.open:
             self.open_context += self.open * steps
         self.token_fs = now_fs
-        ends = self.ends
-        if ends[0][0] > tick:
-            return NOBODY
+        return NOBODY if self.ends[0][0] > tick else self.take_ended(now_fs)
+
+    def take_ended(self, now_fs: int) -> Sequence[Call]:
+        """Take out and return who has all tokens, as of the present step."""
+        ends, tick = self.ends, self.tick
         done = []
         while ends and ends[0][0] <= tick:
             _, _, epoch, call = heappop(ends)

@@ -35,16 +35,14 @@ from factorysim.sim.decodes import Decodes
 from factorysim.sim.replica import NO_CHUNKS, Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from factorysim.physics.stages import StagedLaw
     from factorysim.physics.step import StepLaw
-    from factorysim.records import RunNote
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
     from factorysim.sim.replica import Chunk
-    from factorysim.sim.tiers import ReplicaTiers
 
 
 class StagedCosts(StepCosts):
@@ -101,16 +99,13 @@ class PipelineReplica(Replica):
         index: int,
         law: StepLaw,
         limits: Limits,
-        on_done: Callable[[Call], None],
-        rows: list[RunNote] | None = None,
-        gaps: list[tuple[object, ...]] | None = None,
-        owner: Any = None,  # noqa: ANN401
-        costs: StepCosts | None = None,
-        tiers: ReplicaTiers | None = None,
+        *given: Any,  # noqa: ANN401
+        **more: Any,  # noqa: ANN401
     ) -> None:
-        assert tiers is None, "stages have no tiers below HBM"
-        staged = costs if isinstance(costs, StagedCosts) else StagedCosts(law)
-        super().__init__(clock, index, law, limits, on_done, rows, gaps, owner, staged)
+        costs = more.get("costs")
+        more["costs"] = staged = costs if isinstance(costs, StagedCosts) else StagedCosts(law)
+        super().__init__(clock, index, law, limits, *given, **more)
+        assert self.tiers is None, "stages have no tiers below HBM"
         stages = len(staged.stages)
         size, window = limits.block_tokens, law.window
         self._batches = [

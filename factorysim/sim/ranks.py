@@ -21,16 +21,13 @@ from factorysim.sim.costs import MOST_ANSWERS, StepCosts
 from factorysim.sim.replica import Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from factorysim.physics.ranks import RankedLaw
     from factorysim.physics.step import StepLaw
-    from factorysim.records import RunNote
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
     from factorysim.sim.costs import Counts
-    from factorysim.sim.tiers import ReplicaTiers
 
 RankCounts: TypeAlias = tuple[int, int, int, int, int]
 """The arguments of `RankedLaw.rank_base`."""
@@ -136,16 +133,14 @@ class RankedReplica(Replica):
         index: int,
         law: StepLaw,
         limits: Limits,
-        on_done: Callable[[Call], None],
-        rows: list[RunNote] | None = None,
-        gaps: list[tuple[object, ...]] | None = None,
-        owner: Any = None,  # noqa: ANN401
-        costs: StepCosts | None = None,
-        tiers: ReplicaTiers | None = None,
+        *given: Any,  # noqa: ANN401
+        **more: Any,  # noqa: ANN401
     ) -> None:
-        assert tiers is None, "ranks have no tiers below HBM"
+        costs = more.get("costs")
         self._ranked = costs if isinstance(costs, RankedCosts) else RankedCosts(law)
-        super().__init__(clock, index, law, limits, on_done, rows, gaps, owner, self._ranked)
+        more["costs"] = self._ranked
+        super().__init__(clock, index, law, limits, *given, **more)
+        assert self.tiers is None, "ranks have no tiers below HBM"
         ranks = cast("RankedLaw", law).ranks
         own = limits._replace(blocks=limits.blocks // ranks)
         self.ranks = tuple(Rank(self, own, self._ranked) for _ in range(ranks))

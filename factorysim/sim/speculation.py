@@ -167,18 +167,9 @@ class SpeculativeDecodes(Decodes):
         self.token_fs = now_fs
         self.accepted = self.count * (self._clock - began - steps)
         wasted = self.wasted
-        ends = self.ends
-        if ends[0][0] > tick:
+        if self.ends[0][0] > tick:
             return NOBODY
-        done = []
-        while ends and ends[0][0] <= tick:
-            _, _, epoch, call = heappop(ends)
-            if call.state == DECODING and call.preemptions == epoch:
-                self.leave(call)
-                call.last_token_fs = now_fs
-                done.append(call)
-            else:
-                self.stale -= 1
+        done = self.take_ended(now_fs)
         self.accepted -= self.wasted - wasted
         return done
 

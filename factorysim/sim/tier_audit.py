@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.records import AuditLine
+from factorysim.sim.audit import equal
 from factorysim.sim.tiers import fetched_blocks
 
 _ROUNDED = 1e-6
@@ -30,20 +31,20 @@ def audit_tiers(
     read = sum(shelf.read_blocks for shelf in shelves)
     return (
         _held(shelves),
-        _equal(
+        equal(
             "KV tiers: blocks sent = landed + on their way",
             sum(shelf.stored for shelf in shelves),
             landed + on_way,
         ),
-        _equal("KV fetches: blocks begun = landed + lost + under way", begun, ended + under_way),
-        _equal("KV fetches: blocks begun = read from stores", begun, read),
-        _equal(
+        equal("KV fetches: blocks begun = landed + lost + under way", begun, ended + under_way),
+        equal("KV fetches: blocks begun = read from stores", begun, read),
+        equal(
             "KV tiers: bytes sent = landed + in flight",
             road.sent_bytes,
             road.landed_bytes + road.found_bytes(),
         ),
         _noted(shelves, log, road),
-        _equal(
+        equal(
             "KV blocks evicted from HBM = written down",
             sum(tiers.ledger.evicted for tiers in replicas),
             log.noted_blocks["evict_hbm"],
@@ -68,10 +69,6 @@ def _noted(shelves: Sequence[Shelf], log: Log, road: FabricRoad) -> AuditLine:
         if len(sizes) == 1 and abs(noted - blocks * sizes.pop()) > _ROUNDED * noted:
             off.append(f"store_{tier}: {noted:,.0f} B of {blocks:,} blocks")
     return AuditLine("KV tiers: bytes of rows = landed", not off, expected, got, "; ".join(off[:3]))
-
-
-def _equal(name: str, expected: float, got: float) -> AuditLine:
-    return AuditLine(name, expected == got, expected, got, "")
 
 
 def _held(shelves: Sequence[Shelf]) -> AuditLine:

@@ -82,18 +82,8 @@ def limits_of(given: NaiveLimits, *, stepwise: bool = False, watched: bool = Fal
     )
 
 
-def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
-    """Run a case through the simulator's own clock and replica, up to and with `end_fs`."""
-    clock = Clock()
-    departures: list[tuple[int, int]] = []
-    limits = limits_of(case.limits, stepwise=stepwise)
-    replica = replica_kind(limits)(
-        clock,
-        0,
-        case.laws[0],
-        limits,
-        on_done=lambda call: departures.append((clock.now, call.number)),
-    )
+def play(case: Case, clock: Clock, replica: Replica, end_fs: int) -> dict[int, Call]:
+    """Let what a case tells befall a replica, up to and with `end_fs`; returns its calls."""
     calls: dict[int, Call] = {}
 
     def happen(event: Event) -> None:
@@ -122,6 +112,22 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     for index, event in enumerate(case.events):
         clock.at(event.at_fs, ARRIVAL + index, happen, event)
     clock.run_until(end_fs + 1)
+    return calls
+
+
+def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
+    """Run a case through the simulator's own clock and replica, up to and with `end_fs`."""
+    clock = Clock()
+    departures: list[tuple[int, int]] = []
+    limits = limits_of(case.limits, stepwise=stepwise)
+    replica = replica_kind(limits)(
+        clock,
+        0,
+        case.laws[0],
+        limits,
+        on_done=lambda call: departures.append((clock.now, call.number)),
+    )
+    calls = play(case, clock, replica, end_fs)
     rows = list(StepChunk.of(replica.rows, replica.limits.pace))
     gaps = [GapRow(*row) for row in replica.gaps]
     return Outcome(replica, calls, departures, rows, gaps)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call
-from factorysim.sim.clock import ARRIVAL, Clock
+from factorysim.sim.clock import Clock
 from factorysim.sim.ranks import RankedReplica, parts_of
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw
 from tests.property.naive_ranks import RankedResult, serve_ranked
@@ -30,6 +30,7 @@ from tests.property.test_exactness import (
     in_fs,
     limits_of,
     made_up_laws,
+    play,
     seen,
 )
 
@@ -134,34 +135,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
         limits._replace(blocks=limits.blocks * law.ranks),
         on_done=lambda call: departures.append((clock.now, call.number)),
     )
-    calls: dict[int, Call] = {}
-
-    def happen(event: Submission | Interrupt) -> None:
-        if isinstance(event, Submission):
-            calls[event.number] = Call(
-                number=event.number,
-                session=event.session,
-                prompt_tokens=event.prompt,
-                output_tokens=event.output,
-                content=event.content,
-                priority=event.priority,
-                u=event.u,
-            )
-            calls[event.number].image_tokens = event.images
-            replica.submit(calls[event.number])
-        elif event.kind == "cancel":
-            if event.argument in calls:
-                replica.cancel(calls[event.argument])
-        elif event.kind == "change_law":
-            replica.change_law(case.laws[event.argument])
-        elif event.kind == "fail":
-            replica.fail()
-        else:
-            replica.repair()
-
-    for index, event in enumerate(case.events):
-        clock.at(event.at_fs, ARRIVAL + index, happen, event)
-    clock.run_until(end_fs + 1)
+    calls = play(case, clock, replica, end_fs)
     rows = list(StepChunk.of(replica.rows))
     return Outcome(replica, calls, departures, rows, [GapRow(*row) for row in replica.gaps])
 
