@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factorysim.workload.session import LlmNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from factorysim.catalog import Catalog
     from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.workload.demand import Demand
 
 CALLS = 4096
 """Of a stream of single calls that are looked at: of two in a thousand, eight."""
@@ -20,16 +20,19 @@ SESSIONS = 256
 """Of an agent's."""
 
 
-def long_calls(scenario: ScenarioSpec, catalog: Catalog) -> tuple[str, ...]:
+def long_calls(
+    scenario: ScenarioSpec, catalog: Catalog, demands: Sequence[Demand]
+) -> tuple[str, ...]:
     """Tell of each stream how many of its calls no context holds, if there are any.
 
     Prompt and output together must fit. Of traces all calls are counted, of drawn
     streams the first ones.
     """
     told: list[str] = []
-    for name, stream in scenario.streams.items():
+    for demand in demands:
+        name, stream = demand.name, scenario.streams[demand.name]
         llm = catalog.llm(scenario.llms[stream.llm].llm)
-        sizes = list(_sizes(name, stream, scenario.run.seed))
+        sizes = list(_sizes(stream, demand))
         over = [size for size in sizes if size > llm.context_length]
         if over:
             told.append(
@@ -40,14 +43,12 @@ def long_calls(scenario: ScenarioSpec, catalog: Catalog) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _sizes(name: str, stream: StreamSpec, seed: int) -> Iterator[int]:
-    """Prompt and output tokens of calls of a stream, those of a run's first replication."""
-    from factorysim.workload.demand import build_demand
-
-    path = Path(stream.trace) if stream.trace is not None else None
-    demand = build_demand(name, stream, seed=seed, replication=0, trace_path=path)
-    most = SESSIONS if stream.agent is not None else CALLS
-    for session in islice(demand.sessions(), None if path is not None else most):
+def _sizes(stream: StreamSpec, demand: Demand) -> Iterator[int]:
+    """Prompt and output tokens of calls of a stream: of a trace all, of others the first."""
+    most = None
+    if stream.trace is None:
+        most = SESSIONS if stream.agent is not None else CALLS
+    for session in islice(demand.sessions(), most):
         for node in session.nodes:
             if isinstance(node, LlmNode):
                 yield node.prompt_tokens + node.output_tokens

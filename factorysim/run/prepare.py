@@ -60,12 +60,12 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
     """
     from functools import partial
 
-    from factorysim.catalog import load_catalog
     from factorysim.run.context import long_calls
     from factorysim.workload.demand import build_demand
     from factorysim.workload.traces import check_trace
 
-    parts: list[Callable[[], object]] = [partial(prepare, scenario)]
+    prepared: list[Prepared] = []
+    parts: list[Callable[[], object]] = [lambda: prepared.append(prepare(scenario))]
     for name, stream in scenario.streams.items():
         if stream.trace is not None:
             parts.append(partial(check_trace, Path(stream.trace), stream.format))
@@ -79,7 +79,7 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
             faults += error.faults
     if faults:
         raise UserError(*dict.fromkeys(faults))
-    return long_calls(scenario, load_catalog(Path(scenario.catalog) if scenario.catalog else None))
+    return long_calls(scenario, prepared[0].catalog, build_demands(scenario, 0))
 
 
 def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
