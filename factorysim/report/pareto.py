@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.marked import printable
 from factorysim.report.numbers import amount, digits, seconds
 from factorysim.report.terminal import mark, titled_table
+from factorysim.study.pareto import layouts_asked, unmeasured
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,16 +26,27 @@ def pareto_report(found: Pareto) -> list[RenderableType]:
         layouts = dict.fromkeys(p.layout for p in found.points if p.scenario == factory.name)
         for layout in layouts:
             parts += [_points(found, factory.name, layout), ""]
-    for one in found.refused:
-        at = "" if one.concurrency is None else f" at {one.concurrency:,}"
-        head = f"Not measured: {one.scenario} {one.layout}{at}: "
+    for one in unmeasured(found):
+        head = f"Not measured: {one.where}: "
         parts.append(mark(printable(head), printable(one.reason), "red"))
     return parts + _footer(found)
 
 
 def verdict(found: Pareto) -> list[Text]:
-    """One line a factory: what it gives a user at most, and what it makes at most."""
-    return [line for factory in found.factories for line in _ends(found, factory.name)]
+    """One line a factory: what it gives a user at most, and what it makes at most.
+
+    And how many layouts are missing, if any are.
+    """
+    lines = [line for factory in found.factories for line in _ends(found, factory.name)]
+    asked, missed = layouts_asked(found)
+    return [*lines, *([_missed(asked, missed)] if missed else [])]
+
+
+def _missed(asked: int, missed: int) -> Text:
+    from rich.text import Text
+
+    are = "is" if missed == 1 else "are"
+    return Text(f"{missed} of {asked} layouts {are} not drawn: nothing of them could be measured")
 
 
 def _ends(found: Pareto, scenario: str) -> list[Text]:
