@@ -51,6 +51,8 @@ class Point(NamedTuple):
     replicas: int
     devices: int
     """Of the deployments that serve LLMs."""
+    partner_devices: int
+    """Across the splits of those deployments: LPUs that hold experts or make drafts."""
     tokens_per_s_per_user: Estimate
     """1 / median TPOT of the calls: interactivity."""
     tokens_per_s_per_gpu: Estimate
@@ -371,6 +373,7 @@ def _point(
     """Put together what the replications of a point say."""
     serving = prepared.layout.serving()
     devices = round(sum(station.capacity for station in serving))
+    partners = [station.partner for station in serving if station.partner is not None]
 
     def over(value: Callable[[Measured], float]) -> Estimate:
         numbers = [value(one) for one in measured]
@@ -392,6 +395,7 @@ def _point(
         concurrency=concurrency,
         replicas=sum(station.replicas for station in serving),
         devices=devices,
+        partner_devices=round(sum(partner.capacity for partner in partners)),
         tokens_per_s_per_user=over(lambda one: 1 / one.values["tpot_s.p50"]),
         tokens_per_s_per_gpu=over(lambda one: one.values[made] / devices),
         tokens_per_s_per_mw=over(lambda one: one.values[made] / one.values[watts] * W_PER_MW),

@@ -44,7 +44,7 @@ def test_the_verdict_comes_first_and_nothing_is_written(factorysim, tmp_path, mo
     lines = out.splitlines()
     head = " ".join(" ".join(lines[:4]).split())
     assert head.startswith("mine: up to ")
-    assert "(tp 1, 2 in flight), up to" in head
+    assert "tokens/s for a user (tp 1, 2 in flight) up to" in head
     assert "mine, tp 1: tokens/s from 2 replicas on 2 devices" in out
     assert max(map(len, lines)) <= 80
     assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml", "other.yaml"}
