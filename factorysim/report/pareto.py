@@ -80,7 +80,8 @@ def _points(found: Pareto, scenario: str, layout: str) -> Table:
     mine = [p for p in found.points if (p.scenario, p.layout) == (scenario, layout)]
     first = mine[0]
     replicas = f"{first.replicas} replica{'s' * (first.replicas != 1)}"
-    title = f"{scenario}, {layout}: tokens/s from {replicas} on {first.devices:,} devices"
+    devices = f"{first.devices:,} device{'s' * (first.devices != 1)}"
+    title = f"{scenario}, {layout}: tokens/s from {replicas} on {devices}"
     if first.partner_devices:
         title += f" (and {first.partner_devices:,} across a split, not counted in a GPU's)"
     table = titled_table(printable(title), HEAD)

@@ -162,7 +162,7 @@ def _slo_line(stream: str, slo: dict[str, Any]) -> Text:
         return mark("SLO unknown: ", f"no session of {stream} has a verdict ({limits})", "yellow")
     wanted = float(slo["attain"])
     met = slo["share"] >= wanted
-    share = f"{percent(slo['share'])} of {stream} sessions met it"
+    share = f"{percent(slo['share'])} of {stream} sessions{'' if met else ' met it'}"
     said = f"{share}, {percent(wanted)} wanted ({limits})"
     return mark("SLO met: " if met else "SLO missed: ", said, "green" if met else "red")
 
