@@ -114,6 +114,8 @@ class Point(NamedTuple):
     """None where no step was made."""
     mfu: float | None
     mbu: float | None
+    memory: str | None
+    """Of LPUs whose KV lies in DRAM, the memory of `mbu`; see `PoolPoint`."""
     watts_per_device: float
     """Mean, idle between steps included."""
     tdp_w: float
@@ -361,7 +363,8 @@ def _point(prepared: Prepared, setting: Setting, settled: Settled, measured: Mea
         kv=main.kv,
         bound=main.bound,
         mfu=read(f"mfu.{main.name}"),
-        mbu=read(f"mbu.{main.name}"),
+        mbu=read(f"mbu.{main.name}") if main.memory is None else main.mbu,
+        memory=main.memory,
         watts_per_device=watts / devices,
         tdp_w=sum(one.tdp_w * one.devices for one in pools) / devices,
         j_per_output_token=watts / output_per_s,
