@@ -163,7 +163,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
-    from factorysim.physics.speculation import verified_tokens
+    from factorysim.physics.speculation import pace_of
 
     device, precision = serve.device, scenario.llms[serve.llm].precision
     return Station(
@@ -179,11 +179,12 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         peak_bytes=device.memory_bandwidth,
         idle_w=serve.power.idle_w,
         kv_blocks=serve.kv_blocks,
+        block_tokens=scenario.serving.kv.block_tokens,
         # Ranks have as many each; a step of a pipeline is of one of its micro-batches.
         max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
         token_budget=serve.ranks * scenario.serving.step_tokens,
         router=f"{serve.llm} {serve.role} {serve.prompts_above}",
-        decode_tokens=verified_tokens(serve.law),
+        pace=pace_of(serve.law),
         partner=_partner(serve),
     )
 
@@ -217,6 +218,7 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         peak_bytes=None,
         idle_w=0.0,
         kv_blocks=0,
+        block_tokens=0,
         max_sequences=0,
         token_budget=0,
     )

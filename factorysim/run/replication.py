@@ -25,6 +25,7 @@ from factorysim.store import Columns, ParquetSink, count_rows, read_columns, rea
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from factorysim.graph.plan import FactoryPlan
     from factorysim.records import AuditLine, Closing, StepChunk
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import ScenarioSpec
@@ -109,7 +110,7 @@ class Bench:
             presence = sink.presence(job.horizon_s)
             return Outcome(job.replication, closing, None, presence, sink.sessions, job.key)
         tiers = len(prepared.layout.tiers) > 1
-        tables = read_tables(Path(job.folder or ""), closing, tiers=tiers)
+        tables = read_tables(Path(job.folder or ""), closing, prepared.plan, tiers=tiers)
         check_audit(stored_rows(Path(job.folder or ""), closing), job.replication)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
@@ -158,8 +159,11 @@ def check_audit(lines: tuple[AuditLine, ...] | list[AuditLine], replication: int
         raise AuditError(f"replication {replication} breaks a law of conservation: {told}")
 
 
-def read_tables(folder: Path, closing: Closing, *, tiers: bool = False) -> Tables:
+def read_tables(
+    folder: Path, closing: Closing, plan: FactoryPlan, *, tiers: bool = False
+) -> Tables:
     """Open the tables of one replication for its metrics."""
+    from factorysim.run.activity import step_columns
 
     def columns(table: str, names: tuple[str, ...]) -> Columns:
         return read_columns(folder / f"{table}.parquet", names)
@@ -173,6 +177,7 @@ def read_tables(folder: Path, closing: Closing, *, tiers: bool = False) -> Table
         columns("handoffs", HANDOFF_COLUMNS),
         columns("timeseries", SERIES_COLUMNS),
         closing,
+        step_columns(plan).compute,
         columns("tiers", TIER_COLUMNS) if tiers else None,
     )
 

@@ -273,7 +273,8 @@ def _measure(prepared: Prepared, settled: Settled) -> Measured:
     closing = run_loop(prepared, sink, settled.horizon_s, None)
     check_audit(closing.audit, 0)
     steps = dict(sink.columns("steps"))
-    steps |= step_columns(prepared.plan).compute(steps)
+    derive = step_columns(prepared.plan).compute
+    steps |= derive(steps)
     tables = Tables(
         sink.columns("sessions"),
         sink.columns("calls"),
@@ -283,6 +284,7 @@ def _measure(prepared: Prepared, settled: Settled) -> Measured:
         sink.columns("handoffs"),
         sink.columns("timeseries"),
         closing,
+        derive,
     )
     slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
     found = replication_metrics(tables, settled.window, prepared.layout, slos)
