@@ -109,9 +109,11 @@ class Bench:
         if isinstance(sink, PilotSink):
             presence = sink.presence(job.horizon_s)
             return Outcome(job.replication, closing, None, presence, sink.sessions, job.key)
-        tiers = len(prepared.layout.tiers) > 1
-        tables = read_tables(Path(job.folder or ""), closing, prepared.plan, tiers=tiers)
-        check_audit(stored_rows(Path(job.folder or ""), closing), job.replication)
+        folder, tiers = Path(job.folder or ""), len(prepared.layout.tiers) > 1
+        stored = stored_rows(folder, closing)
+        check_audit(stored, job.replication)
+        closing = closing._replace(audit=(*closing.audit, *stored))
+        tables = read_tables(folder, closing, prepared.plan, tiers=tiers)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
         check_audit(metrics.audit, job.replication)
