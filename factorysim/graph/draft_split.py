@@ -14,7 +14,10 @@ from factorysim.errors import CapacityError, Fault
 
 if TYPE_CHECKING:
     from factorysim.catalog import Device, Llm
-    from factorysim.spec.scenario import DraftSplit, PrecisionSpec, ScenarioSpec, SramSpec
+    from factorysim.spec.layout import SramSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.split import DraftSplit
 
 KEYS = {"precision": "speculation.draft.precision", "sram": "split.sram"}
 """Where a deployment says of its draft LLM what others say of their LLM."""

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from factorysim.graph.factory import Factory
     from factorysim.physics.collectives import Links
     from factorysim.physics.step import StepLaw
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec, ScenarioSpec, ServingSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.serving import ServingSpec
 
 
 class Wiring(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError, Fault
 from factorysim.graph.placement import Need
-from factorysim.spec.scenario import SramSpec
+from factorysim.spec.layout import SramSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device
     from factorysim.graph.factory import Factory
     from factorysim.physics.sram import Chips
-    from factorysim.spec.scenario import AfdSplit, DeploymentSpec, DraftSplit, ScenarioSpec
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.split import AfdSplit, DraftSplit
 
 
 def need_of(

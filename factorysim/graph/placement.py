@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from factorysim.graph.factory import Factory
-    from factorysim.spec.scenario import DeploymentSpec
+    from factorysim.spec.deployment import DeploymentSpec
 
 WHERE = "scenario"
 

@@ -33,13 +33,11 @@ if TYPE_CHECKING:
     from factorysim.physics.step import PartnerSide, StepLaw
     from factorysim.physics.table import TableRow
     from factorysim.physics.vision import Encoder
-    from factorysim.spec.scenario import (
-        DeploymentSpec,
-        DraftSplit,
-        ParallelSpec,
-        PrecisionSpec,
-        ScenarioSpec,
-    )
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.split import DraftSplit
     from factorysim.spec.topology import TopologySpec
 
 

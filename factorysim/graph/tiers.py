@@ -22,7 +22,7 @@ from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.physics.memory import kv_bytes_per_token
 from factorysim.physics.step import FS_PER_S
-from factorysim.spec.scenario import ParallelSpec
+from factorysim.spec.layout import ParallelSpec
 from factorysim.spec.tiers import StoreSpec
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.graph.factory import Factory
     from factorysim.graph.plan import ServePlan
-    from factorysim.spec.scenario import KvSpec, ScenarioSpec
+    from factorysim.spec.kv import KvSpec
+    from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.tiers import Tier
 
 _WHERE = "scenario"

@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from factorysim.physics.collectives import Links
     from factorysim.physics.shape import Attention, Shape
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.split import AfdSplit
 
 MIXERS = ("attention", "recurrent", "router")
 """Linear layers that stay with the attention; the router sends tokens, so it is here."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.spec.topology import TopologySpec
 
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from factorysim.catalog import Catalog
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.workload.demand import Demand
 
 CALLS = 4096

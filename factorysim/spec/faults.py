@@ -30,7 +30,7 @@ def read_spec(model: type[S], marked: Marked) -> S:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import ParallelSpec
+    >>> from factorysim.spec.layout import ParallelSpec
     >>> from factorysim.yaml_reader import parse_yaml
     >>> read_spec(ParallelSpec, parse_yaml("{tp: 8}", "here"))
     ParallelSpec(tp=8, ep=1, pp=1, dp=1)

@@ -6,7 +6,7 @@ from factorysim.errors import CapacityError, SpecError
 from factorysim.graph.plan import plan_factory
 from factorysim.physics.afd import AfdLaw, ffn_bytes
 from factorysim.physics.sram import SramLaw
-from factorysim.spec.scenario import PrecisionSpec
+from factorysim.spec.llm import PrecisionSpec
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}
 AFD = {"kind": "afd", "pool": "lpx"}
