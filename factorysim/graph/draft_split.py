@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError, Fault
+from factorysim.physics.sram import sram_blocks, sram_stages
 
 if TYPE_CHECKING:
     from factorysim.catalog import Device, Llm
@@ -51,8 +52,6 @@ def draft_stages(
     CapacityError
         If the precision is none that the LPU computes in.
     """
-    from factorysim.physics.sram import sram_stages
-
     serving = scenario.serving
     sram = layout_of_draft(split, kv_tokens)
     sequences = serving.max_sequences
@@ -77,8 +76,6 @@ def draft_blocks(
     CapacityError
         If weights and state leave no room for a block, or for `serving.kv.blocks`.
     """
-    from factorysim.physics.sram import sram_blocks
-
     serving = scenario.serving
     try:
         return sram_blocks(

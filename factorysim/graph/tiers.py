@@ -19,14 +19,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
-from factorysim.graph.factory import LinkTable, Path
+from factorysim.graph.factory import LinkTable
+from factorysim.graph.plan import ReplicaStores, StorePlan
+from factorysim.graph.store_routes import Place, StoreRoutes
 from factorysim.physics.memory import kv_bytes_per_token
 from factorysim.physics.step import FS_PER_S
 from factorysim.spec.layout import ParallelSpec
 from factorysim.spec.tiers import StoreSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import networkx as nx
 
@@ -42,35 +44,6 @@ _KEY = "serving.kv"
 SERVER_TIERS = frozenset({"host", "nvme"})
 
 
-class StorePlan(NamedTuple):
-    """Room of one LLM in one tier: of a server, or of the factory."""
-
-    tier: str
-    name: str
-    llm: str
-    """Key of the scenario's `llms`."""
-    blocks: int
-    block_bytes: float
-    """Of one block, all devices together, each byte once."""
-    nodes: tuple[int, ...]
-    """Where its bytes lie; from the number of the graph's nodes on they are stores' own."""
-    shared: bool
-    """By all servers."""
-    below: int
-    """Place of the next tier's store in the list of stores; -1: there is none."""
-
-
-class ReplicaStores(NamedTuple):
-    """What one replica reaches."""
-
-    stores: tuple[int, ...]
-    """By tier below HBM: place in the list of stores."""
-    near: tuple[tuple[int, ...], ...]
-    """By tier, for each device the node of a server's store that is next to it."""
-    lane_bytes: float
-    """Of one block, what each device holds of it."""
-
-
 class TierPlan(NamedTuple):
     """All stores of a factory, and what its replicas reach."""
 
@@ -80,56 +53,6 @@ class TierPlan(NamedTuple):
     links: LinkTable
     routes: StoreRoutes
     facts: frozenset[str]
-
-
-class _Place(NamedTuple):
-    """A store's own node: what it hangs on, its two links, its latency."""
-
-    node: int
-    read: int
-    write: int
-    read_bandwidth: float
-    write_bandwidth: float
-    latency_fs: int
-
-
-class StoreRoutes:
-    """Ways between nodes of the graph and of stores.
-
-    Examples
-    --------
-    >>> graph = lambda a, b: Path((0,), 5, 100.0)
-    >>> StoreRoutes(graph, 2, [_Place(1, 2, 3, 80.0, 20.0, 7)])(0, 2)
-    Path(links=(0, 3), latency_fs=12, bandwidth=20.0)
-    """
-
-    def __init__(
-        self, routes: Callable[[int, int], Path], nodes: int, places: Sequence[_Place]
-    ) -> None:
-        self._routes = routes
-        self._nodes = nodes
-        self._places = places
-
-    def __call__(self, source: int, target: int) -> Path:
-        """Way from node to node, as `Routes` has it."""
-        first = self._nodes
-        if source < first and target < first:
-            return self._routes(source, target)
-        start = self._places[source - first] if source >= first else None
-        end = self._places[target - first] if target >= first else None
-        way = self._routes(
-            source if start is None else start.node, target if end is None else end.node
-        )
-        links, latency_fs, bandwidth = way
-        if start is not None:
-            links = (start.read, *links)
-            latency_fs += start.latency_fs
-            bandwidth = min(bandwidth, start.read_bandwidth)
-        if end is not None:
-            links = (*links, end.write)
-            latency_fs += end.latency_fs
-            bandwidth = min(bandwidth, end.write_bandwidth)
-        return Path(links, latency_fs, bandwidth)
 
 
 def plan_tiers(
@@ -177,7 +100,7 @@ class _Draft:
         self._serve = serve
         self.faults: list[Fault] = []
         self._facts: set[str] = set()
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._port_names: list[str] = []
         self._own_nodes: dict[tuple[str, int], int] = {}
         """Nodes of stores by tier and by what they hang on."""
@@ -385,7 +308,7 @@ class _Draft:
             if read is not None or write is not None or latency_s:
                 node = len(self._factory.names) + len(self._places)
                 link = len(self._factory.links.names) + 2 * len(self._places)
-                place = _Place(
+                place = Place(
                     base, link, link + 1, read or _FAST, write or _FAST,
                     round(latency_s * FS_PER_S),
                 )  # fmt: skip

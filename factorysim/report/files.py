@@ -76,7 +76,7 @@ def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
 def _scenario(
     spec: ScenarioSpec, topology: TopologySpec, catalog: Catalog
 ) -> Iterator[RenderableType]:
-    from factorysim.graph.plan import plan_factory
+    from factorysim.graph.planning import plan_factory
 
     try:
         yield _deployments(spec, plan_factory(spec, topology, catalog))

@@ -90,7 +90,7 @@ def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
     CapacityError
         If it does not fit.
     """
-    from factorysim.graph.plan import plan_factory
+    from factorysim.graph.planning import plan_factory
 
     topology = scenario.topology
     if isinstance(topology, str):

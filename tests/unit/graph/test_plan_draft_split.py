@@ -3,7 +3,7 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.physics.speculation import SpeculativeLaw
 from factorysim.physics.sram import SramLaw
 

@@ -3,7 +3,7 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.physics.afd import AfdLaw, ffn_bytes
 from factorysim.physics.sram import SramLaw
 from factorysim.spec.llm import PrecisionSpec

@@ -3,7 +3,7 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.spec.topology import TopologySpec
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}
