@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.split import DraftSplit
 
-KEYS = {"precision": "speculation.draft.precision", "sram": "split.sram"}
+KEYS = {
+    "precision": "speculation.draft.precision",
+    "sram": "split.sram",
+    "parallel": "split.parallel",
+}
 """Where a deployment says of its draft LLM what others say of their LLM."""
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError, Fault
 from factorysim.graph.blocks import drafter_of, gpu_blocks
-from factorysim.graph.draft_split import draft_blocks
+from factorysim.graph.draft_split import draft_blocks, of_draft
 from factorysim.graph.images import vision_of
 from factorysim.graph.laws import Work, apart_law, cut_law, drafted_law, stage_law
 from factorysim.graph.links import exchange_links, straddles
@@ -87,12 +87,12 @@ def drafts_apart(ground: Ground, placed: Placed, split: DraftSplit, other: Other
     assert drafter.llm is not None  # by an LLM of its own
     assert spec.speculation is not None
     here = gpu_blocks(ground, spec, placed.device)
-    draft = stage_law(
-        Work(drafter.llm, drafter.precision, split.parallel, ground.scenario.serving.overlap),
-        ground.hardware(other.device, other.replicas),
-        split.sram,
-        chips_of_draft(split, need, ground.factory),
-    )
+    work = Work(drafter.llm, drafter.precision, split.parallel, ground.scenario.serving.overlap)
+    chips = chips_of_draft(split, need, ground.factory)
+    try:
+        draft = stage_law(work, ground.hardware(other.device, other.replicas), split.sram, chips)
+    except CapacityError as error:
+        raise of_draft(error) from error
     exchange = _exchange(ground, placed, split, other)
     own = cut_law(placed.work(ground), placed.hardware(ground))
     law = drafted_law(own, draft, spec.speculation, split, drafter.llm.vocab, exchange)

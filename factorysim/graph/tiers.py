@@ -398,9 +398,8 @@ def _check_speed(kv: KvSpec, plan: TierPlan, serve: Sequence[ServePlan]) -> None
         Fault(
             _WHERE,
             f"{_KEY}.tiers",
-            f"{upper} above {lower}, which reads {fast[0] / 1e9:.4g} GB/s after "
-            f"{fast[1] * 1e6:.4g} us where {upper} reads {slow[0] / 1e9:.4g} GB/s after "
-            f"{slow[1] * 1e6:.4g} us",
+            f"{upper} above {lower}, from which a replica reads {_told(kv, lower, fast)} "
+            f"where from {upper} it reads {_told(kv, upper, slow)}",
             "each tier faster than the next, in bandwidth or in latency",
             f"take {upper} out, or mend `stores`",
         )
@@ -409,6 +408,14 @@ def _check_speed(kv: KvSpec, plan: TierPlan, serve: Sequence[ServePlan]) -> None
     ]
     if faults:
         raise SpecError(*faults)
+
+
+def _told(kv: KvSpec, tier: Tier, speed: tuple[float, float]) -> str:
+    """Say how fast a replica reads, beside what the file says of the whole store."""
+    bandwidth, latency_s = speed
+    given = kv.stores[tier].read if tier in kv.stores else None
+    part = "" if given in (None, bandwidth) else f" of the {given / 1e9:.4g} GB/s given"
+    return f"{bandwidth / 1e9:.4g} GB/s{part} after {latency_s * 1e6:.4g} us"
 
 
 def _speed_to(

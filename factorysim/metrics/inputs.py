@@ -64,6 +64,8 @@ class Partner(NamedTuple):
     peak_flops: float | None
     peak_bytes: float | None
     idle_w: float
+    experts: bool = False
+    """Whether the experts are on this side."""
 
 
 class Station(NamedTuple):
@@ -94,6 +96,12 @@ class Station(NamedTuple):
     """That a step computes for a sequence that decodes: more where it verifies drafts."""
     partner: Partner | None = None
     """Of a split deployment."""
+
+    @property
+    def expert_pool(self) -> str:
+        """Pool that holds the experts of its LLM."""
+        other = self.partner
+        return other.pool if other is not None and other.experts else self.pool
 
 
 class Layout(NamedTuple):

@@ -189,6 +189,8 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
 
 def _partner(serve: ServePlan) -> Partner | None:
     """Reduce the other side of a split deployment."""
+    from factorysim.physics.afd import AfdLaw
+
     other = serve.partner
     if other is None:
         return None
@@ -199,6 +201,7 @@ def _partner(serve: ServePlan) -> Partner | None:
         peak_flops=other.device.flops.get(other.compute),
         peak_bytes=other.device.memory_bandwidth,
         idle_w=other.power.idle_w,
+        experts=isinstance(serve.law, AfdLaw),
     )
 
 
