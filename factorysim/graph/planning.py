@@ -188,7 +188,7 @@ def _whole(
 
 def _with_tiers(ground: Ground, plan: FactoryPlan) -> FactoryPlan:
     """Add the stores of KV, the links to them, and what each replica reaches."""
-    tiers = plan_tiers(ground.scenario, ground.catalog, ground.graph, ground.factory, plan.serve)
+    tiers = plan_tiers(ground, plan.serve)
     replicas = iter(tiers.replicas)
     return plan._replace(
         serve=tuple(
@@ -196,6 +196,6 @@ def _with_tiers(ground: Ground, plan: FactoryPlan) -> FactoryPlan:
         ),
         links=tiers.links,
         routes=tiers.routes,
-        facts=tuple(sorted(tiers.facts.union(plan.facts))),
+        facts=tuple(sorted(ground.facts)),
         stores=tiers.stores,
     )

@@ -55,7 +55,9 @@ def plan_serve(
     assert spec.role != "tools"
     use = ground.scenario.llms[spec.llm]
     llm, device = ground.llm(use.llm), ground.smallest([*chain(*replicas)])
-    other = None if partners is None else Other(ground.device(partners[0][0]), partners)
+    other = None
+    if partners is not None and need is not None:
+        other = Other(ground.device(partners[0][0]), partners, need)
     placed = Placed(name, spec, llm, use.precision, device, replicas, need, other)
     setup = _setup(ground, placed)
     return ServePlan(

@@ -22,6 +22,8 @@ class Other(NamedTuple):
     device: Device
     replicas: Replicas
     """Its devices, replica by replica."""
+    need: Need
+    """How many of them a replica takes."""
 
 
 class Placed(NamedTuple):

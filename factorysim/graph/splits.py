@@ -18,10 +18,9 @@ from factorysim.physics.memory import kv_blocks, weight_bytes
 from factorysim.physics.power import PowerModel
 
 if TYPE_CHECKING:
+    from factorysim.catalog import Llm
     from factorysim.graph.ground import Ground
-    from factorysim.graph.placement import Need
     from factorysim.graph.setup import Other, Placed
-    from factorysim.physics.drafts import Drafter
     from factorysim.physics.step import PartnerSide
     from factorysim.spec.split import AfdSplit, DraftSplit, Split
 
@@ -34,15 +33,14 @@ def attention_apart(ground: Ground, placed: Placed, split: AfdSplit, other: Othe
     CapacityError
         If prompts have images, attention would cross the network, or nothing fits.
     """
-    llm, precision, need = placed.llm, placed.precision, placed.need
-    assert need is not None  # of whoever is split
+    llm, precision = placed.llm, placed.precision
     _check_attention(ground, placed)
     law = apart_law(
         placed.work(ground),
         placed.hardware(ground),
         ground.hardware(other.device, other.replicas),
         split,
-        need.stages,
+        other.need.stages,
         _exchange(ground, placed, split, other),
     )
     serving = ground.scenario.serving
@@ -55,7 +53,7 @@ def attention_apart(ground: Ground, placed: Placed, split: AfdSplit, other: Othe
         serving.max_sequences,
         held=weight_bytes(llm, precision).total - ffn_bytes(llm, precision),
     )
-    partner = _partner(split, other, law.partner, need, precision.compute)
+    partner = _partner(split, other, law.partner, precision.compute)
     return Setup(law, blocks, partner=partner)
 
 
@@ -81,54 +79,50 @@ def drafts_apart(ground: Ground, placed: Placed, split: DraftSplit, other: Other
     CapacityError
         If a side does not fit.
     """
-    spec, need, drafter = placed.spec, placed.need, drafter_of(ground, placed.spec)
-    assert need is not None  # of whoever is split
+    spec, need, drafter = placed.spec, other.need, drafter_of(ground, placed.spec)
     assert drafter is not None  # a split of drafts has somebody who drafts
     assert drafter.llm is not None  # by an LLM of its own
     assert spec.speculation is not None
-    here = gpu_blocks(ground, spec, placed.device)
+    blocks = gpu_blocks(ground, spec, placed.device)
     work = Work(drafter.llm, drafter.precision, split.parallel, ground.scenario.serving.overlap)
     chips = chips_of_draft(split, need, ground.factory)
+    there = ground.hardware(other.device, other.replicas)
     try:
-        draft = stage_law(work, ground.hardware(other.device, other.replicas), split.sram, chips)
+        draft = stage_law(work, there, split.sram, chips)
     except CapacityError as error:
         raise of_draft(error) from error
     exchange = _exchange(ground, placed, split, other)
     own = cut_law(placed.work(ground), placed.hardware(ground))
     law = drafted_law(own, draft, spec.speculation, split, drafter.llm.vocab, exchange)
-    there = draft_blocks(
+    drafted = draft_blocks(
         drafter.llm, other.device, drafter.precision, split, need.stages, ground.scenario
     )
-    if there < here:
-        ground.notes.append(_fewer_blocks(ground, placed, other, drafter, need, (here, there)))
-    partner = _partner(split, other, law.partner(), need, drafter.precision.compute)
-    return Setup(law, min(here, there), partner=partner)
+    if drafted < blocks:
+        ground.notes.append(_fewer_blocks(ground, placed, other, drafter.llm, (blocks, drafted)))
+    partner = _partner(split, other, law.partner(), drafter.precision.compute)
+    return Setup(law, min(blocks, drafted), partner=partner)
 
 
 def _fewer_blocks(
     ground: Ground,
     placed: Placed,
     other: Other,
-    drafter: Drafter,
-    need: Need,
+    draft: Llm,
     blocks: tuple[int, int],
 ) -> str:
     """Say that the LPUs hold less KV than the GPUs."""
-    assert drafter.llm is not None
     size = ground.scenario.serving.kv.block_tokens
     here, there = (count * size for count in blocks)
     return (
-        f"{placed.name}: KV of {drafter.llm.id} on {need.partners:,} {other.device.id} is of "
+        f"{placed.name}: KV of {draft.id} on {other.need.partners:,} {other.device.id} is of "
         f"{there:,} tokens, so no more are in use of the {here:,} on "
         f"{placed.spec.parallel.devices} {placed.device.id} (`split.sram.kv_tokens`)"
     )
 
 
-def _partner(
-    split: Split, other: Other, side: PartnerSide, need: Need, compute: str
-) -> PartnerPlan:
+def _partner(split: Split, other: Other, side: PartnerSide, compute: str) -> PartnerPlan:
     power = PowerModel(other.device.idle_w, other.device.tdp_w)
-    return PartnerPlan(split.pool, other.device, side, power, need.partners, compute)
+    return PartnerPlan(split.pool, other.device, side, power, other.need.partners, compute)
 
 
 def _exchange(ground: Ground, placed: Placed, split: Split, other: Other) -> Exchange:

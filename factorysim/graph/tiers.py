@@ -30,13 +30,9 @@ from factorysim.spec.tiers import StoreSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import networkx as nx
-
-    from factorysim.catalog import Catalog
-    from factorysim.graph.factory import Factory
+    from factorysim.graph.ground import Ground
     from factorysim.graph.plan import ServePlan
     from factorysim.spec.kv import KvSpec
-    from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.tiers import Tier
 
 _WHERE = "scenario"
@@ -52,16 +48,9 @@ class TierPlan(NamedTuple):
     """In order of the deployments and their replicas."""
     links: LinkTable
     routes: StoreRoutes
-    facts: frozenset[str]
 
 
-def plan_tiers(
-    scenario: ScenarioSpec,
-    catalog: Catalog,
-    graph: nx.Graph[str],
-    factory: Factory,
-    serve: Sequence[ServePlan],
-) -> TierPlan:
+def plan_tiers(ground: Ground, serve: Sequence[ServePlan]) -> TierPlan:
     """Place the stores of every tier below HBM.
 
     Raises
@@ -71,35 +60,27 @@ def plan_tiers(
     CapacityError
         If a size is not known, or has no room for a block.
     """
-    draft = _Draft(scenario, catalog, graph, factory, serve)
+    draft = _Draft(ground, serve)
     draft.place()
     faults = draft.faults
     if faults:
         raise SpecError(*faults)
     plan = draft.plan()
-    _check_speed(scenario.serving.kv, plan, serve)
+    _check_speed(ground.scenario.serving.kv, plan, serve)
     return plan
 
 
 class _Draft:
     """Stores in the making."""
 
-    def __init__(
-        self,
-        scenario: ScenarioSpec,
-        catalog: Catalog,
-        graph: nx.Graph[str],
-        factory: Factory,
-        serve: Sequence[ServePlan],
-    ) -> None:
-        self._scenario = scenario
-        self._kv = scenario.serving.kv
-        self._catalog = catalog
-        self._graph = graph
-        self._factory = factory
+    def __init__(self, ground: Ground, serve: Sequence[ServePlan]) -> None:
+        self._ground = ground
+        self._scenario = ground.scenario
+        self._kv = ground.scenario.serving.kv
+        self._graph = ground.graph
+        self._factory = factory = ground.factory
         self._serve = serve
         self.faults: list[Fault] = []
-        self._facts: set[str] = set()
         self._places: list[Place] = []
         self._port_names: list[str] = []
         self._own_nodes: dict[tuple[str, int], int] = {}
@@ -179,9 +160,7 @@ class _Draft:
                 for placed in one.replicas
             ]
         routes = StoreRoutes(self._factory.routes, len(self._factory.names), self._places)
-        return TierPlan(
-            tuple(self._stores), tuple(replicas), self._links(), routes, frozenset(self._facts)
-        )
+        return TierPlan(tuple(self._stores), tuple(replicas), self._links(), routes)
 
     def _server(self, devices: tuple[int, ...]) -> tuple[int, ...]:
         """Trays that a replica stands in."""
@@ -190,7 +169,7 @@ class _Draft:
     def _token_bytes(self, one: ServePlan, tp: int | None = None) -> float:
         use = self._scenario.llms[one.llm]
         parallel = ParallelSpec(tp=one.devices_per_replica if tp is None else tp)
-        return kv_bytes_per_token(self._catalog.llm(use.llm), use.precision, parallel)
+        return kv_bytes_per_token(self._ground.catalog.llm(use.llm), use.precision, parallel)
 
     def _stores_of(self, one: ServePlan, devices: tuple[int, ...]) -> tuple[int, ...]:
         below = -1
@@ -351,8 +330,8 @@ class _Draft:
 
     def _rule(self, name: str) -> float:
         """Read a rule of the catalog, and note that the plan rests on it."""
-        fact = self._catalog.facts[f"rules.{name}"]
-        self._facts.add(f"rules.{name}")
+        fact = self._ground.catalog.facts[f"rules.{name}"]
+        self._ground.facts.add(f"rules.{name}")
         assert isinstance(fact.value, int | float)
         return float(fact.value)
 
