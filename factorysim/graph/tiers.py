@@ -390,11 +390,14 @@ def _check_speed(kv: KvSpec, plan: TierPlan, serve: Sequence[ServePlan]) -> None
 
 
 def _told(kv: KvSpec, tier: Tier, speed: tuple[float, float]) -> str:
-    """Say how fast a replica reads, beside what the file says of the whole store."""
+    """Say how fast a replica reads, beside what the file says of a server, or of all."""
     bandwidth, latency_s = speed
     given = kv.stores[tier].read if tier in kv.stores else None
-    part = "" if given in (None, bandwidth) else f" of the {given / 1e9:.4g} GB/s given"
-    return f"{bandwidth / 1e9:.4g} GB/s{part} after {latency_s * 1e6:.4g} us"
+    whole = ""
+    if given not in (None, bandwidth):
+        each = " a server" if tier in SERVER_TIERS else ""
+        whole = f" (given: {given / 1e9:.4g} GB/s{each})"
+    return f"{bandwidth / 1e9:.4g} GB/s{whole} after {latency_s * 1e6:.4g} us"
 
 
 def _speed_to(

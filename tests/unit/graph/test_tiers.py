@@ -134,7 +134,7 @@ def test_llms_part_a_store_by_their_devices(catalog, scenario):
             ["host", "nvme"],
             {"gpus": "hgx_h200"},
             {"stores": {"host": {"read": "1 GB/s", "latency": "1 s"}}},
-            ("host above nvme", "0.5 GB/s of the 1 GB/s given", "take host out"),
+            ("host above nvme", "reads 0.5 GB/s (given: 1 GB/s a server)", "take host out"),
         ),
         (
             ["host"],
