@@ -1,11 +1,13 @@
 """What tables say of KV tiers: hits and bytes, in all and by tier, and the laws that they keep."""
 
+from typing import get_type_hints
+
 import pytest
 
 from factorysim.metrics.audit import audit_tables
 from factorysim.metrics.inputs import Value, Window
 from factorysim.metrics.tiers import ONE_TIER, STAYS, kv_moves, tier_values
-from factorysim.records import TierRow
+from factorysim.records import HandOffRow, TierRow
 from tests.unit.metrics.builders import call, flying, layout, reasons, tables, values
 
 WINDOW = Window(0.0, 100.0)
@@ -75,13 +77,25 @@ def test_bytes_count_where_they_end_inside_the_window():
 
 
 def test_hbm_alone_says_why_there_is_nothing():
-    apart = [Value("kv.moved_bytes", None, reason="together"), Value("other", 1.0)]
+    apart = [Value("kv.moved_bytes", None, reason="together"), Value("other", None, reason="so")]
     found = tier_values(tables(), WINDOW, LAYOUT, apart)
-    assert reasons(found) == {"kv.moved_bytes": STAYS, "kv.evicted_bytes": ONE_TIER}
+    assert reasons(found) == {
+        "kv.moved_bytes": STAYS, "kv.evicted_bytes": ONE_TIER, "other": "so",
+    }  # fmt: skip
     kept = tier_values(tables(), WINDOW, LAYOUT, [Value("kv.moved_bytes", 5.0)])
     assert values(kept)["kv.moved_bytes"] == 5.0
     assert not kv_moves(tables())
     assert kv_moves(tables(tiers=[]))
+    empty = {int: 0, str: "", float: 0.0}
+    one = HandOffRow(*(empty.get(hint) for hint in get_type_hints(HandOffRow).values()))
+    assert kv_moves(tables(handoffs=[one]))
+
+
+def test_a_call_that_was_scheduled_as_the_run_began_counts():
+    first = call(0, arrived_s=0.0, queued_s=0.0, scheduled_s=0.0)
+    found = told(tables((), [first], tiers=hits((0, "host", 30))))
+    rates = {v.key: v.value for v in found if v.name == "kv.hit_rate"}
+    assert rates == {"hbm": 0.1, "host": 0.3, "nvme": 0.0}
 
 
 # The laws.
@@ -94,7 +108,13 @@ def test_sound_hits_pass():
 
 
 @pytest.mark.parametrize(
-    "found", [((0, "host", 41),), ((0, "host", 30), (0, "nvme", 11)), ((7, "host", 1),)]
+    "found",
+    [
+        ((0, "host", 41),),
+        ((0, "host", 30), (0, "nvme", 11)),
+        ((7, "host", 1),),
+        ((0, "host", 41), (7, "host", 1)),
+    ],
 )
 def test_a_call_that_tiers_gave_more_than_it_found_is_seen(found):
     """Over all calls the rates would still be between 0 and 1."""

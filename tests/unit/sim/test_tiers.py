@@ -175,9 +175,10 @@ def test_what_nobody_uses_leaves_its_tier_on_time():
 
 def test_kv_is_better_kept_while_a_tool_is_soon_back(monkeypatch):
     """To refill takes 0.31 s, the tool 0.1 s of 30 % of the store, once one has been seen."""
-    kept = {}
+    kept, worlds = {}, set()
 
     def look(whole, world, live, node):
+        worlds.add(world)
         whole(world, live, node)
         kept[live.plan.sid] = [
             until - world._clock.now_fs for until in world._shelves[0].keep.values()
@@ -189,6 +190,23 @@ def test_kv_is_better_kept_while_a_tool_is_soon_back(monkeypatch):
     seen = Seen(serving("host", eviction="tool_ttl"), factory(100), sessions)
     assert seen.broken() == []
     assert kept == {"s0": [0], "s1": [pytest.approx(0.1 * log(0.31 / 0.03) * FS, rel=1e-9)]}
+    [world] = worlds
+    assert world._answers == world._kept == world._shelves[0].keep == {}  # all is forgotten
+
+
+def test_a_tool_before_any_call_copies_nothing():
+    spec = serving("host", offload="tool_call")
+    first = session("a", 0, ToolNode("wait", remote_ns=NS_PER_MS), LlmNode(30, 1, after=(0,)))
+    seen = Seen(spec, factory(100), [first])
+    assert (seen.broken(), seen.tables["tiers"]) == ([], [])
+
+
+@pytest.mark.parametrize(("prompt", "blocks"), [(300, 30), (301, 31)])
+def test_the_last_token_of_an_answer_is_not_in_the_cache(prompt, blocks):
+    """It has 10 tokens, and blocks of 10 are copied when they are full."""
+    spec = serving("host", offload="tool_call")
+    seen = Seen(spec, factory(100), [returning("a", 0, 2000, prompt, tool=True)])
+    assert seen.events("store")[0].blocks == blocks
 
 
 def test_the_engine_knows_means_of_what_has_ended():
@@ -473,6 +491,10 @@ def test_the_audit_finds_waits_of_calls_in_flight(monkeypatch):
     early = Seen(spec, made, two_that_crowd_each_other(), horizon_s=2.32)
     assert early.calls[-1].outcome == "censored"
     assert early.broken() == []  # it has not landed
+    spec, made = serving("host", "nvme", fetch="always"), factory(10, 100)
+    half = Seen(spec, made, two_that_crowd_each_other(), horizon_s=2.332)
+    assert [row.tier for row in half.events("fetch")] == ["host"]
+    assert half.broken() == []
 
 
 def test_the_audit_finds_rows_of_other_times(monkeypatch):
