@@ -140,6 +140,11 @@ def test_ways_to_stores_begin_with_their_reads_and_end_with_their_writes():
     assert routes(3, 2) == ((4, 11, 3), 21, 20.0)
 
 
+def test_the_flash_of_racks_is_not_that_of_shared_storage(planned):
+    plan = planned(["cmx"], topology(**RUBIN), replicas=1)
+    assert "rules.shared_storage_bytes" not in plan.facts
+
+
 def test_a_store_holds_one_block_at_least(planned):
     told = {"host": {"capacity": f"{16 * TOKEN} B"}}
     plan = planned(["host"], topology(gpus="hgx_h200"), tp=8, replicas=1, stores=told)

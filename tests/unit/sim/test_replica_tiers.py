@@ -238,18 +238,18 @@ def test_never_fetches_nothing_and_always_all():
 
 
 def test_a_call_fetches_once_and_comes_back():
-    bench = Bench(100, 100, lane_bytes=2.4, devices=(1, 2)).at(7)
+    bench = Bench(100, 100, lane_bytes=2.6, devices=(1, 2)).at(7)
     bench.cached(TEN, 2).stored(0, LINE, 2, 5).stored(1, LINE, 5, 8)
     call = call_of(TEN, 95)
     assert bench.consider(call) == FETCHED
     assert (call.state, call.context) == (FETCHING, 80)
     assert bench.ledger.held == 8
     assert bench.moved("fetch") == [
-        ("fetch_t0", [(90, 1), (90, 2)], 7),  # 3 blocks of 2.4 bytes to each device
-        ("fetch_t1", [(91, 1), (91, 2)], 7),
+        ("fetch_t0", [(90, 1), (90, 2)], 8),  # 3 blocks of 2.6 bytes to each device
+        ("fetch_t1", [(91, 1), (91, 2)], 8),
     ]
     assert bench.tiers.read_blocks == [3, 3]
-    assert bench.tiers.read_bytes == [pytest.approx(14.4)] * 2
+    assert bench.tiers.read_bytes == [pytest.approx(15.6)] * 2
     assert bench.tiers.started_blocks == 6 == fetched_blocks(call)
     bench.at(10).road.land("fetch_t1")
     assert bench.back == []
@@ -260,7 +260,7 @@ def test_a_call_fetches_once_and_comes_back():
     assert bench.ledger.held == 0
     assert bench.found(call)[0] == 8
     rows = [row[2:9] for row in bench.log.rows]
-    assert rows == [("t1", "fetch", -1, 0, 3, 14.0, 0), ("t0", "fetch", -1, 0, 3, 14.0, 0)]
+    assert rows == [("t1", "fetch", -1, 0, 3, 16.0, 0), ("t0", "fetch", -1, 0, 3, 16.0, 0)]
     call.state = WAITING
     assert bench.consider(call) == ADMIT  # once in each wait
 

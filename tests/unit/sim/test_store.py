@@ -63,6 +63,13 @@ def test_what_is_better_kept_goes_after_all_else():
     assert one.make_room(14, 100) == [Span(LINE, 6, 7)]
 
 
+def test_blocks_are_better_kept_until_an_instant_and_not_at_it():
+    pieces = Span(LINE, 0, 8), Span(((), 100), 0, 6), Span(((), 200), 0, 6)
+    assert store(20, *pieces, keep={LINE: 100}).make_room(2, 100) == [Span(LINE, 6, 8)]
+    one = store(20, *pieces, keep={LINE: 200, ((), 100): 100})
+    assert one.make_room(2, 100) == [Span(((), 100), 4, 6)]
+
+
 def test_what_was_not_used_for_long_expires():
     one = store(20, Span(LINE, 0, 8), Span(((), 100), 0, 8))
     assert one.oldest_fs() == 0

@@ -101,6 +101,13 @@ def test_sums_and_words_say_what_is_wrong():
     assert log.waits_amiss == ["call 3: 33 fs, its 1 fetches 20 fs"]
 
 
+def test_the_first_call_of_all_is_checked_too():
+    log = Log(block_tokens=BLOCK)
+    log.note("fetch", "host", 3, (5, 9), call=0)
+    log.check(call_of((), 200, 0))
+    assert log.waits_amiss == ["call 0: 0 fs, its 1 fetches 4 fs"]
+
+
 def test_rows_are_counted_by_event_and_tier():
     log = told(*TWO)
     log.note("store", "host", 7, (2, 5), size_bytes=70.0)
