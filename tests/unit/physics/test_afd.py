@@ -267,3 +267,15 @@ def test_a_better_link_never_slows_a_step(llm, micro_batches, decodes, tokens, c
             times[i] += piece.fixed_fs + piece.slope_fs * context
         # Pieces round their slopes, and their knots to whole contexts.
         assert times[1] <= times[0] + context + 256 * 10**6
+
+
+def test_links_of_the_groups_are_metered_for_their_blocks():
+    """4 tokens cross 2 blocks of 128 B at 1e9 B/s, and are summed once a block over two devices."""
+    runs = make_runs(decodes=4, emitted_tokens=4)
+    crossing, sums = 4 * 2 * 128e-9, 4 * 2 * 128e-9
+    for groups in (1, 2, 3):
+        alone = make_law(groups=groups).partner.activity(runs)
+        assert alone.link_s[0] == pytest.approx(crossing / groups)
+        cut = make_law(groups=groups, over_tp=2).partner.activity(runs)
+        assert cut.link_s[0] == pytest.approx((crossing + sums) / groups)
+        assert cut.compute_s[0] == pytest.approx(4 * 2 * 2 * 49_152 / 1e11 / 2 / groups)

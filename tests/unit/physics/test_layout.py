@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from factorysim.errors import CapacityError
 from factorysim.physics.layout import replica_blocks
 from factorysim.physics.memory import kv_blocks, weight_bytes
 from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+from tests.unit.physics.conftest import DENSE, DEVICE, WINDOWED
 
 CATALOG = load_catalog()
 FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")
@@ -60,3 +63,42 @@ def test_what_does_not_fit_is_told_with_its_stage():
         blocks(LLAMA, pp=2)
     with pytest.raises(CapacityError, match="each device of a rank"):
         blocks(V3, dp=2)
+
+
+SMALL = replace(DEVICE, memory_bytes=1e6)
+BF16 = PrecisionSpec()
+
+
+def small_blocks(llm, parallel, sequences=0):
+    kv = KvSpec(memory_fraction=0.7, workspace="48240 B")
+    return replica_blocks(llm, SMALL, BF16, parallel, kv, sequences)
+
+
+def test_the_last_stage_has_the_head():
+    """Both kinds of attention fall to the second layer; a stage has 61,440 weights and a table.
+
+    700,000 - 48,240 - 122,880 - 128,000 B, less ten windows of 10 x 128 B; 16 x 128 B a block.
+    """
+    left = 700_000 - 48_240 - 122_880 - 128_000 - 10 * 10 * 128
+    assert small_blocks(WINDOWED, ParallelSpec(pp=2), 10) == left // (16 * 128)
+
+
+def test_a_rank_holds_a_tied_table_once():
+    """245,760 B of layers, and one or two tables of 128,000; 16 x 256 B a block, on two ranks."""
+    tied = replace(DENSE, tied_embeddings=True)
+    left = 700_000 - 48_240 - 245_760
+    assert small_blocks(tied, ParallelSpec(dp=2)) == 2 * ((left - 128_000) // 4096)
+    assert small_blocks(DENSE, ParallelSpec(dp=2)) == 2 * ((left - 256_000) // 4096)
+
+
+def test_what_ranks_and_stages_are_given_must_fit():
+    """Blocks given outright are held to the whole memory, and to nothing but the weights."""
+    room = 1_000_000 - 245_760 - 256_000
+    most = room // 4096
+    for blocks, fits in ((most, True), (most + 1, False)):
+        kv = KvSpec(blocks=blocks, memory_fraction=0.1)
+        if fits:
+            assert replica_blocks(DENSE, SMALL, BF16, ParallelSpec(dp=2), kv) == 2 * blocks
+        else:
+            with pytest.raises(CapacityError, match=r"parallel\.dp"):
+                replica_blocks(DENSE, SMALL, BF16, ParallelSpec(dp=2), kv)

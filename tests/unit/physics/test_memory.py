@@ -4,7 +4,9 @@ import pytest
 
 from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError
+from factorysim.physics.drafts import mtp_head
 from factorysim.physics.memory import (
+    Beside,
     kv_blocks,
     kv_bytes_per_token,
     sequence_bytes,
@@ -88,3 +90,18 @@ def test_blocks_given_outright_are_taken_if_they_fit(llms, device):
     assert kv_blocks(llms["dense"], device, BF16, ParallelSpec(), kv) == 77
     with pytest.raises(CapacityError, match="1000000 KV blocks"):
         kv_blocks(llms["dense"], device, BF16, ParallelSpec(), KvSpec(blocks=1_000_000))
+
+
+def test_what_drafts_keep_for_a_sequence_is_set_aside(llms, device):
+    """As above: 200,000 B for blocks, 1,000 of them for each of 100 sequences."""
+    small = replace(device, memory_bytes=1e6)
+    kv = KvSpec(memory_fraction=0.5, workspace="49120 B")
+    beside = Beside(sequence=1000.0)
+    blocks = kv_blocks(llms["dense"], small, BF16, ParallelSpec(tp=2), kv, 100, beside)
+    assert blocks == (200_000 - 100_000) // 2048
+
+
+def test_the_way_into_an_mtp_head_is_held(llms):
+    """Two hidden states of 64 to one: 8,192 weights beside a layer's FFN of 49,152."""
+    head = mtp_head(replace(llms["dense"], mtp_layers=1))
+    assert weight_bytes(head, BF16).dense_ffn == 2 * (49_152 + 2 * 64 * 64)

@@ -409,3 +409,25 @@ def test_other_sliding_windows_are_refused(llms):
 def test_laws_without_drafts_have_no_pace(law):
     assert pace_of(law()) is None
     assert pace_of(speculative_law(law(), None, PAIRS)) == PAIRS
+
+
+@pytest.mark.parametrize(("heads", "held"), [(1, 1), (2, 2), (5, 3)])
+def test_an_mtp_head_takes_a_layer_and_the_way_into_it(llms, heads, held):
+    """12,288 weights of attention, 49,152 of FFN and 2 x 64 x 64 of entry; its tables are shared.
+
+    KV of a layer is 128 B a token; of more heads than drafts (3) the others are not kept.
+    """
+    llm = replace(llms["dense"], mtp_layers=heads)
+    found = drafter(llm, BF16, None, asked(drafts=3), ParallelSpec(tp=2))
+    weights = held * (12_288 + 49_152 + 8_192) * 2 / 2
+    assert found.beside == Beside(weights, held * 64, 0)
+
+
+def test_all_drafts_read_the_windows_of_a_draft_llm(law, llms, runs):
+    """Two full windows of 10 tokens: 128 B and 256 FLOP a token, in each of three drafts."""
+    both = speculative_law(law(), law(llms["windowed"]), PAIRS)
+    fields = {"decodes": 2, "emitted_tokens": 2, "context_tokens": 100}
+    less = both.activity(runs(**fields))
+    more = both.activity(runs(**fields, window_tokens=20))
+    assert more.bytes_moved[0] - less.bytes_moved[0] == pytest.approx(3 * 20 * 128)
+    assert more.flops[0] - less.flops[0] == pytest.approx(3 * 20 * 4 * 8 * 8)
