@@ -91,14 +91,26 @@ def test_a_rank_holds_a_tied_table_once():
     assert small_blocks(DENSE, ParallelSpec(dp=2)) == 2 * ((left - 256_000) // 4096)
 
 
-def test_what_ranks_and_stages_are_given_must_fit():
-    """Blocks given outright are held to the whole memory, and to nothing but the weights."""
-    room = 1_000_000 - 245_760 - 256_000
-    most = room // 4096
-    for blocks, fits in ((most, True), (most + 1, False)):
-        kv = KvSpec(blocks=blocks, memory_fraction=0.1)
-        if fits:
-            assert replica_blocks(DENSE, SMALL, BF16, ParallelSpec(dp=2), kv) == 2 * blocks
-        else:
-            with pytest.raises(CapacityError, match=r"parallel\.dp"):
-                replica_blocks(DENSE, SMALL, BF16, ParallelSpec(dp=2), kv)
+def test_the_last_block_of_a_rank_fits_to_the_byte():
+    """501,760 B of weights and 4,096 a block; blocks given outright have all of the memory."""
+    for some, fraction in ((None, 1.0), (3, 0.1)):
+        kv = KvSpec(blocks=some, memory_fraction=fraction, workspace="0 B")
+        needed = 501_760 + 4096 * (some or 1)
+        exact = replace(DEVICE, memory_bytes=needed)
+        assert replica_blocks(DENSE, exact, BF16, ParallelSpec(dp=2), kv) == 2 * (some or 1)
+        short = replace(DEVICE, memory_bytes=needed - 1)
+        with pytest.raises(CapacityError, match=r"parallel\.dp"):
+            replica_blocks(DENSE, short, BF16, ParallelSpec(dp=2), kv)
+
+
+def test_a_stage_that_keeps_no_token_must_fit_as_well():
+    """Of two layers the first has neither kind of attention: it is bounded by its weights alone."""
+    kv = KvSpec(memory_fraction=1.0, workspace="0 B")
+    # A stage: half of the projections, 49,152 of FFN, a table; the last has a block besides.
+    stage = 2 * (12_288 + 49_152 + 64_000)
+    exact = replace(DEVICE, memory_bytes=stage + 16 * 128)
+    assert replica_blocks(WINDOWED, exact, BF16, ParallelSpec(pp=2), kv) == 1
+    with pytest.raises(CapacityError, match="stage 1 of 2"):
+        replica_blocks(
+            WINDOWED, replace(DEVICE, memory_bytes=stage - 1), BF16, ParallelSpec(pp=2), kv
+        )
