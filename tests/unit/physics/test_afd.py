@@ -14,7 +14,18 @@ from factorysim.errors import CapacityError
 from factorysim.physics.afd import Exchange, Side, afd_law, ffn_bytes, ffn_groups
 from factorysim.physics.collectives import Links
 from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
-from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MLA, MOE, WINDOWED, make_runs
+from tests.unit.physics.conftest import (
+    COMPRESSED,
+    DENSE,
+    DEVICE,
+    IDEAL,
+    LINKS,
+    MLA,
+    MOE,
+    SPARSE,
+    WINDOWED,
+    make_runs,
+)
 from tests.unit.physics.test_sram import CHIP, FP8
 
 BF16 = PrecisionSpec()
@@ -123,7 +134,7 @@ def test_a_far_side_leaves_both_waiting():
     assert last.slope_fs == pytest.approx(4 * 0.064 * US, rel=1e-6)
 
 
-@pytest.mark.parametrize("llm", [DENSE, MOE, MLA, WINDOWED])
+@pytest.mark.parametrize("llm", [DENSE, MOE, MLA, WINDOWED, SPARSE, COMPRESSED])
 @pytest.mark.parametrize("latency_s", [0.0, 5e-5, 1e-3])
 def test_pieces_are_the_time_of_a_step(llm, latency_s):
     """At every context, to the rounding of a slope; and they meet at their knots."""

@@ -136,6 +136,16 @@ def test_a_resource_that_binds_every_size_gives_the_recurrence(llm, micro_batche
             assert told == pytest.approx(exact, rel=1e-5)
 
 
+@pytest.mark.parametrize("llm", DEEP, ids=lambda llm: llm.id)
+@pytest.mark.parametrize(("decodes", "chunk"), [(0, 12), (2, 10), (8, 4), (9, 3), (7, 6)])
+def test_chunks_where_attention_binds_are_the_recurrence(llm, decodes, chunk):
+    """Nothing is hidden then, of three micro-batches with every number of equal ones."""
+    law = make_law(llm, micro_batches=3, there=replace(OTHER, memory_bandwidth=1e11))
+    exact = exact_s(law, decodes, decodes * 9_000, chunk, 400)
+    told = told_s(law, decodes, decodes * 9_000, chunk, 400)
+    assert told == pytest.approx(exact, rel=1e-4)
+
+
 LAWS = {
     "llm": st.sampled_from(DEEP),
     "micro_batches": st.integers(1, 5),
