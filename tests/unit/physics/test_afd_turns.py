@@ -146,6 +146,23 @@ def test_chunks_where_attention_binds_are_the_recurrence(llm, decodes, chunk):
     assert told == pytest.approx(exact, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("llm", "decodes", "chunk"), [(DEEP[0], 2, 150), (DEEP[1], 7, 115), (DEEP[2], 9, 111)]
+)
+def test_what_a_chunk_makes_visible_of_decodes_is_charged_and_no_more(llm, decodes, chunk):
+    """Latency hides the attention of decodes alone, and a chunk's arithmetic takes its place.
+
+    Over contexts the law is never below the recurrence, and somewhere it is the recurrence.
+    """
+    law = make_law(llm, micro_batches=4, exchange=Exchange(1e9, 1e-4))
+    ratios = []
+    for context in range(0, 6001, 25):
+        exact = exact_s(law, decodes, context, chunk)
+        ratios.append(told_s(law, decodes, context, chunk) / exact)
+    assert min(ratios) == pytest.approx(1.0, abs=2e-3)
+    assert min(ratios) >= 1 - 1e-8
+
+
 LAWS = {
     "llm": st.sampled_from(DEEP),
     "micro_batches": st.integers(1, 5),
