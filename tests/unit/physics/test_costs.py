@@ -4,12 +4,13 @@ A hop takes 1 us of hardware and 2 of software, a collective starts in 5 us, and
 four is two hops: 17 us for a sum of two phases, 8 us for an exchange, which goes straight.
 """
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from factorysim.physics.collectives import Links
-from factorysim.physics.costs import link_cost
+from factorysim.physics.costs import ExpertCost, link_cost
 from factorysim.physics.shape import llm_shape
 from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
 from tests.unit.physics.conftest import DENSE, IDEAL, MOE
@@ -50,3 +51,12 @@ def test_ep_dispatches_and_combines_instead_in_moe_layers(compute, width):
 
 def test_one_device_sends_nothing():
     assert cost_of(MOE) == (0.0, 0.0, 0.0)
+
+
+def test_a_token_chooses_no_expert_twice():
+    """Of 8 experts in groups of 2 it takes 4, but 2 of a group at most; 3 tokens, 6."""
+    cost = ExpertCost(8, 4, 4, token_s=1.0, padding_s=0.0, read_s=0.0)
+    assert cost.busiest_choices(1) == 2
+    assert cost.imbalance(1) == 2 * 4 / 4
+    # 3 + sqrt(2 x 3 ln 4) = 5.88 of the mean 3 is less than 6
+    assert cost.busiest_choices(3) == pytest.approx(3 + math.sqrt(6 * math.log(4)))
