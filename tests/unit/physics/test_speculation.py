@@ -431,3 +431,11 @@ def test_all_drafts_read_the_windows_of_a_draft_llm(law, llms, runs):
     more = both.activity(runs(**fields, window_tokens=20))
     assert more.bytes_moved[0] - less.bytes_moved[0] == pytest.approx(3 * 20 * 128)
     assert more.flops[0] - less.flops[0] == pytest.approx(3 * 20 * 4 * 8 * 8)
+
+
+def test_an_mtp_head_of_a_sliding_llm_sees_everything(llms):
+    """DeepSeek-V3's head is a layer of full attention; no window is kept for it."""
+    head = mtp_head(replace(llms["windowed"], mtp_layers=1))
+    assert (head.layers, head.kv_layers, head.window_layers, head.window) == (1, 1, 0, None)
+    found = drafter(head, BF16, None, asked(drafts=1), ParallelSpec())
+    assert (found.beside.token, found.beside.sequence) == (128, 0)
