@@ -439,3 +439,10 @@ def test_an_mtp_head_of_a_sliding_llm_sees_everything(llms):
     assert (head.layers, head.kv_layers, head.window_layers, head.window) == (1, 1, 0, None)
     found = drafter(head, BF16, None, asked(drafts=1), ParallelSpec())
     assert (found.beside.token, found.beside.sequence) == (128, 0)
+
+
+def test_windows_of_a_draft_llm_are_kept_for_each_sequence(llms):
+    """10 tokens of 128 B over two devices, and 64 B of each token in the other layer."""
+    llm = llms["windowed"]
+    found = drafter(llm, BF16, llm, asked("draft_model", draft="w"), ParallelSpec(tp=2))
+    assert (found.beside.token, found.beside.sequence) == (64, 640)
