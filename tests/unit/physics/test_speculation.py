@@ -446,3 +446,13 @@ def test_windows_of_a_draft_llm_are_kept_for_each_sequence(llms):
     llm = llms["windowed"]
     found = drafter(llm, BF16, llm, asked("draft_model", draft="w"), ParallelSpec(tp=2))
     assert (found.beside.token, found.beside.sequence) == (64, 640)
+
+
+def test_a_draft_llm_elsewhere_leaves_states_alone_here(llms):
+    """Three drafts, each with a state of 4,096 B over two devices."""
+    recurrent = replace(llms["dense"], state_bytes_per_sequence=4096.0)
+    elsewhere = ParallelSpec(tp=4)
+    spec = asked("draft_model", draft="small")
+    found = drafter(recurrent, BF16, llms["dense"], spec, ParallelSpec(tp=2), elsewhere)
+    assert found.beside == Beside(sequence=3 * 2048)
+    assert found.parallel == elsewhere
