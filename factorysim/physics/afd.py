@@ -132,7 +132,7 @@ class Micro(NamedTuple):
     """Of the context of all decodes."""
 
 
-class Turn(NamedTuple):
+class BlockTime(NamedTuple):
     """Seconds that do not depend on context: of a micro-batch, per block."""
 
     other_s: float
@@ -277,13 +277,13 @@ class AfdLaw:
             link_s=total.link_s + tokens * wire_s,
         )
 
-    def turn(self, micro: Micro) -> Turn:
+    def block_time(self, micro: Micro) -> BlockTime:
         """Time a block apart from attention."""
         ffn_s = self.ffn.base(micro.tokens, 0, 0, 0) / FS_PER_S / self.blocks
         go_s = micro.tokens * self.go_bytes / self.exchange.bandwidth
         back_s = micro.tokens * self.back_bytes / self.exchange.bandwidth
         rest_s = ffn_s + go_s + back_s + 2 * self.exchange.latency_s
-        return Turn(max(ffn_s, go_s, back_s), rest_s)
+        return BlockTime(max(ffn_s, go_s, back_s), rest_s)
 
     def _micro(self, tokens: int, sequences: int, decodes: int) -> Micro:
         count = min(self.micro_batches, tokens)
@@ -292,22 +292,22 @@ class AfdLaw:
 
     def _seconds(self, micro: Micro, context: float) -> float:
         """Seconds of a step's blocks at some context of its decodes."""
-        turn = self.turn(micro)
+        block = self.block_time(micro)
         total = 0.0
         for mixer in self.mixers:
             attention_s = mixer.seconds(micro) + mixer.context_s(micro, context)
-            total += mixer.blocks * turn.period_s(attention_s, micro.batches)
+            total += mixer.blocks * block.period_s(attention_s, micro.batches)
         first = self.mixers[0]
         attention_s = first.seconds(micro) + first.context_s(micro, context)
-        return total + turn.fill_s(attention_s, micro.batches)
+        return total + block.fill_s(attention_s, micro.batches)
 
     def _knots(self, micro: Micro) -> list[float]:
         """Contexts at which the time of a step bends."""
-        turn, knots = self.turn(micro), set[float]()
+        block, knots = self.block_time(micro), set[float]()
         for mixer in self.mixers:
             if mixer.law.window is not None:
                 knots.add(mixer.bounded_at(micro))
-            for knot_s in turn.knots_s(micro.batches):
+            for knot_s in block.knots_s(micro.batches):
                 knots.update(mixer.contexts_at(micro, knot_s))
         return sorted(knots)
 

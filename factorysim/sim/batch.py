@@ -23,7 +23,7 @@ from factorysim.sim.call import (
 from factorysim.sim.clock import S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
-from factorysim.sim.exchange import Exchange
+from factorysim.sim.dock import Dock
 from factorysim.sim.kv import Ledger
 from factorysim.sim.speculation import SpeculativeDecodes
 from factorysim.sim.step_run import blocks_after
@@ -59,7 +59,7 @@ class Batch(Walker):
         "_notes_joiners",
         "_partial",
         "_queue",
-        "exchange",
+        "dock",
         "gaps",
         "ledger",
         "limits",
@@ -98,7 +98,7 @@ class Batch(Walker):
         if tiers is not None:
             assert limits.watched, "a run must not go on where it evicts"
             tiers.index, tiers.on_landed = index, self._take_fetched
-        self.exchange = Exchange()
+        self.dock = Dock()
         self._keeps_kv = limits.role == "prefill"
         """Whether the KV of calls that it is done with is yet to leave."""
         self.waiting = 0
@@ -171,13 +171,13 @@ class Batch(Walker):
 
     def land(self, call: Call) -> None:
         """Take in the KV of a call, which has come: it decodes from the next step on."""
-        if self.exchange.land(call):
+        if self.dock.land(call):
             self._news = True
             self._look_again()
 
     def let_go(self, call: Call) -> bool:
         """Free the blocks of a call whose KV has left; False: they were lost with the device."""
-        freed = self.exchange.let_go(call, self.ledger)
+        freed = self.dock.let_go(call, self.ledger)
         if freed:
             self._use_room()
         return freed
@@ -329,7 +329,7 @@ class Batch(Walker):
             copies = ledger.register(call, tokens // ledger.block_tokens)
             ledger.free += copies
         if self._keeps_kv:
-            self.exchange.kept[call.number] = call
+            self.dock.kept[call.number] = call
         else:
             if self._drafting is not None and call.state == DECODING:
                 tokens = self._drafting.held(call)
@@ -390,7 +390,7 @@ class Batch(Walker):
         elif self._partial is call:
             self._partial = None
         elif call.state == MOVING:
-            self.exchange.forget(call)
+            self.dock.forget(call)
         if context > call.peak:
             call.peak = context
         self.ledger.release(call, held)
@@ -459,7 +459,7 @@ class Batch(Walker):
         """Empty the batch, the queue and the cache."""
         self.running.clear()
         self._queue.clear()
-        self.exchange.clear()
+        self.dock.clear()
         self._partial = None
         self.waiting = 0
         self._decodes.clear()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
     from factorysim.physics.speculation import Pace
     from factorysim.physics.vision import Encoder
-    from factorysim.sim.handoff import HandOff
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Router
@@ -70,6 +69,28 @@ class Limits(NamedTuple):
     """Whether what a call answers can be found again, before it comes in a prompt."""
     pace: Pace | None = None
     """Of decodes that speculate, as of the law."""
+
+
+class Elsewhere(Protocol):
+    """How a prompt is computed elsewhere, as the replica sees it that will decode the call."""
+
+    context: int
+    """Tokens whose KV comes from there."""
+    asked_fs: int | None
+    """When the decode replica was asked for blocks."""
+
+    @property
+    def first_made(self) -> bool:
+        """Whether the first token is made there."""
+        ...
+
+    def reserved(self, held_tokens: int, /) -> None:
+        """Go on, now that there are blocks for what is to come."""
+        ...
+
+    def joins(self, now_fs: int, /) -> None:
+        """Note that the call decodes from now on."""
+        ...
 
 
 class Call:
@@ -198,7 +219,7 @@ class Call:
         """Spent waiting for blocks from slower tiers."""
         self.fetch_stall_fs = 0
         """The part of it after preemptions."""
-        self.handoff: HandOff | None = None
+        self.handoff: Elsewhere | None = None
         """How its prompt is computed elsewhere, if it is."""
         self.kv_fs = 0
         """From there: after the prompt until it decodes."""

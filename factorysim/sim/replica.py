@@ -80,8 +80,8 @@ class Replica(Batch):
         self._news = False
         if self._next_law is not None:
             self._adopt_law(self._next_law)
-        if self.exchange.landed:
-            self.exchange.join(self.ledger, self._decodes, self.clock.now_fs)
+        if self.dock.landed:
+            self.dock.join(self.ledger, self._decodes, self.clock.now_fs)
 
     def _adopt_law(self, law: StepLaw) -> None:
         super()._adopt_law(law)
@@ -170,7 +170,7 @@ class Replica(Batch):
                 heappop(queue)
                 continue
             if call.handoff is not None and not call.preemptions:
-                held = self.exchange.reserve(call, ledger)
+                held = self.dock.reserve(call, ledger)
                 if held is None:
                     break
                 heappop(queue)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factorysim.errors import CapacityError
-from factorysim.physics.afd import Exchange, Side, Turn, afd_law, ffn_bytes, ffn_groups
+from factorysim.physics.afd import BlockTime, Exchange, Side, afd_law, ffn_bytes, ffn_groups
 from factorysim.physics.collectives import Links
 from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MLA, MOE, WINDOWED, make_runs
@@ -99,7 +99,7 @@ def test_the_closed_form_is_the_recurrence(micro_batches):
     """Over every order of four times, with and without latency."""
     for go, ffn, back, attention in product((1.0, 3.0, 4.0), repeat=4):
         for latency in (0.0, 2.0, 9.0):
-            turn = Turn(max(ffn, go, back), ffn + go + back + 2 * latency)
+            turn = BlockTime(max(ffn, go, back), ffn + go + back + 2 * latency)
             closed = 6 * turn.period_s(attention, micro_batches) + turn.fill_s(
                 attention, micro_batches
             )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from factorysim.sim.kv import Ledger
 
 
-class Exchange:
+class Dock:
     """Calls of one replica whose KV has come, or is yet to leave."""
 
     __slots__ = ("kept", "landed")
