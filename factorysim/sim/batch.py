@@ -246,13 +246,12 @@ class Batch(Walker):
     def _complete(self) -> None:
         """Credit the run's steps, and let those that are done go."""
         run = self.run
-        n, begun = run.steps, run.begun
-        duration, decodes = begun.step_fs, begun.decodes
+        n, duration, decodes = run.steps, run.step_fs, run.decodes
         run.steps = 0
         self.steps += n
         emitted = decodes
         if n != 1:
-            duration = n * duration + begun.slope_fs * (n * (n - 1) // 2)
+            duration = n * duration + run.slope_fs * (n * (n - 1) // 2)
             emitted = n * decodes
             self._take_later_blocks(n)
         start = run.started_fs
@@ -266,7 +265,7 @@ class Batch(Walker):
                 accepted = self._drafting.accepted
                 emitted += accepted
             if self._notes_joiners:
-                self._note_first_step(start + begun.step_fs)
+                self._note_first_step(start + run.step_fs)
         recomputed = 0
         for call, size, prior in run.chunks:
             tokens = n * size
@@ -287,7 +286,7 @@ class Batch(Walker):
                 else:
                     self._decodes.join(call)
         self.rows.append(
-            (n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, accepted, begun)
+            (n, start * S_PER_FS, now * S_PER_FS, emitted, recomputed, accepted, run.begun)
         )
         if done:
             for call in sorted(done, key=by_number) if len(done) > 1 else done:
@@ -362,7 +361,7 @@ class Batch(Walker):
         run = self.run
         chunks = run.chunks
         blocks = self._chunk_blocks(chunks[0], steps) if chunks else 0
-        if run.begun.decodes:
+        if run.decodes:
             blocks += self._decodes.later_blocks(steps)
         if blocks:
             self.ledger.take(blocks)
@@ -371,7 +370,7 @@ class Batch(Walker):
         """Blocks that the run's next step takes, after so many that are done."""
         run = self.run
         blocks = blocks_after(run.chunks, done, self.limits.block_tokens)
-        return blocks + self._decodes.blocks_now() if run.begun.decodes else blocks
+        return blocks + self._decodes.blocks_now() if run.decodes else blocks
 
     # Who leaves the batch before its end.
 

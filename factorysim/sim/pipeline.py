@@ -295,13 +295,12 @@ class PipelineReplica(Replica):
         survivors, stall, apart = batch.stalls(
             end - mean, mean, run.late_gaps, run.first_tokens, decodes
         )
-        run.started_fs = end - mean
-        run.chunks = chunks
-        run.begun = RunStart(
+        begun = RunStart(
             self.index, mean, 0, decodes, len(chunks), tokens, pairs, priors,
             context, in_windows, windows_grow, self.waiting,
             ledger.blocks - ledger.free - ledger.evictable, survivors, stall, apart,
         )  # fmt: skip
+        run.begin(begun, chunks, 1, end - mean)
         next_batch.away = True
         self._flights.append(flight)
         self._launched = flight
@@ -360,8 +359,8 @@ class PipelineReplica(Replica):
         spans = zip(flight.starts_fs, flight.ends_fs, strict=True)
         lost = sum(max(0, min(end, now) - start) for start, end in spans) // len(self._free_fs)
         if lost:
-            begun = flight.run.begun
-            self._note_lost(begun, lost, begun.kv_blocks)
+            start = flight.run.start()
+            self._note_lost(start, lost, start.kv_blocks)
 
 
 def _stage_fs(

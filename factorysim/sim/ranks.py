@@ -100,17 +100,17 @@ class Rank(Replica):
 
     def line(self, tokens: int) -> tuple[int, int]:
         """Duration of its first step, and its growth, beside so many tokens of all ranks."""
-        begun, chunks = self.run.begun, self.run.chunks
-        decodes = begun.decodes
-        ending = sum(prior + size == call.known for call, size, prior in chunks)
-        counts = (decodes, begun.chunk_tokens, begun.prompts, decodes + ending, tokens)
+        run, start = self.run, self.run.start()
+        ending = sum(prior + size == call.known for call, size, prior in run.chunks)
+        emitting = run.decodes + ending
+        counts = (run.decodes, start.chunk_tokens, start.prompts, emitting, tokens)
         rank_base = cast("RankedCosts", self._costs).rank_base(counts)
-        return begun.step_fs + rank_base, begun.slope_fs
+        return run.step_fs + rank_base, run.slope_fs
 
     def follow(self, steps: int, first: int, slope: int) -> None:
         """Take part in a run of steps that are as long as those of the slowest rank."""
         run = self.run
-        begun, gaps = run.begun, run.late_gaps
+        begun, gaps = run.start(), run.late_gaps
         survivors, stall, apart = begun.survivors, begun.stall_fs, begun.apart
         end_fs = run.started_fs + first
         longer = first - begun.step_fs
@@ -125,11 +125,10 @@ class Rank(Replica):
                 if call.state == DECODING and call.joined < tick:
                     gaps.append((call.number, end_fs * S_PER_FS, gap_s, "prefill"))
             survivors, apart = 0, apart + survivors
-        run.steps = steps
-        run.may_be_cut = steps > 1
-        run.begun = begun._replace(
+        begun = begun._replace(
             step_fs=first, slope_fs=slope, survivors=survivors, stall_fs=0, apart=apart
         )
+        run.begin(begun, run.chunks, steps, run.started_fs)
 
     def finish(self, steps: int) -> tuple[int, int]:
         """Credit so many steps; returns the tokens emitted, and those computed again."""
@@ -255,7 +254,7 @@ class RankedReplica(Replica):
 
     def _step_together(self, active: list[Rank]) -> None:
         """Begin a run of steps along the longest of the ranks' lines."""
-        begun = [rank.run.begun for rank in active]
+        begun = [rank.run.start() for rank in active]
         tokens = sum(one.decodes + one.chunk_tokens for one in begun)
         lines = [rank.line(tokens) for rank in active]
         first, slope = max(lines)  # of equal ones the one that grows faster

@@ -175,7 +175,7 @@ class SarathiReplica(ReservingReplica):
             self._start(decodes.count, chunks, preempted)
 
     def _step_blocks(self, done: int) -> int:
-        return self._decodes.blocks_now() if self.run.begun.decodes else 0
+        return self._decodes.blocks_now() if self.run.decodes else 0
 
 
 class SetAsideReplica(ReservingReplica):

@@ -25,15 +25,18 @@ NOT_BEGUN = RunStart(*(0,) * len(RunStart._fields))
 
 
 class StepRun:
-    """The run in progress. A replica has one, and begins it anew: to make one costs more."""
+    """The run in progress. A walker has one, and begins it anew: to make one costs more."""
 
     __slots__ = (
         "begun",
         "chunks",
+        "decodes",
         "first_tokens",
         "late_gaps",
         "may_be_cut",
+        "slope_fs",
         "started_fs",
+        "step_fs",
         "steps",
     )
 
@@ -43,8 +46,13 @@ class StepRun:
         self.may_be_cut = False
         """Whether it goes on after the step in progress."""
         self.started_fs = 0
-        self.begun = NOT_BEGUN
-        """Its first step, and by how much each next one grows."""
+        self.begun: tuple[int, ...] = NOT_BEGUN
+        """To be written down of it: a `RunStart`, perhaps without its names."""
+        self.step_fs = 0
+        """Duration of its first step."""
+        self.slope_fs = 0
+        """By which each next step is longer."""
+        self.decodes = 0
         self.chunks = NO_CHUNKS
         """Of prompts, in the first step."""
         self.late_gaps: list[tuple[object, ...]] = []
@@ -52,10 +60,22 @@ class StepRun:
         self.first_tokens: list[Call] = []
         """Calls that make their first token in it, since their prompt was computed elsewhere."""
 
+    def begin(self, start: RunStart, chunks: Sequence[Chunk], steps: int, now_fs: int) -> None:
+        """Be a run of so many steps from an instant on."""
+        self.begun = start
+        self.step_fs, self.slope_fs, self.decodes = start.step_fs, start.slope_fs, start.decodes
+        self.chunks = chunks
+        self.started_fs = now_fs
+        self.steps = steps
+        self.may_be_cut = steps > 1
+
+    def start(self) -> RunStart:
+        """Tell what its first step is, and by how much each next one grows."""
+        return RunStart._make(self.begun)
+
     def lasts_fs(self, steps: int) -> int:
         """Duration of its first steps, so many of them."""
-        begun = self.begun
-        return steps * begun.step_fs + begun.slope_fs * (steps * (steps - 1) // 2)
+        return steps * self.step_fs + self.slope_fs * (steps * (steps - 1) // 2)
 
     def until(self, now_fs: int) -> tuple[int, int]:
         """Count the steps up to and with the one in progress, and tell when that ends.
@@ -63,8 +83,7 @@ class StepRun:
         That is to invert the sum of their durations.
         A step that ends at this very instant is in progress still.
         """
-        begun, start = self.begun, self.started_fs
-        first, slope = begun.step_fs, begun.slope_fs
+        first, slope, start = self.step_fs, self.slope_fs, self.started_fs
         elapsed = now_fs - start
         if not slope:
             steps = -(-elapsed // first) or 1

@@ -133,20 +133,12 @@ class Walker(ABC):
 
     # Runs.
 
-    def _begin(self, begun: RunStart, chunks: Sequence[Chunk], steps: int) -> None:
+    def _begin(self, start: RunStart, chunks: Sequence[Chunk], steps: int) -> None:
         """Begin a run of so many steps, at this instant."""
         run, clock = self.run, self.clock
-        run.begun = begun
-        run.chunks = chunks
-        run.started_fs = end = clock.now_fs
-        run.steps = steps
-        end += begun.step_fs
-        if steps == 1:
-            run.may_be_cut = False
-        else:
-            run.may_be_cut = True
-            end += (steps - 1) * begun.step_fs + begun.slope_fs * (steps * (steps - 1) // 2)
+        run.begin(start, chunks, steps, clock.now_fs)
         self._generation = generation = self._generation + 1
+        end = clock.now_fs + run.lasts_fs(steps)
         clock.at(end, self._end_priority, self._wake, generation)
 
     def _wake(self, generation: int) -> None:
@@ -199,20 +191,21 @@ class Walker(ABC):
         done = run.ended(now)
         self._generation += 1
         run.steps = done
-        blocks = run.begun.kv_blocks
+        start = run.start()
+        blocks = start.kv_blocks
         if done:
             self._complete()
             blocks = self._blocks_in(done)
         run.steps = 0
         lost = now - run.started_fs - run.lasts_fs(done)
         if lost:
-            self._note_lost(run.begun, lost, blocks)
+            self._note_lost(start, lost, blocks)
 
-    def _note_lost(self, begun: RunStart, lost_fs: int, blocks: int) -> None:
+    def _note_lost(self, start: RunStart, lost_fs: int, blocks: int) -> None:
         """Write down the time spent on a step that a failure has cut, up to now."""
         self.busy_fs += lost_fs
         self.steps_lost += 1
-        self.rows.append(lost_step(begun, lost_fs, self.clock.now_fs, blocks))
+        self.rows.append(lost_step(start, lost_fs, self.clock.now_fs, blocks))
 
     def _slowed(self, standing: Standing, first: int, slope: int, tokens: int) -> tuple[int, int]:
         """Stretch a run's steps by the share that its collectives get of the network.
