@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import LIMITS, Activity
+from factorysim.metrics.edges import ROUNDING_S
 from factorysim.metrics.handoffs import handed, of_deployments, waits
 from factorysim.metrics.inputs import Layout, Partner, Station, Tables, Value, Window
 from factorysim.metrics.series import mean_in_window
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-ROUNDING_S = 1e-9
-"""Waits below this are the rounding of instants in seconds."""
 NO_ACTIVITY = "the law of this pool gives times only"
 NO_EP = "no experts are cut by EP here"
 _WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))

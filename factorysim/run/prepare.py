@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan, ToolPlan
     from factorysim.physics.table import TableRow
-    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
     from factorysim.workload.demand import Demand
 
 
@@ -47,7 +47,7 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
 
 
 def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
-    """Do all that a run does before it begins, and read every trace to its end.
+    """Do all that a run does before it begins, and read every trace to its end, once.
 
     Returns
     -------
@@ -61,16 +61,17 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
     from functools import partial
 
     from factorysim.run.context import long_calls
-    from factorysim.workload.demand import build_demand
-    from factorysim.workload.traces import check_trace
 
     prepared: list[Prepared] = []
+    told: list[str] = []
+
+    def count(name: str, stream: StreamSpec) -> None:
+        uses = scenario.llms.items() if prepared else ()
+        llms = {key: prepared[0].catalog.llm(use.llm) for key, use in uses}
+        told.extend(long_calls(name, stream, llms, scenario.run.seed))
+
     parts: list[Callable[[], object]] = [lambda: prepared.append(prepare(scenario))]
-    for name, stream in scenario.streams.items():
-        if stream.trace is not None:
-            parts.append(partial(check_trace, Path(stream.trace), stream.format))
-        else:
-            parts.append(partial(build_demand, name, stream, seed=0, replication=0))
+    parts += [partial(count, name, stream) for name, stream in scenario.streams.items()]
     faults: list[Fault] = []
     for part in parts:
         try:
@@ -79,7 +80,7 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
             faults += error.faults
     if faults:
         raise UserError(*dict.fromkeys(faults))
-    return long_calls(scenario, prepared[0].catalog, build_demands(scenario, 0))
+    return tuple(told)
 
 
 def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
@@ -162,7 +163,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
-    from factorysim.physics.speculation import verified_tokens
+    from factorysim.physics.speculation import pace_of
 
     device, precision = serve.device, scenario.llms[serve.llm].precision
     return Station(
@@ -178,11 +179,12 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         peak_bytes=device.memory_bandwidth,
         idle_w=serve.power.idle_w,
         kv_blocks=serve.kv_blocks,
+        block_tokens=scenario.serving.kv.block_tokens,
         # Ranks have as many each; a step of a pipeline is of one of its micro-batches.
         max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
         token_budget=serve.ranks * scenario.serving.step_tokens,
         router=f"{serve.llm} {serve.role} {serve.prompts_above}",
-        decode_tokens=verified_tokens(serve.law),
+        pace=pace_of(serve.law),
         partner=_partner(serve),
     )
 
@@ -216,6 +218,7 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         peak_bytes=None,
         idle_w=0.0,
         kv_blocks=0,
+        block_tokens=0,
         max_sequences=0,
         token_budget=0,
     )

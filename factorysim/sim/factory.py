@@ -189,6 +189,9 @@ class FactoryWorld:
             len(self._deployments), serve, router, self.clock, self._write_steps
         )
         self._deployments.append(deployment)
+        # Whoever asks what a replica holds while a run is under way must not see what it will
+        # evict by then: the exact index, tiers, and the gate that computes short prompts here.
+        apart = serving.disaggregation
         limits = Limits(
             serving.kv.block_tokens,
             serve.kv_blocks,
@@ -199,7 +202,9 @@ class FactoryWorld:
             serving.kv.retain,
             role=serve.role,
             stepwise=self._scenario.run.clock == "stepwise",
-            watched=serving.router.index == "exact" or self._tiers is not None,
+            watched=serving.router.index == "exact"
+            or self._tiers is not None
+            or bool(apart and apart.local_prefill_below),
             tuning=_tuning(serving),
             context_tokens=serve.context_tokens,
             encoder=serve.encoder,

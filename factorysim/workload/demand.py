@@ -158,7 +158,7 @@ def _trace_sessions(
     def sessions() -> Iterator[Session]:
         chosen = recorded()
         if stream.replicate == "resample_sessions":
-            chosen = _resampled(list(_bounded(chosen, path)), seed, replication, name)
+            chosen = _resampled(list(bounded(chosen, path)), seed, replication, name)
         if isinstance(stream.arrivals, TraceArrivals):
             return chosen
         return _retimed(chosen, arrival_times(stream.arrivals, seed, replication, name))
@@ -177,7 +177,14 @@ def _sped(session: Session, speed: float, priority: int) -> Session:
     return session
 
 
-def _bounded(sessions: Iterator[Session], path: Path) -> Iterator[Session]:
+def bounded(sessions: Iterator[Session], path: Path) -> Iterator[Session]:
+    """Refuse more sessions of a trace than `resample_sessions` can keep.
+
+    Raises
+    ------
+    TraceError
+        As the first one too many comes.
+    """
     for number, session in enumerate(sessions):
         if number == RESAMPLED_MAX:
             cure = "give the stream a limit"
