@@ -134,7 +134,7 @@ def _llms(stream: StreamSpec) -> str:
 
 def _source(stream: StreamSpec) -> str:
     if stream.agent is not None:
-        return f"agent {printable(stream.agent)}"
+        return f"agent {printable(Path(stream.agent).name)}"
     if stream.trace is not None:
         speed = "" if stream.speed == 1.0 else f" at {digits(stream.speed)} times its speed"
         return f"trace {printable(Path(stream.trace).name)}{speed}"

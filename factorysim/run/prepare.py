@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factorysim.errors import Fault, UserError
+from factorysim.errors import CapacityError, Fault, UserError
 from factorysim.metrics.inputs import Layout, Partner, Station
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from factorysim.physics.table import TableRow
     from factorysim.spec.scenario import ScenarioSpec, StreamSpec
     from factorysim.workload.demand import Demand
+
+
+SESSIONS_MOST = 1e9
+"""Of a replication: hours at the least, and a slip of units or zeros at that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,29 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
 
 
+def check_size(scenario: ScenarioSpec) -> None:
+    """Refuse a demand that no run would see the end of.
+
+    Raises
+    ------
+    CapacityError
+        With the arithmetic, for every stream that is too much.
+    """
+    run = scenario.run
+    length_s = run.window + run.drain + (0.0 if isinstance(run.warmup, str) else run.warmup)
+    faults: list[Fault] = []
+    for name, stream in scenario.streams.items():
+        rate = getattr(stream.arrivals, "rate", None)
+        if rate is None or min(rate * length_s, stream.limit or float("inf")) <= SESSIONS_MOST:
+            continue
+        found = f"{rate:g}/s for {length_s:g} s: {rate * length_s:.3g} sessions a replication"
+        cure = "a lower rate, a shorter run.window, or a limit of the stream"
+        key = f"streams.{name}.arrivals.rate"
+        faults.append(Fault("scenario", key, found, f"at most {SESSIONS_MOST:g}", cure))
+    if faults:
+        raise CapacityError(*faults)
+
+
 def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
     """Do all that a run does before it begins, and read every trace to its end, once.
 
@@ -71,6 +98,7 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
         told.extend(long_calls(name, stream, llms, scenario.run.seed))
 
     parts: list[Callable[[], object]] = [lambda: prepared.append(prepare(scenario))]
+    parts.append(partial(check_size, scenario))
     parts += [partial(count, name, stream) for name, stream in scenario.streams.items()]
     faults: list[Fault] = []
     for part in parts:

@@ -506,7 +506,7 @@ class FactoryWorld:
         if gateway is not None:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         if self._tiers is not None:
-            lines += self._tiers.audit()
+            lines += self._tiers.audit(self._flying.values())
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,

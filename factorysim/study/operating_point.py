@@ -538,10 +538,9 @@ def _calls(ask: Ask) -> dict[str, object]:
 
 
 def _read(tree: Marked, overrides: Sequence[str]) -> ScenarioSpec:
-    from factorysim.load.merge import merge, read_override
+    from factorysim.load.merge import lay_override
     from factorysim.spec.faults import read_spec
 
     for text in overrides:
-        _, over = read_override(text, ScenarioSpec, tree)
-        tree = merge(tree, over)
+        tree, _ = lay_override(text, ScenarioSpec, tree)
     return read_spec(ScenarioSpec, tree)
