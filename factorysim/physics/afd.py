@@ -53,7 +53,9 @@ if TYPE_CHECKING:
     from factorysim.physics.collectives import Links
     from factorysim.physics.shape import Attention, Shape
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.split import AfdSplit
 
 MIXERS = ("attention", "recurrent", "router")
 """Linear layers that stay with the attention; the router sends tokens, so it is here."""
@@ -392,10 +394,13 @@ def afd_law(
     links = ffn.links
     if ffn.device.sram is not None:
         links = links._replace(radix=ffn.device.sram.one_hop_chips)
-    over = shape_law(
-        _ffn_shape(shape, blocks), there, ffn.device, precision, split.parallel, links,
-        _quiet(ffn.efficiency), "full", expert_skew, FFN_PASSES,
-    )  # fmt: skip
+    try:
+        over = shape_law(
+            _ffn_shape(shape, blocks), there, ffn.device, precision, split.parallel, links,
+            _quiet(ffn.efficiency), "full", expert_skew, FFN_PASSES,
+        )  # fmt: skip
+    except CapacityError as error:
+        raise _of_split(error) from error
     head = shape_law(
         _bare(shape)._replace(table=shape.table), here, attention.device, precision,
         attention.parallel, attention.links, quiet,
@@ -420,6 +425,16 @@ def afd_law(
             split.micro_batches,
             blocks * max(go_bytes, back_bytes) / exchange.bandwidth,
         ),
+    )
+
+
+def _of_split(error: CapacityError) -> CapacityError:
+    """Say of `split.parallel` what was said of a cut."""
+    return CapacityError(
+        *(
+            fault._replace(key=f"split.{fault.key}") if fault.key.startswith("parallel.") else fault
+            for fault in error.faults
+        )
     )
 
 

@@ -28,7 +28,7 @@ Scheduler: TypeAlias = Literal["vllm", "prefill_first", "sarathi", "sglang", "or
 
 
 class Tuning(NamedTuple):
-    """Rules that one scheduler reads and the others do not; `spec.scenario` says more of them."""
+    """Rules that one scheduler reads and the others do not; `spec.serving` says more of them."""
 
     prefill_every: int = 1
     """`vllm`: one step in so many may hold prompts, while there are decodes."""

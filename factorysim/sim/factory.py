@@ -38,7 +38,7 @@ from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
-from factorysim.spec.scenario import DisaggregationSpec
+from factorysim.spec.serving import DisaggregationSpec
 from factorysim.workload.content import Contents, PromptContents
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from factorysim.records import RecordSink, StationLine
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Way
-    from factorysim.spec.scenario import ScenarioSpec, ServingSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.serving import ServingSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
     from factorysim.spec.admission import AdmissionSpec, RetrySpec, TokenBucketSpec
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
 
 
 class Visit(NamedTuple):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from factorysim.sim.fabric import Fabric
     from factorysim.sim.session import Live
     from factorysim.sim.store import Line
-    from factorysim.spec.scenario import ServingSpec
+    from factorysim.spec.serving import ServingSpec
     from factorysim.workload.session import ToolNode
 
 

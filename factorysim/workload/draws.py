@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorysim.spec.agent import Count, LognormalTokens
-    from factorysim.spec.scenario import ImagesSpec, LengthSpec
+    from factorysim.spec.stream import ImagesSpec, LengthSpec
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -153,7 +153,7 @@ def lengths(spec: LengthSpec, uniforms: Floats) -> list[int]:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import LengthSpec
+    >>> from factorysim.spec.stream import LengthSpec
     >>> lengths(LengthSpec(kind="uniform", mean=100, spread=0.5), np.array([0.0, 0.5]))
     [50, 100]
     """
@@ -176,7 +176,7 @@ def image_tokens(spec: ImagesSpec, uniforms: Floats) -> list[int]:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import ImagesSpec, LengthSpec
+    >>> from factorysim.spec.stream import ImagesSpec, LengthSpec
     >>> spec = ImagesSpec(share="50 %", count=LengthSpec(mean=2), tokens=300)
     >>> image_tokens(spec, np.array([[0.1, 0.5], [0.9, 0.5]]))
     [600, 0]

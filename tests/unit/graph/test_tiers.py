@@ -4,8 +4,8 @@ import pytest
 
 from factorysim.errors import CapacityError, SpecError
 from factorysim.graph.factory import Path
-from factorysim.graph.plan import plan_factory
-from factorysim.graph.tiers import StoreRoutes, _Place
+from factorysim.graph.planning import plan_factory
+from factorysim.graph.store_routes import Place, StoreRoutes
 from factorysim.spec.topology import TopologySpec
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}
@@ -130,7 +130,7 @@ def test_what_is_said_of_a_store_holds(planned):
 
 def test_ways_to_stores_begin_with_their_reads_and_end_with_their_writes():
     """Nodes 0 and 1 are of the graph, 2 hangs on the second, 3 on the first."""
-    places = [_Place(1, 2, 3, 80.0, 20.0, 7), _Place(0, 4, 5, 200.0, 300.0, 9)]
+    places = [Place(1, 2, 3, 80.0, 20.0, 7), Place(0, 4, 5, 200.0, 300.0, 9)]
     routes = StoreRoutes(lambda a, b: Path((10 + 2 * a + b,), 5, 100.0), 2, places)
     assert routes(0, 1) == ((11,), 5, 100.0)
     assert routes(0, 2) == ((11, 3), 12, 20.0)
@@ -208,7 +208,7 @@ def test_llms_part_a_store_by_their_devices(catalog, scenario):
             ["host", "nvme"],
             {"gpus": "hgx_h200"},
             {"stores": {"host": {"read": "1 GB/s", "latency": "1 s"}}},
-            ("host above nvme", "take host out"),
+            ("host above nvme", "reads 0.5 GB/s (given: 1 GB/s a server)", "take host out"),
         ),
         (
             ["host"],

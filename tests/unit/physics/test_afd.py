@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from factorysim.errors import CapacityError
 from factorysim.physics.afd import BlockTime, Exchange, Side, afd_law, ffn_bytes, ffn_groups
 from factorysim.physics.collectives import Links
-from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
+from factorysim.spec.split import AfdSplit
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MLA, MOE, WINDOWED, make_runs
 from tests.unit.physics.test_sram import CHIP, FP8
 

@@ -2,7 +2,8 @@
 
 from factorysim.catalog import load_catalog
 from factorysim.physics.handoff import kv_state
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")
 

@@ -10,7 +10,9 @@ from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError
 from factorysim.physics.layout import replica_blocks
 from factorysim.physics.memory import kv_blocks, weight_bytes
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 CATALOG = load_catalog()
 FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")

@@ -10,7 +10,9 @@ from factorysim.physics.memory import (
     sequence_bytes,
     weight_bytes,
 )
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 BF16 = PrecisionSpec()
 

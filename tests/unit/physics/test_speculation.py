@@ -26,7 +26,10 @@ from factorysim.physics.speculation import (
     tokens_a_step,
 )
 from factorysim.physics.step import StepRuns
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SpeculationSpec
+from factorysim.spec.deployment import SpeculationSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.test_sram import HOPS_US, SENT_US, STAGE_US
 from tests.unit.physics.test_sram import make_law as make_pipe
 

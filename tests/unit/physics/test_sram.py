@@ -16,7 +16,9 @@ from factorysim.catalog.values import Sram
 from factorysim.errors import CapacityError
 from factorysim.physics.collectives import Links
 from factorysim.physics.sram import Chips, round_s, sram_blocks, sram_law, sram_stages
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SramSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec, SramSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, MOE, WINDOWED, make_runs
 
 FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")

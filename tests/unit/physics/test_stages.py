@@ -14,7 +14,8 @@ from factorysim.errors import CapacityError
 from factorysim.physics.collectives import Links
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.stages import stage_layers, stage_shapes, staged_law
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MOE, make_law, make_runs
 
 CATALOG = load_catalog()

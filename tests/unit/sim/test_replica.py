@@ -20,7 +20,8 @@ from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.replica import Replica
 from factorysim.sim.schedulers import scheduler_kind
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.sim.builders import MS, UnitLaw
 
 LIMITS = Limits(block_tokens=4, blocks=100, token_budget=16, max_sequences=8)

@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 
-from factorysim.graph.tiers import ReplicaStores, StorePlan
+from factorysim.graph.plan import ReplicaStores, StorePlan
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.factory import run_replication
 from factorysim.sim.replica import Replica
