@@ -22,7 +22,8 @@ from factorysim.load.read import check_schema as check_schema
 from factorysim.marked import Mark, Marked
 from factorysim.spec.base import Spec
 from factorysim.spec.faults import sort_faults, spec_faults
-from factorysim.spec.scenario import ScenarioSpec, SiteSpec
+from factorysim.spec.scenario import ScenarioSpec
+from factorysim.spec.site import SiteSpec
 from factorysim.spec.topology import TopologySpec
 from factorysim.yaml_reader import parse_yaml
 from factorysim.yaml_reader import read_yaml as read_yaml

@@ -195,7 +195,7 @@ def get_path(tree: object, path: str) -> object:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import ServingSpec
+    >>> from factorysim.spec.serving import ServingSpec
     >>> get_path(ServingSpec(), "router.policy")
     'least_outstanding'
     """

@@ -11,8 +11,9 @@ from factorysim.load.check import is_yaml_name
 from factorysim.load.files import Home, InputFile, Kind, find_file, home_of
 from factorysim.load.merge import NewEntry, merge
 from factorysim.marked import Mark, Marked, dotted, shown
-from factorysim.spec.scenario import ScenarioSpec, SiteSpec
+from factorysim.spec.scenario import ScenarioSpec
 from factorysim.spec.shape import nearest
+from factorysim.spec.site import SiteSpec
 from factorysim.yaml_reader import read_yaml
 
 MAX_EXTENDS = 8

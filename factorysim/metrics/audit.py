@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.demand import SHARES
 from factorysim.metrics.inputs import Layout, Tables, Value
+from factorysim.metrics.tiers import hit_laws
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
     One line a law: time shares add up to each session's duration, outputs of
     completed calls are what was asked for, hits and computed tokens make up the
     prompt, instants of a call are in order, no pool is busier than always, hit rates of tiers
-    lie between 0 and 1.
+    lie between 0 and 1 and add up, no call has more hits of tiers than hits.
     """
     calls, sessions = tables.calls, tables.sessions
     return [
@@ -37,6 +38,7 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
         _order(calls),
         _utilization(values),
         _hits(values),
+        *hit_laws(tables, values),
     ]
 
 

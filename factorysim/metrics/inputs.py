@@ -66,6 +66,8 @@ class Partner(NamedTuple):
     peak_flops: float | None
     peak_bytes: float | None
     idle_w: float
+    experts: bool = False
+    """Whether the experts are on this side."""
 
 
 class Station(NamedTuple):
@@ -97,6 +99,12 @@ class Station(NamedTuple):
     """Of decodes that speculate."""
     partner: Partner | None = None
     """Of a split deployment."""
+
+    @property
+    def expert_pool(self) -> str:
+        """Pool that holds the experts of its LLM."""
+        other = self.partner
+        return other.pool if other is not None and other.experts else self.pool
 
     @property
     def decode_tokens(self) -> int:

@@ -25,7 +25,7 @@ from factorysim.metrics.tiers import tier_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
-    from factorysim.spec.scenario import SloSpec
+    from factorysim.spec.stream import SloSpec
 
 BACKLOG_BINS = 40
 NOT_MODELLED = {

@@ -35,8 +35,10 @@ def pool_values(
         partners = [s for s in layout.serving() if s.partner and s.partner.pool == pool]
         if serving or partners:
             values += _serving_values(pool, serving, partners, activity, window)
+        experts = [s for s in layout.serving() if s.expert_pool == pool]
+        if serving or experts:
+            values += _imbalance(pool, experts, activity)
         if serving:
-            values += _imbalance(pool, serving, activity)
             name, load = _fullest(pool, serving, activity, window)
             loads[name] = load
             values.append(Value(f"saturation.{pool}", load[0]))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.spec.topology import TopologySpec
 
 
@@ -76,7 +76,7 @@ def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
 def _scenario(
     spec: ScenarioSpec, topology: TopologySpec, catalog: Catalog
 ) -> Iterator[RenderableType]:
-    from factorysim.graph.plan import plan_factory
+    from factorysim.graph.planning import plan_factory
 
     try:
         yield _deployments(spec, plan_factory(spec, topology, catalog))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from factorysim.catalog import Llm
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.workload.session import Session
 
 CALLS = 4096

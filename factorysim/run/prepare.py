@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan, ToolPlan
     from factorysim.physics.table import TableRow
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.workload.demand import Demand
 
 
@@ -119,7 +120,7 @@ def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
     CapacityError
         If it does not fit.
     """
-    from factorysim.graph.plan import plan_factory
+    from factorysim.graph.planning import plan_factory
 
     topology = scenario.topology
     if isinstance(topology, str):
@@ -219,6 +220,8 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
 
 def _partner(serve: ServePlan) -> Partner | None:
     """Reduce the other side of a split deployment."""
+    from factorysim.physics.afd import AfdLaw
+
     other = serve.partner
     if other is None:
         return None
@@ -229,6 +232,7 @@ def _partner(serve: ServePlan) -> Partner | None:
         peak_flops=other.device.flops.get(other.compute),
         peak_bytes=other.device.memory_bandwidth,
         idle_w=other.power.idle_w,
+        experts=isinstance(serve.law, AfdLaw),
     )
 
 

@@ -38,7 +38,7 @@ from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
-from factorysim.spec.scenario import DisaggregationSpec
+from factorysim.spec.serving import DisaggregationSpec
 from factorysim.workload.content import Contents, PromptContents
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from factorysim.records import RecordSink, StationLine
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Way
-    from factorysim.spec.scenario import ScenarioSpec, ServingSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.serving import ServingSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
 
@@ -506,7 +507,7 @@ class FactoryWorld:
         if gateway is not None:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         if self._tiers is not None:
-            lines += self._tiers.audit()
+            lines += self._tiers.audit(self._flying.values())
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -583,7 +584,7 @@ class FactoryWorld:
             coming.update(pairing.legs.values())
         coming.update(getattr(flow.on_landed, "__self__", None) for flow in self._fabric.found())
         return sum(
-            call.state == MOVING and call.handoff not in coming and call not in replica.landed
+            call.state == MOVING and call.handoff not in coming and call not in replica.dock.landed
             for replica in self._replicas
             for call in replica.running.values()
         )

@@ -101,7 +101,8 @@ class Slot(NamedTuple):
 
         Examples
         --------
-        >>> from factorysim.spec.scenario import ParallelSpec, RouterSpec
+        >>> from factorysim.spec.layout import ParallelSpec
+        >>> from factorysim.spec.router import RouterSpec
         >>> Slot.of(ParallelSpec).keys()["tp"].expected
         'a whole number from 1 to 4096'
         >>> Slot.of(RouterSpec).keys()["snapshot"].expected

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from factorysim.run import Run
     from factorysim.run.replicate import Progress
     from factorysim.run.replication import Policies
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
 
 W_PER_MW = 1e6
 SCALED = ("goodput.sessions_per_s", "goodput.output_tokens_per_s", "tokens.output_per_s",

@@ -15,7 +15,8 @@ from factorysim.marked import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.scenario import ScenarioSpec
 
 LAYOUT = "--layout"
 VARY = "--vary"

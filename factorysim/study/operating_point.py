@@ -15,14 +15,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError, UserError
 from factorysim.marked import Mark
-from factorysim.spec.scenario import FixedConcurrency, PrecisionSpec, ScenarioSpec, SramSpec
+from factorysim.spec.arrivals import FixedConcurrency
+from factorysim.spec.layout import SramSpec
+from factorysim.spec.llm import PrecisionSpec
+from factorysim.spec.scenario import ScenarioSpec
 from factorysim.study.pools import Wanted, as_marked, read_pools
 from factorysim.study.standing import Standing, stand, stand_chips
 
 if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device, Llm
     from factorysim.marked import Marked
-    from factorysim.spec.scenario import DeploymentSpec, LlmUse, ParallelSpec, Split, StreamSpec
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import LlmUse
+    from factorysim.spec.split import Split
+    from factorysim.spec.stream import StreamSpec
     from factorysim.study.pools import Asked, PoolAsk, SplitAsk
 
 WHERE = "predict"

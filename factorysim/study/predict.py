@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.metrics.inputs import Tables, Value, Window
-from factorysim.spec.scenario import DisaggregationSpec
+from factorysim.spec.serving import DisaggregationSpec
 from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
 from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Fact
     from factorysim.run.prepare import Prepared
-    from factorysim.spec.scenario import PrecisionSpec, ScenarioSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.scenario import ScenarioSpec
     from factorysim.store import Columns
     from factorysim.study.closed_loop import Settled
     from factorysim.study.operating_point import Setting

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from factorysim.errors import Fault, TraceError
-from factorysim.spec.scenario import FixedConcurrency, TraceArrivals
+from factorysim.spec.arrivals import FixedConcurrency, TraceArrivals
 from factorysim.workload.arrivals import arrival_times
 from factorysim.workload.session import GapNode, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
 
 RESAMPLED_MAX = 1_000_000
 """Sessions of a trace that `resample_sessions` keeps in memory, at most."""
@@ -81,7 +81,8 @@ def build_demand(
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import PoissonArrivals, StreamSpec
+    >>> from factorysim.spec.arrivals import PoissonArrivals
+    >>> from factorysim.spec.stream import StreamSpec
     >>> arrivals = PoissonArrivals(process="poisson", rate="2/s")
     >>> spec = StreamSpec(llm="l", agent="chat", arrivals=arrivals)
     >>> session = next(build_demand("chat", spec, seed=7, replication=0).sessions())

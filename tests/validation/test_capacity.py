@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from factorysim import theory
-from factorysim.spec.scenario import SloSpec
+from factorysim.spec.stream import SloSpec
 from factorysim.study.bisection import STEP, Search
 from factorysim.study.capacity import capacity
 from factorysim.study.crossing import Asked, Tried, ends

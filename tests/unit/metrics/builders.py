@@ -45,6 +45,7 @@ def tables(
     extra=None,
     energy=(),
     handoffs=(),
+    tiers=None,
 ):
     step_columns = dict(columns("steps", list(steps)))
     for name, values in (extra or {}).items():
@@ -66,6 +67,7 @@ def tables(
         columns("timeseries", list(series)),
         closing(end_s, energy),
         derive,
+        None if tiers is None else columns("tiers", list(tiers)),
     )
 
 

@@ -191,3 +191,15 @@ def test_imbalance_of_experts_is_a_mean_over_time_in_steps():
     data = tables(steps=steps, extra={"expert_imbalance": [1.0, 3.0]})
     assert values(pools(data))["expert_imbalance.nvl72"] == pytest.approx(2.5)
     assert "EP" in reasons(pools(tables(steps=steps)))["expert_imbalance.nvl72"]
+
+
+def test_imbalance_is_told_of_the_pool_that_holds_the_experts():
+    steps, here = [step(10.0, 20.0)], "expert_imbalance.nvl72"
+    data = tables(steps=steps, extra={"expert_imbalance": [2.0]})
+    other = Partner("lpx", 16, 40.0, 2e12, 4e12, 5.0)
+    drafting = pools(data, layout(station(partner=other)))
+    assert values(drafting)[here] == pytest.approx(2.0)
+    assert "expert_imbalance.lpx" not in values(drafting)
+    apart = pools(data, layout(station(partner=other._replace(experts=True))))
+    assert values(apart)["expert_imbalance.lpx"] == pytest.approx(2.0)
+    assert "EP" in reasons(apart)[here]

@@ -8,7 +8,8 @@ from factorysim.catalog import load_catalog
 from factorysim.errors import UserError
 from factorysim.run.context import long_calls
 from factorysim.run.prepare import rehearse
-from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+from factorysim.spec.scenario import ScenarioSpec
+from factorysim.spec.stream import StreamSpec
 from factorysim.workload import traces
 
 LLMS = {"big": "mistral_small_4", "small": "llama_3_1_8b"}  # 262,144 and 131,072 tokens
