@@ -66,6 +66,7 @@ def refused(name, *overrides):
     return float(wanted[1]), float(there[1]), fault.found
 
 
+@pytest.mark.slow
 def test_two_trillion_parameters_want_15_6_racks_and_the_experts_fewer():
     """2e12 bytes on racks of 256 x 0.5 GB, all of it used: 2e12 / 128e9 = 15.6."""
     few = "topology.racks.lpx.count=15"
