@@ -51,6 +51,8 @@ def replica_kind(limits: Limits) -> type[Replica]:
             return OrcaReplica
         case "static":
             return StaticReplica
+        case "trtllm":
+            return TrtllmReplica
     assert_never(limits.scheduler)
 
 
@@ -173,6 +175,41 @@ class SarathiReplica(ReservingReplica):
 
     def _step_blocks(self, done: int) -> int:
         return self._decodes.blocks_now() if self._begun[3] else 0
+
+
+class TrtllmReplica(ReservingReplica):
+    """`trtllm`: steps as of `sarathi`, and KV for all that a call may make from its admission on.
+
+    So none is ever preempted, and the blocks that are free change only as calls leave,
+    never inside a run.
+    """
+
+    __slots__ = ()
+
+    def _reserved(self, call: Call) -> int:
+        return call.prompt_tokens + call.output_tokens - 1
+
+    def _form_step(self) -> None:
+        decodes = self._decodes.count
+        chunks: Sequence[Chunk] = NO_CHUNKS
+        call = self._partial
+        if call is not None:
+            prior = call.context
+            tokens = min(call.known - prior, self.limits.token_budget - decodes)
+            chunks = ((call, tokens, prior),)
+        if self.waiting:
+            chunks = self._admit(chunks, chunking=True)
+        if chunks or decodes:
+            self._start(decodes, chunks, False)
+
+    def _fit_steps(self, decodes: int, steps: int) -> int:
+        return steps
+
+    def _take_later_blocks(self, steps: int) -> None:
+        pass
+
+    def _step_blocks(self, done: int) -> int:
+        return 0
 
 
 class SetAsideReplica(ReservingReplica):

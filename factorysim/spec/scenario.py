@@ -629,7 +629,7 @@ class RouterSpec(Spec):
         return self
 
 
-SchedulerName = Literal["vllm", "sglang", "sarathi", "orca", "static", "prefill_first"]
+SchedulerName = Literal["vllm", "sglang", "sarathi", "orca", "static", "trtllm", "prefill_first"]
 
 _SCHEDULER_KEYS: dict[str, tuple[SchedulerName, ...]] = {
     "prefill_every": ("vllm",),
