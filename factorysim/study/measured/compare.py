@@ -86,7 +86,7 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
         outcome = run_experiment(conditions, catalog)
     except UserError as error:
         fault = error.faults[0]
-        why = f"{fault.where}: {fault.path}: {fault.found}, expected {fault.expected}"
+        why = f"{fault.where}: {fault.key}: {fault.found}, expected {fault.expected}"
         return [_unpredicted(one.row, why, one.assumed) for one in experiment.rows]
     compared: list[Compared] = []
     for one in experiment.rows:

@@ -40,7 +40,8 @@ class Offered(NamedTuple):
     """Poisson arrivals at a rate, or at the highest one that keeps p99 limits."""
 
     rate_per_s: float | None
-    """Of all replicas; None: not stated."""
+    """Of all replicas; None: the highest within the limits, which is what a rate of tokens at
+    "the highest valid rate" was, whatever the table says of it."""
     ttft_s: float
     tpot_s: float
     kind: Literal["offered"] = "offered"
@@ -193,6 +194,8 @@ class _Reader:
         weights, compute, kv = self._precision(llm, device, usual)
         cut = self._cut(llm, device, weights, compute, kv)
         load, prompt, output, most = self._load(cut, usual)
+        if isinstance(load, Offered) and metric.quantity == "throughput":
+            load = load._replace(rate_per_s=None)
         if prompt.mean + output.mean > llm.context_length:
             self._assumed.append(f"longer than the {llm.context_length:,} tokens of {llm.id}")
         return Understood(
@@ -264,15 +267,17 @@ class _Reader:
         if told.layers:
             return Cut(pp=devices or 1)
         if told.attention_dp and told.dp:
-            cut = Cut(tp=1, ep=told.ep or told.dp, dp=told.dp)
+            return self._ranked(llm, told.dp, devices)
         elif told.says_something:
             tp, pp = told.tp or 1, told.pp or 1
             dp = told.dp or 1
             cut = Cut(tp=tp, pp=pp, ep=min(told.ep or 1, tp), replicas=dp)
         else:
             inferred = not row.n_gpus and devices is not None
-            cut = Cut(tp=devices or 1) if inferred else Cut(
-                tp=self._smallest_tp(llm, device, weights, compute, kv, devices)
+            cut = (
+                Cut(tp=devices or 1)
+                if inferred
+                else Cut(tp=self._smallest_tp(llm, device, weights, compute, kv, devices))
             )
         if llm.ffn_kind != "moe":
             cut = cut._replace(ep=1)
@@ -282,6 +287,14 @@ class _Reader:
                 raise NotUnderstood(f"{devices} devices are no whole replicas of {cut.devices}")
             replicas = devices // cut.devices
         return cut._replace(replicas=replicas)
+
+    def _ranked(self, llm: Llm, dp: int, devices: int | None) -> Cut:
+        """Attention-DP with as many experts on each device: spare copies are not modelled."""
+        experts = llm.experts or 1
+        even = max(size for size in range(1, dp + 1) if experts % size == 0)
+        if even != dp:
+            self._assumed.append(f"{even} ranks for {dp}: as many as divide {experts} experts")
+        return Cut(ep=even, dp=even, replicas=max(1, (devices or dp) // dp))
 
     def _count(self) -> int | None:
         """Devices in all; from Little's law where only a rate per device is told."""
@@ -314,9 +327,7 @@ class _Reader:
         from factorysim.physics.memory import weight_bytes
         from factorysim.spec.scenario import PrecisionSpec
 
-        precision = PrecisionSpec.model_validate(
-            {"weights": weights, "compute": compute, "kv": kv}
-        )
+        precision = PrecisionSpec.model_validate({"weights": weights, "compute": compute, "kv": kv})
         held = weight_bytes(llm, precision).total
         tp = 1
         while held > WEIGHTS_SHARE * tp * device.memory_bytes and tp < (devices or 8):

@@ -145,6 +145,44 @@ def _arrivals(conditions: Conditions, rate_per_s: float) -> dict[str, object]:
     return {"process": "fixed_concurrency", "concurrency": number}
 
 
+class Observed(NamedTuple):
+    """An experiment that was run: what came out, and the steps that it took."""
+
+    conditions: Conditions
+    prepared: Prepared
+    outcome: Outcome
+    steps: Columns
+
+    def read(self, metric: Metric) -> float:
+        """Read off what a row states."""
+        return read_metric_of(self.outcome, metric, self.conditions)
+
+
+def observe(conditions: Conditions, catalog: Catalog) -> Observed:
+    """Run an experiment that has no rate to find, and keep its steps.
+
+    Raises
+    ------
+    UserError
+        If the replica cannot hold what it should.
+    """
+    catalog = suited(conditions, catalog)
+    prepared = prepare_with(scenario_of(conditions, catalog), catalog)
+    load = conditions.load
+    match load:
+        case Closed() | Queued():
+            outcome, steps = _measured(prepared, load.calls, 0.0, 1.0)
+        case Static():
+            outcome, steps = _measured(prepared, load.batch, 0.0, 1.0, static=True)
+        case Steady():
+            before, waves = STEADY_WAVES
+            start, end = before / waves, (waves - 1) / waves
+            outcome, steps = _measured(prepared, waves * load.batch, start, end)
+        case Offered():
+            raise TypeError("an offered load has a rate of its own: run_experiment")
+    return Observed(conditions, prepared, outcome, steps)
+
+
 def run_experiment(conditions: Conditions, catalog: Catalog) -> Outcome:
     """Run an experiment as it was; Poisson arrivals at the stated rate.
 
@@ -159,15 +197,7 @@ def run_experiment(conditions: Conditions, catalog: Catalog) -> Outcome:
         if load.rate_per_s is None:
             return run_offered(conditions, catalog, highest_rate(conditions, catalog))
         return run_offered(conditions, catalog, load.rate_per_s / conditions.cut.replicas)
-    prepared = prepare_with(scenario_of(conditions, catalog), catalog)
-    match load:
-        case Closed() | Queued():
-            return _measured(prepared, load.calls, 0.0, 1.0)
-        case Static():
-            return _measured(prepared, load.batch, 0.0, 1.0, static=True)
-        case Steady():
-            before, waves = STEADY_WAVES
-            return _measured(prepared, waves * load.batch, before / waves, (waves - 1) / waves)
+    return observe(conditions, catalog).outcome
 
 
 def run_offered(conditions: Conditions, catalog: Catalog, rate_per_s: float) -> Outcome:
@@ -175,7 +205,7 @@ def run_offered(conditions: Conditions, catalog: Catalog, rate_per_s: float) -> 
     prepared = prepare_with(scenario_of(conditions, catalog, rate_per_s), catalog)
     least, most = OFFERED_CALLS
     calls = int(min(max(OFFERED_S * rate_per_s, least), most))
-    return _measured(prepared, calls, OFFERED_LEFT_OUT, 1.0)
+    return _measured(prepared, calls, OFFERED_LEFT_OUT, 1.0)[0]
 
 
 def highest_rate(conditions: Conditions, catalog: Catalog) -> float:
@@ -225,7 +255,7 @@ def prepare_with(scenario: ScenarioSpec, catalog: Catalog) -> Prepared:
 
 def _measured(
     prepared: Prepared, calls: int, start: float, end: float, *, static: bool = False
-) -> Outcome:
+) -> tuple[Outcome, Columns]:
     """Run so many calls; measure from one share of their completions to another."""
     import numpy as np
 
@@ -253,7 +283,7 @@ def _measured(
     serve = prepared.plan.serve[0]
     devices = serve.devices_per_replica
     active_j = float(steps["active_j"][inside].sum())
-    return Outcome(
+    outcome = Outcome(
         ttft_s=first - arrived,
         tpot_s=(last - begun)[several] / (made[several] - 1),
         latency_s=last - arrived,
@@ -265,6 +295,7 @@ def _measured(
         kv_share=_kv_share(steps, inside, serve.kv_blocks),
         preemptions=float(table["preemptions"][mine].mean()),
     )
+    return outcome, {name: column[inside] for name, column in steps.items()}
 
 
 def _at(finished: Floats, share: float) -> float:

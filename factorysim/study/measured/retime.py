@@ -119,9 +119,7 @@ def walked(subject: Subject, steps: Mapping[str, Any], efficiency: Efficiency) -
     )
     seconds = (steps["step_fs"] + steps["slope_fs"] * (n - 1) / 2) * FS
     timed = durations(subject.law(efficiency), kinds)
-    return Walked(
-        subject, kinds, kind_of.ravel(), steps["steps"], decodes, prompts, seconds, timed
-    )
+    return Walked(subject, kinds, kind_of.ravel(), steps["steps"], decodes, prompts, seconds, timed)
 
 
 def durations(law: StepLaw, kinds: npt.NDArray[np.int64]) -> Floats:
