@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from factorysim.catalog.catalog import Catalog, Kind, load_catalog
+from factorysim.catalog.catalog import Catalog, Kind
 from factorysim.catalog.fact import Alternative, Fact, Source
+from factorysim.catalog.loading import load_catalog
 from factorysim.catalog.values import Device, Llm, Part, Rack, Site, Switch
 
 __all__ = [

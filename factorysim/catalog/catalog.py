@@ -1,20 +1,19 @@
-"""The catalog: every fact that ships, and what a user puts over them."""
+"""The catalog: facts by id, and what is built from them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
-from pathlib import Path
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
 from factorysim.catalog.names import NameIndex
 from factorysim.catalog.reading import Reading
-from factorysim.catalog.shipped import Tree, read_shipped
-from factorysim.catalog.trees import fill, lay, leaves
+from factorysim.catalog.shipped import Tree
+from factorysim.catalog.trees import leaves
 from factorysim.catalog.values import Device, Llm, Rack, Site, Switch
 from factorysim.errors import Fault, SpecError
 
@@ -22,20 +21,6 @@ Kind: TypeAlias = Literal[
     "accelerators", "cpus", "devices", "network", "racks", "llms", "sites", "engines"
 ]
 """What can be listed and found; `devices` are accelerators and CPUs."""
-
-_FILES = {
-    "accelerators": "accelerators.yaml",
-    "cpus": "cpus.yaml",
-    "network": "network.yaml",
-    "racks": "racks.yaml",
-    "llms": "llms.yaml",
-    "facility": "facility.yaml",
-    "calibration": "calibration.yaml",
-    "claims": "claims.yaml",
-    "efficiency": "efficiency.yaml",
-}
-_OWN = ("sites", "rules")
-"""Sections that `assumed.yaml` has alone; of the others it fills what is unknown."""
 
 _WORDS = {
     "accelerators": "an accelerator",
@@ -54,6 +39,7 @@ class Catalog:
 
     Examples
     --------
+    >>> from factorysim.catalog import load_catalog
     >>> catalog = load_catalog()
     >>> catalog.find("llms", "Llama-3.1-70B-Instruct-FP8")
     'llama_3_1_70b'
@@ -289,62 +275,6 @@ class Catalog:
         if kind == "racks":
             return self._section_of("devices") | self.sections["racks"]
         return self.sections[kind]
-
-
-def load_catalog(overlay: Path | None = None) -> Catalog:
-    """Load the shipped catalog, with a user's file over it if one is given.
-
-    Parameters
-    ----------
-    overlay
-        A YAML file of ``schema: factorysim.catalog/1`` that overrides or adds
-        facts and records; see `factorysim.catalog.overlay`.
-
-    Raises
-    ------
-    SpecError
-        With every fault of the user's file.
-
-    Examples
-    --------
-    >>> load_catalog() is load_catalog()
-    True
-    """
-    if overlay is None:
-        return _shipped()
-    from factorysim.catalog.overlay import read_overlay
-
-    base = _shipped()
-    sections, sources = read_overlay(overlay, base)
-    merged = {kind: lay(tree, sections.get(kind, {})) for kind, tree in base.sections.items()}
-    return Catalog(merged, _sources() | sources, _band_rules())
-
-
-@cache
-def _shipped() -> Catalog:
-    assumed = _read("assumed.yaml")
-    sections = {
-        kind: fill(_read(file)[kind], assumed.get(kind, {})) for kind, file in _FILES.items()
-    }
-    sections |= {kind: assumed[kind] for kind in _OWN}
-    return Catalog(sections, _sources(), _band_rules())
-
-
-@cache
-def _read(file: str) -> Tree:
-    return read_shipped(file)
-
-
-def _sources() -> Tree:
-    """Join the sources of all files; a file may bring its own."""
-    sources: Tree = {}
-    for file in ("sources.yaml", "assumed.yaml", *_FILES.values()):
-        sources |= _read(file).get("sources", {})
-    return sources
-
-
-def _band_rules() -> BandRules:
-    return BandRules.of(_read("assumed.yaml"))
 
 
 def _section(is_cpu: bool) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from factorysim.catalog.shape import KeyPath
+    from factorysim.catalog.trees import KeyPath
 
 
 class Limit(NamedTuple):

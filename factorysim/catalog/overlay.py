@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING
 
 from factorysim.catalog.fact import KINDS, is_number
 from factorysim.catalog.limits import ORDERS, Order, limit
-from factorysim.catalog.shape import KeyPath, Shape
-from factorysim.catalog.trees import descend, is_branch, is_leaf, lay
+from factorysim.catalog.shape import Shape
+from factorysim.catalog.trees import KeyPath, descend, is_branch, is_leaf, lay
 from factorysim.errors import Fault, SpecError
 from factorysim.marked import Marked, dotted, shown
 from factorysim.units import UNITS, Dimension, parse_quantity
@@ -128,7 +128,7 @@ class _Reader:
         return read
 
     def _read_section(self, section: str, node: Marked) -> Tree:
-        shape = Shape(section, self.base)
+        shape = Shape(section, self.base.sections)
         read: Tree = {}
         for name, record in node.entries().items():
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from factorysim.catalog.trees import descend, is_branch, is_leaf, lay
 
 if TYPE_CHECKING:
-    from factorysim.catalog.catalog import Catalog
-    from factorysim.catalog.shipped import Tree
+    from collections.abc import Mapping
 
-KeyPath: TypeAlias = tuple[str, ...]
-"""Section, id and keys of a node."""
+    from factorysim.catalog.shipped import Tree
+    from factorysim.catalog.trees import KeyPath
 
 _FREE_LEVELS = {"rules": 0, "facility": 0, "efficiency": 2}
 """Levels of keys that a user may invent; of other sections the ids of records."""
@@ -27,10 +26,11 @@ _MORE_LEAVES = {
 class Shape:
     """Which keys and units the records of a section have, from the shipped ones."""
 
-    def __init__(self, section: str, base: Catalog) -> None:
+    def __init__(self, section: str, base: Mapping[str, Tree]) -> None:
+        """Take the shipped sections: kind -> id -> record."""
         self.section = section
         self.levels = _FREE_LEVELS.get(section, 1)
-        self._tree = base.sections[section]
+        self._tree = base[section]
         self._base = base
 
     @cached_property
@@ -38,7 +38,7 @@ class Shape:
         """All shipped records of the section laid over one another."""
         pair = ("accelerators", "cpus")
         sections = pair if self.section in pair else (self.section,)
-        nodes: list[Tree] = [self._base.sections[name] for name in sections]
+        nodes: list[Tree] = [self._base[name] for name in sections]
         for _ in range(self.levels):
             nodes = [child for node in nodes for child in node.values() if is_branch(child)]
         if self.levels == 1:  # beside the records stand facts of the whole section

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeGuard, cast
+from typing import TypeAlias, TypeGuard, cast
 
 from factorysim.catalog.shipped import Tree
+
+KeyPath: TypeAlias = tuple[str, ...]
+"""Section, id and keys of a node."""
 
 
 def is_leaf(node: object) -> TypeGuard[Tree]:

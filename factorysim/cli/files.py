@@ -215,8 +215,9 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
     from factorysim.spec.agent import AgentSpec
-    from factorysim.spec.scenario import ScenarioSpec, SiteSpec
+    from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.shape import either, nearest
+    from factorysim.spec.site import SiteSpec
     from factorysim.spec.topology import TopologySpec
 
     kinds: dict[str, type[Spec]] = {

@@ -11,12 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError, Fault
+from factorysim.physics.sram import sram_blocks, sram_stages
 
 if TYPE_CHECKING:
     from factorysim.catalog import Device, Llm
-    from factorysim.spec.scenario import DraftSplit, PrecisionSpec, ScenarioSpec, SramSpec
+    from factorysim.spec.layout import SramSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.split import DraftSplit
 
-KEYS = {"precision": "speculation.draft.precision", "sram": "split.sram"}
+KEYS = {
+    "precision": "speculation.draft.precision",
+    "sram": "split.sram",
+    "parallel": "split.parallel",
+}
 """Where a deployment says of its draft LLM what others say of their LLM."""
 
 
@@ -48,8 +56,6 @@ def draft_stages(
     CapacityError
         If the precision is none that the LPU computes in.
     """
-    from factorysim.physics.sram import sram_stages
-
     serving = scenario.serving
     sram = layout_of_draft(split, kv_tokens)
     sequences = serving.max_sequences
@@ -74,8 +80,6 @@ def draft_blocks(
     CapacityError
         If weights and state leave no room for a block, or for `serving.kv.blocks`.
     """
-    from factorysim.physics.sram import sram_blocks
-
     serving = scenario.serving
     try:
         return sram_blocks(

@@ -1,83 +1,14 @@
-"""From the layout of a deployment's replicas to their law: which links TP, EP and hops cross."""
+"""Which deployments may have ranks or stages."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, SpecError
-from factorysim.graph.links import replica_links
 
 if TYPE_CHECKING:
-    import networkx as nx
-
-    from factorysim.catalog import Device, Llm
-    from factorysim.catalog.efficiency import Efficiency
-    from factorysim.graph.factory import Factory
-    from factorysim.physics.collectives import Links
-    from factorysim.physics.step import StepLaw
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec, ScenarioSpec, ServingSpec
-
-
-class Wiring(NamedTuple):
-    """Where the replicas of a deployment stand."""
-
-    graph: nx.Graph[str]
-    factory: Factory
-    replicas: tuple[tuple[int, ...], ...]
-
-    def all(self) -> Links:
-        """Between all devices of a replica."""
-        return replica_links(self.graph, self.factory, self.replicas)
-
-    def inside(self, size: int) -> Links:
-        """Between the devices of each part of so many, a stage or a rank."""
-        parts = [nodes[k : k + size] for nodes in self.replicas for k in range(0, len(nodes), size)]
-        return replica_links(self.graph, self.factory, parts)
-
-    def hops(self, size: int) -> Links:
-        """From each stage of so many devices to the next."""
-        pairs = [pair for nodes in self.replicas for pair in hop_pairs(nodes, size)]
-        return replica_links(self.graph, self.factory, pairs)
-
-
-def hop_pairs(nodes: tuple[int, ...], size: int) -> list[tuple[int, int]]:
-    """Last device of each stage of `size`, and first of the next.
-
-    Examples
-    --------
-    >>> hop_pairs((3, 4, 5, 6, 7, 8), 2)
-    [(4, 5), (6, 7)]
-    """
-    return [(nodes[k - 1], nodes[k]) for k in range(size, len(nodes), size)]
-
-
-def layout_law(
-    llm: Llm,
-    device: Device,
-    precision: PrecisionSpec,
-    parallel: ParallelSpec,
-    wiring: Wiring,
-    efficiency: Efficiency,
-    overlap: str,
-    expert_skew: float = 0.0,
-) -> StepLaw:
-    """Roofline law of a plain replica, of one of ranks, or of a pipeline."""
-    tp = parallel.tp
-    if parallel.dp > 1:
-        from factorysim.physics.ranks import ranked_law
-
-        links = (wiring.inside(tp), wiring.all())
-        return ranked_law(llm, device, precision, parallel, links, efficiency, overlap)
-    if parallel.pp > 1:
-        from factorysim.physics.stages import staged_law
-
-        links = (wiring.inside(tp), wiring.hops(tp))
-        return staged_law(llm, device, precision, parallel, links, efficiency, overlap)
-    from factorysim.physics.roofline import roofline_law
-
-    return roofline_law(
-        llm, device, precision, parallel, wiring.all(), efficiency, overlap, expert_skew
-    )
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.serving import ServingSpec
 
 
 def check_layouts(scenario: ScenarioSpec) -> None:

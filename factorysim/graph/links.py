@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.physics.collectives import Links
 from factorysim.physics.step import FS_PER_S
@@ -14,6 +14,43 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from factorysim.graph.factory import Factory
+
+
+class Wiring(NamedTuple):
+    """Where the replicas of a deployment stand."""
+
+    graph: nx.Graph[str]
+    factory: Factory
+    replicas: tuple[tuple[int, ...], ...]
+
+    def all(self) -> Links:
+        """Between all devices of a replica."""
+        return replica_links(self.graph, self.factory, self.replicas)
+
+    def first(self, size: int) -> Links:
+        """Between the first so many devices, which stand for every such group."""
+        return replica_links(self.graph, self.factory, [nodes[:size] for nodes in self.replicas])
+
+    def inside(self, size: int) -> Links:
+        """Between the devices of each part of so many, a stage or a rank."""
+        parts = [nodes[k : k + size] for nodes in self.replicas for k in range(0, len(nodes), size)]
+        return replica_links(self.graph, self.factory, parts)
+
+    def hops(self, size: int) -> Links:
+        """From each stage of so many devices to the next."""
+        pairs = [pair for nodes in self.replicas for pair in hop_pairs(nodes, size)]
+        return replica_links(self.graph, self.factory, pairs)
+
+
+def hop_pairs(nodes: tuple[int, ...], size: int) -> list[tuple[int, int]]:
+    """Last device of each stage of `size`, and first of the next.
+
+    Examples
+    --------
+    >>> hop_pairs((3, 4, 5, 6, 7, 8), 2)
+    [(4, 5), (6, 7)]
+    """
+    return [(nodes[k - 1], nodes[k]) for k in range(size, len(nodes), size)]
 
 
 def replica_links(

@@ -9,40 +9,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError, Fault
+from factorysim.graph.blocks import gpu_blocks
+from factorysim.graph.draft_split import draft_stages, layout_of_draft
 from factorysim.graph.placement import Need
-from factorysim.spec.scenario import SramSpec
+from factorysim.physics.afd import ffn_bytes, ffn_groups
+from factorysim.physics.sram import Chips, sram_bytes, sram_stages
+from factorysim.spec.layout import SramSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from factorysim.catalog import Catalog, Device
+    from factorysim.catalog import Device
     from factorysim.graph.factory import Factory
-    from factorysim.physics.sram import Chips
-    from factorysim.spec.scenario import AfdSplit, DeploymentSpec, DraftSplit, ScenarioSpec
+    from factorysim.graph.ground import Ground
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.split import AfdSplit, DraftSplit
 
 
-def need_of(
-    spec: DeploymentSpec,
-    scenario: ScenarioSpec,
-    catalog: Catalog,
-    factory: Factory,
-    device_of: Callable[[int], Device],
-    blocks_of: Callable[[DeploymentSpec, Device], int],
-) -> Need | None:
+def need_of(ground: Ground, spec: DeploymentSpec) -> Need | None:
     """Devices of a replica of a deployment; None where `parallel` says all.
-
-    Parameters
-    ----------
-    device_of
-        Gives the device at a node.
-    blocks_of
-        Counts the KV blocks of a replica on GPUs.
 
     Raises
     ------
     CapacityError
         If the pool is too small, with the arithmetic, or its memory is not of the kind.
     """
+    factory = ground.factory
     members = factory.pools.get(spec.pool)
     if spec.llm is None or not members or factory.kind(members[0]) == "storage":
         return None
@@ -50,22 +42,22 @@ def need_of(
         others = factory.pools.get(spec.split.pool)
         if not others or factory.kind(others[0]) in ("storage", "cpu"):
             return None
-        other = device_of(others[0])
+        other = ground.device(others[0])
         if spec.split.kind == "afd":
-            return _need_of_split(spec, spec.split, scenario, catalog, factory, other)
+            return _need_of_split(ground, spec, spec.split, other)
         if spec.split.pool == spec.pool:
             return None
-        here = min(map(device_of, members), key=lambda one: one.memory_bytes)
+        here = ground.smallest(members)
         _check_draft_pools(spec, spec.split, here, other)
-        blocks = blocks_of(spec, here)
-        return _need_of_draft(spec, spec.split, scenario, catalog, factory, other, blocks)
-    device = device_of(members[0])
+        blocks = gpu_blocks(ground, spec, here)
+        return _need_of_draft(ground, spec, spec.split, other, blocks)
+    device = ground.device(members[0])
     if device.sram is None:
         if spec.sram is None:
             return None
         found = f"a layout on {device.id}, whose memory is DRAM"
         raise CapacityError(Fault(spec.pool, "sram", found, "none", "remove it, or take LPUs"))
-    return _need_of_sram(spec, scenario, catalog, factory, device)
+    return _need_of_sram(ground, spec, device)
 
 
 def sram_of(spec: DeploymentSpec) -> SramSpec:
@@ -75,32 +67,21 @@ def sram_of(spec: DeploymentSpec) -> SramSpec:
 
 def chips_of(spec: DeploymentSpec, need: Need, factory: Factory) -> Chips:
     """Where the chips of a replica stand."""
-    from factorysim.physics.sram import Chips
-
     a_rack = _a_rack(factory.pools[spec.pool], factory)
     return Chips(need.stages, spec.parallel.tp, max(spec.parallel.tp, a_rack))
 
 
 def chips_of_draft(split: DraftSplit, need: Need, factory: Factory) -> Chips:
     """Where the chips stand that draft for a replica."""
-    from factorysim.physics.sram import Chips
-
     tp = split.parallel.tp
     return Chips(need.stages, tp, max(tp, _a_rack(factory.pools[split.pool], factory)))
 
 
-def _need_of_sram(
-    spec: DeploymentSpec,
-    scenario: ScenarioSpec,
-    catalog: Catalog,
-    factory: Factory,
-    device: Device,
-) -> Need:
-    from factorysim.physics.sram import sram_bytes, sram_stages
-
+def _need_of_sram(ground: Ground, spec: DeploymentSpec, device: Device) -> Need:
     assert spec.llm is not None
+    factory, scenario = ground.factory, ground.scenario
     use, serving = scenario.llms[spec.llm], scenario.serving
-    llm, sram, tp = catalog.llm(use.llm), sram_of(spec), spec.parallel.tp
+    llm, sram, tp = ground.llm(use.llm), sram_of(spec), spec.parallel.tp
     sequences = serving.max_sequences
     stages = sram_stages(llm, device, use.precision, spec.parallel, sram, serving.kv, sequences)
     held = sram_bytes(llm, use.precision, spec.parallel, sequences, kv_in_dram=sram.kv == "dram")
@@ -119,19 +100,11 @@ def _need_of_sram(
     return Need(stages * tp, 0, stages)
 
 
-def _need_of_split(
-    spec: DeploymentSpec,
-    split: AfdSplit,
-    scenario: ScenarioSpec,
-    catalog: Catalog,
-    factory: Factory,
-    device: Device,
-) -> Need:
-    from factorysim.physics.afd import ffn_bytes, ffn_groups
-
+def _need_of_split(ground: Ground, spec: DeploymentSpec, split: AfdSplit, device: Device) -> Need:
     assert spec.llm is not None
+    factory, scenario = ground.factory, ground.scenario
     use, fraction = scenario.llms[spec.llm], scenario.serving.kv.memory_fraction
-    llm = catalog.llm(use.llm)
+    llm = ground.llm(use.llm)
     groups = ffn_groups(llm, device, use.precision, split, fraction)
     partners = groups * split.parallel.tp
     what = f"{_amount(ffn_bytes(llm, use.precision))} of FFN and experts"
@@ -158,22 +131,14 @@ def _check_draft_pools(
 
 
 def _need_of_draft(
-    spec: DeploymentSpec,
-    split: DraftSplit,
-    scenario: ScenarioSpec,
-    catalog: Catalog,
-    factory: Factory,
-    device: Device,
-    blocks: int,
+    ground: Ground, spec: DeploymentSpec, split: DraftSplit, device: Device, blocks: int
 ) -> Need:
     """Count the LPUs of a draft LLM beside an LLM of so many KV blocks."""
-    from factorysim.graph.draft_split import draft_stages, layout_of_draft
-    from factorysim.physics.sram import sram_bytes
-
+    factory, scenario = ground.factory, ground.scenario
     assert spec.speculation is not None
     assert spec.speculation.draft is not None  # as the spec says of such a split
     use, serving = spec.speculation.draft, scenario.serving
-    llm, tp = catalog.llm(use.llm), split.parallel.tp
+    llm, tp = ground.llm(use.llm), split.parallel.tp
     wanted = blocks * serving.kv.block_tokens
     stages = draft_stages(llm, device, use.precision, split, wanted, scenario)
     sequences = serving.max_sequences

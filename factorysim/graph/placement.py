@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from factorysim.errors import CapacityError, Fault, SpecError, UserError
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from factorysim.graph.factory import Factory
-    from factorysim.spec.scenario import DeploymentSpec
+    from factorysim.spec.deployment import DeploymentSpec
 
 WHERE = "scenario"
+
+Replicas: TypeAlias = tuple[tuple[int, ...], ...]
+"""Devices of each replica of a deployment: indices of nodes."""
 
 
 class Group(NamedTuple):
@@ -48,14 +51,19 @@ class Need(NamedTuple):
 class Placement(NamedTuple):
     """Devices of the deployments that could be placed, and why others could not."""
 
-    replicas: dict[str, tuple[tuple[int, ...], ...]]
+    replicas: dict[str, Replicas]
     """Deployment to replicas, each a tuple of node indices; a host of tools is a
     replica of one device."""
     errors: list[UserError]
     """`SpecError` of a pool that is unknown or of the wrong kind for the role,
     `CapacityError` where devices run out, with the sums."""
-    partners: dict[str, tuple[tuple[int, ...], ...]]
+    partners: dict[str, Replicas]
     """Of split deployments: devices of the other pool, replica by replica."""
+
+    def nodes(self) -> set[int]:
+        """Devices that something runs on."""
+        taken = (*self.replicas.values(), *self.partners.values())
+        return {node for replicas in taken for nodes in replicas for node in nodes}
 
 
 def place_deployments(
@@ -71,11 +79,11 @@ def place_deployments(
         Of deployments whose replicas take other devices than `tp` of their pool.
     """
     needs = needs or {}
-    partners: dict[str, tuple[tuple[int, ...], ...]] = {}
+    partners: dict[str, Replicas] = {}
     errors: list[UserError] = []
     groups = {pool: _groups(factory, members) for pool, members in factory.pools.items()}
     taken: dict[str, list[str]] = {pool: [] for pool in groups}
-    placed: dict[str, tuple[tuple[int, ...], ...]] = {}
+    placed: dict[str, Replicas] = {}
     ordered = sorted(deployments.items(), key=lambda item: item[1].replicas is None)
     for name, spec in ordered:
         fault = _pool_fault(name, spec, factory)
@@ -139,9 +147,7 @@ def _groups(factory: Factory, members: Iterable[int]) -> list[Group]:
     return [Group(nodes, len(nodes)) for nodes in groups.values()]
 
 
-def _take(
-    groups: Sequence[Group], size: int, wanted: int | None, parts: int = 1
-) -> tuple[tuple[int, ...], ...]:
+def _take(groups: Sequence[Group], size: int, wanted: int | None, parts: int = 1) -> Replicas:
     """Take devices for as many replicas as are wanted, or as fit."""
     replicas: list[tuple[int, ...]] = []
     largest = max(group.size for group in groups)
@@ -164,9 +170,7 @@ def _take(
     return tuple(replicas)
 
 
-def _take_parts(
-    groups: Sequence[Group], size: int, wanted: int | None, parts: int
-) -> tuple[tuple[int, ...], ...]:
+def _take_parts(groups: Sequence[Group], size: int, wanted: int | None, parts: int) -> Replicas:
     """Take whole stages or ranks, each inside one domain, for replicas that no domain holds."""
     fitting = sum(len(group.free) // size for group in groups) // parts
     count = fitting if wanted is None else min(wanted, fitting)

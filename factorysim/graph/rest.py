@@ -12,15 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from factorysim.graph.plan import RackPlan
 from factorysim.graph.schema import COMPUTE
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
-    import networkx as nx
-
-    from factorysim.catalog import Catalog, Device
-    from factorysim.graph.factory import Factory
+    from factorysim.catalog import Device
+    from factorysim.graph.ground import Ground
 
 OWN_HOSTS = frozenset({"laptop_soc", "desktop_soc"})
 """Kinds of devices that are their own host: one chip, one draw."""
@@ -33,15 +32,6 @@ class Draw(NamedTuple):
     peak_w: float
 
 
-class Rest(NamedTuple):
-    """Of one rack."""
-
-    rest_w: float
-    device_count: int
-    note: str | None
-    """Where published numbers disagree."""
-
-
 def draw_of(device: Device, *, hosts: bool) -> Draw:
     """Draw of a device, or of the CPU in it: none where the two are one chip."""
     if hosts and device.kind in OWN_HOSTS:
@@ -49,29 +39,21 @@ def draw_of(device: Device, *, hosts: bool) -> Draw:
     return Draw(device.idle_w, device.tdp_w)
 
 
-def rest_of_racks(
-    graph: nx.Graph[str],
-    factory: Factory,
-    catalog: Catalog,
-    variant: str | None,
-    rack_of: Sequence[int],
-    deployed: Collection[int],
-) -> list[Rest]:
+def plan_racks(ground: Ground, deployed: Collection[int]) -> tuple[RackPlan, ...]:
     """Sum the rest of every rack, in the order of the graph.
 
     Parameters
     ----------
-    rack_of
-        Number of the rack of each node, -1 where it stands in none.
     deployed
         Nodes that a deployment runs on: what they draw is not part of the rest.
     """
-    racks = [graph.nodes[factory.names[node]] for node in factory.of_kind("rack")]
-    peaks, parts, idle = ([0.0] * len(racks) for _ in range(3))
-    counts = [0] * len(racks)
+    graph, factory = ground.graph, ground.factory
+    count = len(ground.racks)
+    peaks, parts, idle = ([0.0] * count for _ in range(3))
+    counts = [0] * count
     draws: dict[tuple[str, str], Draw] = {}
     for k, name in enumerate(factory.names):
-        rack, node = rack_of[k], graph.nodes[name]
+        rack, node = ground.rack_of[k], graph.nodes[name]
         if rack < 0:
             continue
         if node["kind"] not in COMPUTE:
@@ -79,20 +61,22 @@ def rest_of_racks(
             continue
         key = node["device"], node["kind"]
         if key not in draws:
-            draws[key] = draw_of(catalog.device(key[0], variant), hosts=key[1] == "cpu")
+            device = ground.catalog.device(key[0], ground.variant)
+            draws[key] = draw_of(device, hosts=key[1] == "cpu")
         counts[rack] += 1
         peaks[rack] += draws[key].peak_w
         idle[rack] += 0.0 if k in deployed else draws[key].idle_w
-    rests: list[Rest] = []
-    for k, index in enumerate(factory.of_kind("rack")):
-        power_w = racks[k].get("power_w")
+    plans: list[RackPlan] = []
+    for k, index in enumerate(ground.racks):
+        name, rack_node = factory.names[index], graph.nodes[factory.names[index]]
+        power_w = rack_node.get("power_w")
         left = parts[k] if power_w is None else power_w - peaks[k]
-        note = None
         if left < parts[k]:
-            note = (
-                f"{factory.names[index]}: {power_w:,.0f} W published less {peaks[k]:,.0f} W of "
+            ground.notes.append(
+                f"{name}: {power_w:,.0f} W published less {peaks[k]:,.0f} W of "
                 f"device peaks leaves {left:,.0f} W; its NICs, DPUs and switches draw "
                 f"{parts[k]:,.0f} W, which is taken instead"
             )
-        rests.append(Rest(max(left, parts[k]) + idle[k], counts[k], note))
-    return rests
+        rest_w = max(left, parts[k]) + idle[k]
+        plans.append(RackPlan(name, rack_node.get("pool", ""), rest_w, counts[k]))
+    return tuple(plans)

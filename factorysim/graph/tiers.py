@@ -19,55 +19,25 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
-from factorysim.graph.factory import LinkTable, Path
+from factorysim.graph.factory import LinkTable
+from factorysim.graph.plan import ReplicaStores, StorePlan
+from factorysim.graph.store_routes import Place, StoreRoutes
 from factorysim.physics.memory import kv_bytes_per_token
 from factorysim.physics.step import FS_PER_S
-from factorysim.spec.scenario import ParallelSpec
+from factorysim.spec.layout import ParallelSpec
 from factorysim.spec.tiers import StoreSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    import networkx as nx
-
-    from factorysim.catalog import Catalog
-    from factorysim.graph.factory import Factory
+    from factorysim.graph.ground import Ground
     from factorysim.graph.plan import ServePlan
-    from factorysim.spec.scenario import KvSpec, ScenarioSpec
+    from factorysim.spec.kv import KvSpec
     from factorysim.spec.tiers import Tier
 
 _WHERE = "scenario"
 _KEY = "serving.kv"
 SERVER_TIERS = frozenset({"host", "nvme"})
-
-
-class StorePlan(NamedTuple):
-    """Room of one LLM in one tier: of a server, or of the factory."""
-
-    tier: str
-    name: str
-    llm: str
-    """Key of the scenario's `llms`."""
-    blocks: int
-    block_bytes: float
-    """Of one block, all devices together, each byte once."""
-    nodes: tuple[int, ...]
-    """Where its bytes lie; from the number of the graph's nodes on they are stores' own."""
-    shared: bool
-    """By all servers."""
-    below: int
-    """Place of the next tier's store in the list of stores; -1: there is none."""
-
-
-class ReplicaStores(NamedTuple):
-    """What one replica reaches."""
-
-    stores: tuple[int, ...]
-    """By tier below HBM: place in the list of stores."""
-    near: tuple[tuple[int, ...], ...]
-    """By tier, for each device the node of a server's store that is next to it."""
-    lane_bytes: float
-    """Of one block, what each device holds of it."""
 
 
 class TierPlan(NamedTuple):
@@ -78,66 +48,9 @@ class TierPlan(NamedTuple):
     """In order of the deployments and their replicas."""
     links: LinkTable
     routes: StoreRoutes
-    facts: frozenset[str]
 
 
-class _Place(NamedTuple):
-    """A store's own node: what it hangs on, its two links, its latency."""
-
-    node: int
-    read: int
-    write: int
-    read_bandwidth: float
-    write_bandwidth: float
-    latency_fs: int
-
-
-class StoreRoutes:
-    """Ways between nodes of the graph and of stores.
-
-    Examples
-    --------
-    >>> graph = lambda a, b: Path((0,), 5, 100.0)
-    >>> StoreRoutes(graph, 2, [_Place(1, 2, 3, 80.0, 20.0, 7)])(0, 2)
-    Path(links=(0, 3), latency_fs=12, bandwidth=20.0)
-    """
-
-    def __init__(
-        self, routes: Callable[[int, int], Path], nodes: int, places: Sequence[_Place]
-    ) -> None:
-        self._routes = routes
-        self._nodes = nodes
-        self._places = places
-
-    def __call__(self, source: int, target: int) -> Path:
-        """Way from node to node, as `Routes` has it."""
-        first = self._nodes
-        if source < first and target < first:
-            return self._routes(source, target)
-        start = self._places[source - first] if source >= first else None
-        end = self._places[target - first] if target >= first else None
-        way = self._routes(
-            source if start is None else start.node, target if end is None else end.node
-        )
-        links, latency_fs, bandwidth = way
-        if start is not None:
-            links = (start.read, *links)
-            latency_fs += start.latency_fs
-            bandwidth = min(bandwidth, start.read_bandwidth)
-        if end is not None:
-            links = (*links, end.write)
-            latency_fs += end.latency_fs
-            bandwidth = min(bandwidth, end.write_bandwidth)
-        return Path(links, latency_fs, bandwidth)
-
-
-def plan_tiers(
-    scenario: ScenarioSpec,
-    catalog: Catalog,
-    graph: nx.Graph[str],
-    factory: Factory,
-    serve: Sequence[ServePlan],
-) -> TierPlan:
+def plan_tiers(ground: Ground, serve: Sequence[ServePlan]) -> TierPlan:
     """Place the stores of every tier below HBM.
 
     Raises
@@ -147,36 +60,28 @@ def plan_tiers(
     CapacityError
         If a size is not known, or has no room for a block.
     """
-    draft = _Draft(scenario, catalog, graph, factory, serve)
+    draft = _Draft(ground, serve)
     draft.place()
     faults = draft.faults
     if faults:
         raise SpecError(*faults)
     plan = draft.plan()
-    _check_speed(scenario.serving.kv, plan, serve)
+    _check_speed(ground.scenario.serving.kv, plan, serve)
     return plan
 
 
 class _Draft:
     """Stores in the making."""
 
-    def __init__(
-        self,
-        scenario: ScenarioSpec,
-        catalog: Catalog,
-        graph: nx.Graph[str],
-        factory: Factory,
-        serve: Sequence[ServePlan],
-    ) -> None:
-        self._scenario = scenario
-        self._kv = scenario.serving.kv
-        self._catalog = catalog
-        self._graph = graph
-        self._factory = factory
+    def __init__(self, ground: Ground, serve: Sequence[ServePlan]) -> None:
+        self._ground = ground
+        self._scenario = ground.scenario
+        self._kv = ground.scenario.serving.kv
+        self._graph = ground.graph
+        self._factory = factory = ground.factory
         self._serve = serve
         self.faults: list[Fault] = []
-        self._facts: set[str] = set()
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._port_names: list[str] = []
         self._own_nodes: dict[tuple[str, int], int] = {}
         """Nodes of stores by tier and by what they hang on."""
@@ -255,9 +160,7 @@ class _Draft:
                 for placed in one.replicas
             ]
         routes = StoreRoutes(self._factory.routes, len(self._factory.names), self._places)
-        return TierPlan(
-            tuple(self._stores), tuple(replicas), self._links(), routes, frozenset(self._facts)
-        )
+        return TierPlan(tuple(self._stores), tuple(replicas), self._links(), routes)
 
     def _server(self, devices: tuple[int, ...]) -> tuple[int, ...]:
         """Trays that a replica stands in."""
@@ -266,7 +169,7 @@ class _Draft:
     def _token_bytes(self, one: ServePlan, tp: int | None = None) -> float:
         use = self._scenario.llms[one.llm]
         parallel = ParallelSpec(tp=one.devices_per_replica if tp is None else tp)
-        return kv_bytes_per_token(self._catalog.llm(use.llm), use.precision, parallel)
+        return kv_bytes_per_token(self._ground.catalog.llm(use.llm), use.precision, parallel)
 
     def _stores_of(self, one: ServePlan, devices: tuple[int, ...]) -> tuple[int, ...]:
         below = -1
@@ -384,7 +287,7 @@ class _Draft:
             if read is not None or write is not None or latency_s:
                 node = len(self._factory.names) + len(self._places)
                 link = len(self._factory.links.names) + 2 * len(self._places)
-                place = _Place(
+                place = Place(
                     base, link, link + 1, read or _FAST, write or _FAST,
                     round(latency_s * FS_PER_S),
                 )  # fmt: skip
@@ -427,8 +330,8 @@ class _Draft:
 
     def _rule(self, name: str) -> float:
         """Read a rule of the catalog, and note that the plan rests on it."""
-        fact = self._catalog.facts[f"rules.{name}"]
-        self._facts.add(f"rules.{name}")
+        fact = self._ground.catalog.facts[f"rules.{name}"]
+        self._ground.facts.add(f"rules.{name}")
         assert isinstance(fact.value, int | float)
         return float(fact.value)
 
@@ -474,9 +377,8 @@ def _check_speed(kv: KvSpec, plan: TierPlan, serve: Sequence[ServePlan]) -> None
         Fault(
             _WHERE,
             f"{_KEY}.tiers",
-            f"{upper} above {lower}, which reads {fast[0] / 1e9:.4g} GB/s after "
-            f"{fast[1] * 1e6:.4g} us where {upper} reads {slow[0] / 1e9:.4g} GB/s after "
-            f"{slow[1] * 1e6:.4g} us",
+            f"{upper} above {lower}, from which a replica reads {_told(kv, lower, fast)} "
+            f"where from {upper} it reads {_told(kv, upper, slow)}",
             "each tier faster than the next, in bandwidth or in latency",
             f"take {upper} out, or mend `stores`",
         )
@@ -485,6 +387,17 @@ def _check_speed(kv: KvSpec, plan: TierPlan, serve: Sequence[ServePlan]) -> None
     ]
     if faults:
         raise SpecError(*faults)
+
+
+def _told(kv: KvSpec, tier: Tier, speed: tuple[float, float]) -> str:
+    """Say how fast a replica reads, beside what the file says of a server, or of all."""
+    bandwidth, latency_s = speed
+    given = kv.stores[tier].read if tier in kv.stores else None
+    whole = ""
+    if given not in (None, bandwidth):
+        each = " a server" if tier in SERVER_TIERS else ""
+        whole = f" (given: {given / 1e9:.4g} GB/s{each})"
+    return f"{bandwidth / 1e9:.4g} GB/s{whole} after {latency_s * 1e6:.4g} us"
 
 
 def _speed_to(

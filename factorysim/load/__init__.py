@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,14 +15,15 @@ from factorysim.errors import Fault, SpecError, UserError
 from factorysim.load.check import check_scenario, check_topology
 from factorysim.load.dump import dump_spec
 from factorysim.load.files import Home, InputFile, find_file
+from factorysim.load.merge import check_path, lay_override
 from factorysim.load.merge import get_path as get_path
-from factorysim.load.merge import merge, read_override
 from factorysim.load.read import Reader
 from factorysim.load.read import check_schema as check_schema
 from factorysim.marked import Mark, Marked
 from factorysim.spec.base import Spec
 from factorysim.spec.faults import sort_faults, spec_faults
-from factorysim.spec.scenario import ScenarioSpec, SiteSpec
+from factorysim.spec.scenario import ScenarioSpec
+from factorysim.spec.site import SiteSpec
 from factorysim.spec.topology import TopologySpec
 from factorysim.yaml_reader import parse_yaml
 from factorysim.yaml_reader import read_yaml as read_yaml
@@ -115,6 +116,25 @@ def override(scenario: ScenarioSpec, changes: Mapping[str, object]) -> ScenarioS
     return _checked(reader, _overridden(reader, reader.place(tree), texts))
 
 
+def check_paths(scenario: ScenarioSpec, paths: Iterable[str]) -> None:
+    """Refuse dotted paths that lead nowhere, whatever value is meant for them.
+
+    Raises
+    ------
+    SpecError
+        With every one that does not exist.
+    """
+    tree = parse_yaml(dump_spec(scenario), "scenario")
+    faults: list[Fault] = []
+    for path in paths:
+        try:
+            check_path(path.split("."), ScenarioSpec, tree)
+        except SpecError as error:
+            faults += error.faults
+    if faults:
+        raise SpecError(*faults)
+
+
 def load_topology(name_or_path: str | Path, catalog: Catalog | None = None) -> TopologySpec:
     """Load a topology: a shipped one's name, or a file.
 
@@ -176,14 +196,12 @@ def _set_catalog(reader: Reader, tree: Marked, overrides: Sequence[str]) -> None
 def _overridden(reader: Reader, tree: Marked, overrides: Sequence[str]) -> Marked:
     for text in overrides:
         try:
-            path, over = read_override(text, ScenarioSpec, tree)
+            tree, made = lay_override(text, ScenarioSpec, tree)
         except SpecError as error:
             reader.faults += error.faults
             continue
-        value = over.find(path)
-        if value is not None and value.value is None and tree.find(path) is None:
-            continue  # deletes what is not there: the default holds
-        tree = reader.place(merge(tree, over))
+        reader.made += [made] if made is not None else []
+        tree = reader.place(tree)
     return tree
 
 
@@ -208,4 +226,7 @@ def _valid(reader: Reader, model: type[S], tree: Marked) -> S:
     else:
         if not reader.faults:
             return spec
-    raise SpecError(*sort_faults(dict.fromkeys(reader.faults)))
+    faults = list(dict.fromkeys(reader.faults))
+    for made in reader.made:
+        faults = made.told(faults)
+    raise SpecError(*sort_faults(faults))

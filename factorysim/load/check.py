@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, UserError
 from factorysim.marked import dotted, shown
-from factorysim.spec.scenario import ServingSpec
+from factorysim.spec.serving import ServingSpec
 from factorysim.spec.shape import either, nearest
 from factorysim.spec.topology import FabricSpec
 from factorysim.workload.files import CATALOG

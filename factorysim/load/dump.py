@@ -19,7 +19,7 @@ def dump_spec(spec: Spec) -> str:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import RouterSpec
+    >>> from factorysim.spec.router import RouterSpec
     >>> print(dump_spec(RouterSpec(snapshot="100 ms")), end="")
     policy: least_outstanding
     snapshot: 0.1 s

@@ -9,10 +9,11 @@ from factorysim.catalog import Catalog, load_catalog
 from factorysim.errors import Fault, SpecError, UserError
 from factorysim.load.check import is_yaml_name
 from factorysim.load.files import Home, InputFile, Kind, find_file, home_of
-from factorysim.load.merge import merge
+from factorysim.load.merge import NewEntry, merge
 from factorysim.marked import Mark, Marked, dotted, shown
-from factorysim.spec.scenario import ScenarioSpec, SiteSpec
+from factorysim.spec.scenario import ScenarioSpec
 from factorysim.spec.shape import nearest
+from factorysim.spec.site import SiteSpec
 from factorysim.yaml_reader import read_yaml
 
 MAX_EXTENDS = 8
@@ -32,6 +33,8 @@ class Reader:
     """File as marks call it -> from where its references are read."""
     root: Path | None = None
     """Folder of the user's first file: those below it may refer to all of it."""
+    made: list[NewEntry] = field(default_factory=list)
+    """Entries that `--set` has added to the scenario's maps."""
     catalog: Catalog = field(default_factory=load_catalog)
     """Knows the sites."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from factorysim.metrics.edges import Verifies, ends_inside, steps_inside
 from factorysim.metrics.inputs import Station, Tables, Window
 from factorysim.metrics.quantiles import Gaps, gaps_of_runs, join_gaps, single_gaps
 
@@ -22,11 +23,15 @@ LIMITS = ("sequences", "kv_blocks", "step_tokens")
 
 @dataclass(slots=True)
 class Activity:
-    """Sums over the steps of a deployment inside the window."""
+    """Sums over the steps of a deployment: seconds inside the window, all else of whole steps."""
 
     busy_s: float = 0.0
     """Device-seconds inside a step."""
-    emitted_tokens: float = 0.0
+    emitted_tokens: int = 0
+    verifies: int = 0
+    """Of sequences, where they speculate: each had drafts to judge."""
+    accepted_tokens: int = 0
+    """Drafts that became output."""
     flops: float | None = None
     """None where the table has no such column."""
     bytes_moved: float | None = None
@@ -49,80 +54,99 @@ def activities(
 ) -> tuple[dict[str, Activity], Gaps]:
     """Activity of every serving deployment, and the gaps between tokens.
 
-    A run of steps that straddles an edge of the window counts by its share inside;
-    its gaps belong to the window in which it began.
+    A step in progress at an edge of the window is busy on both sides of it; what it does
+    counts where it ends, like a gap between tokens.
     """
     import numpy as np
 
     totals = {station.name: Activity() for station in stations}
     gaps: list[Gaps] = []
     firsts = np.array([station.first_replica for station in stations])
+    speculate = any(station.pace is not None for station in stations)
+    counted = Verifies(sum(station.replicas for station in stations)) if speculate else None
     for group in tables.steps:
-        share = _share_inside(group["started_s"], group["finished_s"], window)
         owner = np.searchsorted(firsts, group["replica"], side="right") - 1
+        verifies = None if counted is None else counted.before(group)
         for index, station in enumerate(stations):
-            rows = np.flatnonzero((owner == index) & (share > 0))
-            if len(rows):
-                _add(totals[station.name], station, group, rows, share[rows])
-        gaps.append(_gaps(group, window))
-    at_s = tables.gaps["at_s"]
-    measured = (at_s >= window.start_s) & (at_s < window.end_s)
+            total, rows = totals[station.name], np.flatnonzero(owner == index)
+            if not len(rows):
+                continue
+            runs = {name: column[rows] for name, column in group.items()}
+            _add_time(total, station, runs, _seconds_inside(runs, window))
+            made = None if verifies is None or station.pace is None else verifies[rows]
+            ended = steps_inside(runs, window, tables.derive, station.pace, made)
+            _add_sums(total, station, ended)
+            gaps.append(_gaps(ended))
+    measured = ends_inside(tables.gaps["at_s"], window)
     gaps.append(single_gaps(tables.gaps["gap_s"][measured]))
     return totals, join_gaps(gaps)
 
 
-def _share_inside(started_s: Floats, finished_s: Floats, window: Window) -> Floats:
+def _seconds_inside(runs: Columns, window: Window) -> Floats:
     import numpy as np
 
-    inside = np.minimum(finished_s, window.end_s) - np.maximum(started_s, window.start_s)
-    length = finished_s - started_s
-    at_once = (started_s >= window.start_s) & (started_s < window.end_s)
-    share: Floats = np.where(
-        length > 0, np.maximum(inside, 0) / np.where(length > 0, length, 1.0), at_once
-    )
-    return share
+    start, stop = runs["started_s"], runs["finished_s"]
+    seconds: Floats = np.minimum(stop, window.end_s) - np.maximum(start, window.start_s)
+    return np.maximum(seconds, 0.0)
 
 
-def _add(
-    total: Activity, station: Station, group: Columns, rows: npt.NDArray[np.intp], share: Floats
-) -> None:
+def _add_time(total: Activity, station: Station, runs: Columns, seconds: Floats) -> None:
+    """Add the time in steps, and that weighted by how full they are."""
     import numpy as np
 
-    def column(name: str) -> Floats:
-        values: Floats = group[name][rows]
-        return values
-
-    seconds = (column("finished_s") - column("started_s")) * share
-    total.busy_s += float(seconds.sum()) * station.devices_per_replica
+    spent = float(seconds.sum())
+    total.busy_s += spent * station.devices_per_replica
     if station.partner is not None:
-        total.partner_s += float(seconds.sum()) * station.partner.devices_per_replica
-        if "partner_active_j" in group:
-            joules = float((column("partner_active_j") * share).sum())
-            total.active_j = (total.active_j or 0.0) + joules
-    if "expert_imbalance" in group:
-        total.imbalance_s += float((column("expert_imbalance") * seconds).sum())
-    total.emitted_tokens += float((column("emitted_tokens") * share).sum())
-    for name in ("flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved"):
-        if name in group:
-            before = getattr(total, name) or 0.0
-            setattr(total, name, before + float((column(name) * share).sum()))
-    steps = np.maximum(column("steps"), 1)
+        total.partner_s += spent * station.partner.devices_per_replica
+    if "expert_imbalance" in runs:
+        total.imbalance_s += float((runs["expert_imbalance"] * seconds).sum())
+    steps = np.maximum(runs["steps"], 1)
     full = (
-        (column("decodes") + column("prompts")) / station.max_sequences,
-        column("kv_blocks") / station.kv_blocks,
-        (column("decodes") * station.decode_tokens + column("prompt_tokens") / steps)
+        (runs["decodes"] + runs["prompts"]) / station.max_sequences,
+        _mean_blocks(runs, station) / station.kv_blocks,
+        (runs["decodes"] * station.decode_tokens + runs["prompt_tokens"] / steps)
         / station.token_budget,
     )
     sequences, blocks, tokens = (float((seconds * f).sum()) for f in full)
     a, b, c = total.full_s
     total.full_s = (a + sequences, b + blocks, c + tokens)
-    load = np.where(column("waiting") > 0, 1.0, np.minimum(1.0, np.maximum.reduce(full)))
+    load = np.where(runs["waiting"] > 0, 1.0, np.minimum(1.0, np.maximum.reduce(full)))
     total.load_s += float((seconds * load).sum())
 
 
-def _gaps(group: Columns, window: Window) -> Gaps:
-    started = group["started_s"]
-    began = (started >= window.start_s) & (started < window.end_s)
+def _mean_blocks(runs: Columns, station: Station) -> Floats:
+    """Blocks held in the middle of each run: those of its first step, and as many as it fills.
+
+    Which step needs a new block is not in the sums: a run is off by less than half a block a
+    sequence, to either side.
+    """
+    import numpy as np
+
+    pace, steps = station.pace, runs["steps"]
+    made = runs["decodes"] * (1.0 if pace is None else pace.tokens / pace.verifies)
+    grown = (steps - 1) / 2 * (made + runs["prompt_tokens"] / np.maximum(steps, 1))
+    blocks: Floats = runs["kv_blocks"] + grown / station.block_tokens
+    return blocks
+
+
+def _add_sums(total: Activity, station: Station, ended: Columns) -> None:
+    """Add what steps did that ended in the window."""
+    import numpy as np
+
+    total.emitted_tokens += int(ended["emitted_tokens"].sum())
+    if station.pace is not None:
+        verified = np.where(ended["emitted_tokens"] > 0, ended["steps"], 0)  # else lost
+        total.verifies += int((verified * ended["decodes"]).sum())
+        total.accepted_tokens += int(ended["accepted_tokens"].sum())
+    if not len(ended["steps"]):
+        return
+    for name in ("flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved"):
+        if name in ended:
+            setattr(total, name, (getattr(total, name) or 0.0) + float(ended[name].sum()))
+    if station.partner is not None and "partner_active_j" in ended:
+        total.active_j = (total.active_j or 0.0) + float(ended["partner_active_j"].sum())
+
+
+def _gaps(ended: Columns) -> Gaps:
     names = ("steps", "step_fs", "slope_fs", "decodes", "survivors", "stall_fs", "apart")
-    together = group["accepted_tokens"][began] if "accepted_tokens" in group else None
-    return gaps_of_runs(**{name: group[name][began] for name in names}, together=together)
+    return gaps_of_runs(**{name: ended[name] for name in names}, together=ended["accepted_tokens"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.demand import SHARES
 from factorysim.metrics.inputs import Layout, Tables, Value
+from factorysim.metrics.tiers import hit_laws
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
     One line a law: time shares add up to each session's duration, outputs of
     completed calls are what was asked for, hits and computed tokens make up the
     prompt, instants of a call are in order, no pool is busier than always, hit rates of tiers
-    lie between 0 and 1.
+    lie between 0 and 1 and add up, no call has more hits of tiers than hits.
     """
     calls, sessions = tables.calls, tables.sessions
     return [
@@ -37,7 +38,7 @@ def audit_tables(tables: Tables, layout: Layout, values: list[Value]) -> list[Au
         _order(calls),
         _utilization(values),
         _hits(values),
-        *_rows(tables),
+        *hit_laws(tables, values),
     ]
 
 
@@ -99,21 +100,6 @@ def _hits(values: list[Value]) -> AuditLine:
     ]
     off = max((max(-share, share - 1.0) for share in shares), default=0.0)
     return _line("hit_rates", off <= SHARE_ERROR, 0.0, max(off, 0.0), "outside 0 to 1, by tier")
-
-
-def _rows(tables: Tables) -> list[AuditLine]:
-    """Compare rows read back with those that the simulation handed on."""
-    handed = dict(tables.closing.rows)
-    read = {
-        "sessions": len(tables.sessions["session"]),
-        "calls": len(tables.calls["session"]),
-        "tools": len(tables.tools["cpu_s"]),
-    }
-    return [
-        _line(f"rows of {name} stored", count == handed[name], handed[name], count, "")
-        for name, count in read.items()
-        if name in handed
-    ]
 
 
 def _line(name: str, ok: bool, expected: float, got: float, detail: str) -> AuditLine:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from factorysim.metrics.edges import Derive
+    from factorysim.physics.speculation import Pace
     from factorysim.records import Closing
     from factorysim.store import Columns
 
@@ -23,8 +25,8 @@ CALL_COLUMNS = (
 TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s")
 STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
-    "prompt_tokens", "emitted_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart",
-    "accepted_tokens",
+    "prompt_tokens", "emitted_tokens", "context_tokens", "window_tokens", "pair_tokens",
+    "prior_tokens", "waiting", "kv_blocks", "survivors", "stall_fs", "apart", "accepted_tokens",
     "flops", "bytes_moved", "active_j", "partner_flops", "partner_bytes_moved",
     "partner_active_j", "expert_imbalance",
 )  # fmt: skip
@@ -64,6 +66,8 @@ class Partner(NamedTuple):
     peak_flops: float | None
     peak_bytes: float | None
     idle_w: float
+    experts: bool = False
+    """Whether the experts are on this side."""
 
 
 class Station(NamedTuple):
@@ -86,14 +90,26 @@ class Station(NamedTuple):
     idle_w: float
     """Draw of one device between steps; 0 of tools, whose hosts are racks' rows."""
     kv_blocks: int
+    block_tokens: int
     max_sequences: int
     token_budget: int
     router: str = ""
     """Deployments of which a router chooses: they share one load, others do not."""
-    decode_tokens: int = 1
-    """That a step computes for a sequence that decodes: more where it verifies drafts."""
+    pace: Pace | None = None
+    """Of decodes that speculate."""
     partner: Partner | None = None
     """Of a split deployment."""
+
+    @property
+    def expert_pool(self) -> str:
+        """Pool that holds the experts of its LLM."""
+        other = self.partner
+        return other.pool if other is not None and other.experts else self.pool
+
+    @property
+    def decode_tokens(self) -> int:
+        """That a step computes for a sequence that decodes: more where it verifies drafts."""
+        return 1 if self.pace is None else self.pace.draft_tokens + 1
 
 
 class Layout(NamedTuple):
@@ -126,6 +142,8 @@ class Tables(NamedTuple):
     handoffs: Columns
     timeseries: Columns
     closing: Closing
+    derive: Derive
+    """Gives the columns of `steps` that a law adds, for other runs of the same replicas."""
     tiers: Columns | None = None
     """Of KV blocks; None where there are no tiers below HBM."""
 

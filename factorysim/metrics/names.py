@@ -69,13 +69,11 @@ METRICS: dict[str, Metric] = {
     ),
     "tokens.output": Metric("tok", _CALLS, "arrivals", "output tokens made"),
     "tokens.output_per_s": Metric(
-        "tok/s", "all steps", "clock", "tokens emitted in the window / its length"
+        "tok/s", "all steps", "clock", "tokens of steps that end in the window / its length"
     ),
     **_spread("ttft_s", _CALLS, "arrivals", "first output token - arrival"),
     **_spread("tpot_s", _CALLS, "arrivals", "(last token - first token) / (output tokens - 1)"),
-    **_spread(
-        "itl_s", "gaps between output tokens", "clock", "gaps of runs of steps begun in the window"
-    ),
+    **_spread("itl_s", "gaps between output tokens", "clock", "gaps that end in the window"),
     **_spread(
         "handoff_s",
         "prompts computed apart",
@@ -106,13 +104,26 @@ METRICS: dict[str, Metric] = {
     "utilization.POOL": Metric(
         "ratio", "devices of the pool", "clock", "device-seconds in a step / device-seconds"
     ),
-    "mfu.POOL": Metric("ratio", "devices of the pool", "clock", "FLOP needed / dense peak"),
-    "mbu.POOL": Metric("ratio", "devices of the pool", "clock", "bytes moved / peak bandwidth"),
+    "mfu.POOL": Metric(
+        "ratio", "devices of the pool", "clock", "FLOP needed by steps that end there / dense peak"
+    ),
+    "mbu.POOL": Metric(
+        "ratio", "devices of the pool", "clock", "bytes that they move / peak bandwidth"
+    ),
     "expert_imbalance.POOL": Metric(
         "ratio",
         "steps of deployments with EP",
         "clock",
         "choices on the busiest EP rank / mean of the ranks, over the time in steps",
+    ),
+    "speculation.acceptance_rate": Metric(
+        "ratio",
+        "drafts of verifies",
+        "clock",
+        "drafts that became output / drafts, of verifies that end in the window",
+    ),
+    "speculation.acceptance_length": Metric(
+        "tok", "verifies of a sequence", "clock", "output tokens of such a verify, its own included"
     ),
     "queue.POOL.mean": Metric(
         "1", "calls, tool calls", "clock", "mean number waiting for a first step or a host"

@@ -19,12 +19,13 @@ from factorysim.metrics.handoffs import handoff_values
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.quantiles import gap_values
 from factorysim.metrics.slo import goodput, tenant_goodput
+from factorysim.metrics.speculation import speculation_values
 from factorysim.metrics.stations import pool_values
 from factorysim.metrics.tiers import tier_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
-    from factorysim.spec.scenario import SloSpec
+    from factorysim.spec.stream import SloSpec
 
 BACKLOG_BINS = 40
 NOT_MODELLED = {
@@ -87,6 +88,7 @@ def replication_metrics(
     values += gap_values("itl_s", gaps) + goodput(tables, window, slos)
     values += tenant_goodput(tables, window, slos, layout)
     values += pool_values(tables, window, layout, activity)
+    values += speculation_values(layout, activity)
     values += energy_values(tables, window, layout, activity)
     values += tier_values(tables, window, layout, handoff_values(tables, window))
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from factorysim.spec.scenario import SloSpec
+    from factorysim.spec.stream import SloSpec
     from factorysim.store import Columns, Labels
 
     Bools = npt.NDArray[np.bool_]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import LIMITS, Activity
+from factorysim.metrics.edges import ROUNDING_S
 from factorysim.metrics.handoffs import handed, of_deployments, waits
 from factorysim.metrics.inputs import Layout, Partner, Station, Tables, Value, Window
 from factorysim.metrics.series import mean_in_window
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-ROUNDING_S = 1e-9
-"""Waits below this are the rounding of instants in seconds."""
 NO_ACTIVITY = "the law of this pool gives times only"
 NO_EP = "no experts are cut by EP here"
 _WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))
@@ -36,8 +35,10 @@ def pool_values(
         partners = [s for s in layout.serving() if s.partner and s.partner.pool == pool]
         if serving or partners:
             values += _serving_values(pool, serving, partners, activity, window)
+        experts = [s for s in layout.serving() if s.expert_pool == pool]
+        if serving or experts:
+            values += _imbalance(pool, experts, activity)
         if serving:
-            values += _imbalance(pool, serving, activity)
             name, load = _fullest(pool, serving, activity, window)
             loads[name] = load
             values.append(Value(f"saturation.{pool}", load[0]))

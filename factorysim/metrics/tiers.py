@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.metrics.handoffs import NOT_APART
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.slo import inside
+from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,35 @@ def tier_values(
         *by_tier,
         *_sizes("kv.evicted_bytes", rows, ("evict",), window, layout.tiers),
         *_hits(tables, rows, window, layout.tiers),
+    ]
+
+
+def hit_laws(tables: Tables, values: Sequence[Value]) -> list[AuditLine]:
+    """Check the tokens that each call found thanks to tiers; nothing to tell without these.
+
+    Returns
+    -------
+    No completed call found more of its prompt thanks to tiers than it found, every one
+    that did is there, and what tiers and HBM found is what was found.
+    """
+    import numpy as np
+
+    rows, calls = tables.tiers, tables.calls
+    if rows is None:
+        return []
+    mine = rows["event"].equal("hit")
+    numbers, tokens = rows["call"][mine], rows["hit_tokens"][mine]
+    found = np.bincount(numbers, tokens, minlength=int(calls["call"].max(initial=-1)) + 1)
+    done = calls["outcome"].equal("completed")
+    over = found[calls["call"][done]] - calls["hit_tokens"][done]
+    more = int((over > 0).sum()) + int((~np.isin(numbers, calls["call"])).sum())
+    told = "calls that found more thanks to tiers than they found, rows of no call"
+    rates = [(v.by, float(v.value or 0.0)) for v in values if v.name == "kv.hit_rate"]
+    whole = sum(rate for by, rate in rates if by == "all")
+    parts = sum(rate for by, rate in rates if by == "tier")
+    return [
+        AuditLine("tier_hits", more == 0, 0.0, float(more), told),
+        AuditLine("hit_rates_sum", abs(parts - whole) <= 1e-9, whole, parts, "HBM and tiers"),
     ]
 
 

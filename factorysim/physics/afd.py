@@ -6,29 +6,38 @@ the blocks are dealt over groups of them, each group cutting its blocks as
 `split.parallel` says. Each token crosses the link twice a block: its activations go, and
 the result comes back.
 
-A step's tokens are cut into `m` equal micro-batches that take turns (ping-pong). Per
-block one of them spends `a` with the attention side, `w` and a latency on the way, `f` with
-the FFN, and `v` and a latency on the way back: ``way = a + w + f + v + 2 latency``. While
-one computes there, another is here; so a block takes all of them ::
+A step's tokens are dealt over `m` micro-batches as evenly as whole tokens can be, the
+fullest last, which take turns (ping-pong); sequences and decodes likewise. Per block
+micro-batch i spends ``a_i`` with the attention side, ``w_i`` and a latency on the way, ``f_i``
+with the FFN, and ``v_i`` and a latency on the way back. While one computes there, another is
+here; so a block takes all of them ::
 
-    period = max(m * r, way)        r = max(a, f, w, v), the busiest of the resources
-    step   = sum of periods + min(way - r, (m - 1) * r) + LM head
+    busy   = sum of r_i,  r_i = max(a_i, w_i, f_i, v_i)      the busiest resource of each
+    way    = a + w + f + v + 2 latency                       of the fullest, as is r
+    period = max(busy, way)
+    step   = sum of periods + min(busy, way) - r + LM head
 
-the second term being the fill and drain of the first and last micro-batch. This is exact
-for blocks alike in first-come order (a recurrence over micro-batches and resources
-checks it: tests/unit/physics/test_afd.py). Blocks of one kind of mixer are alike; those of
-different kinds have a period each, and FFN blocks are taken as their mean. The rule
-``max(attention, FFN, communication)`` is that of MegaScale-Infer (arXiv:2504.02263) and
-Step-3 (arXiv:2507.19427).
+the last but one being fill and drain. The exact end is the longest path through micro-batches
+times resources (each serves in turn; a recurrence in max and plus). A path leaves a micro-batch
+for the next at one resource a round, which costs `busy` at most, or goes round with one, which
+costs `way` at most: so for blocks alike the sum is never below the recurrence; it is the
+recurrence where all are equal, or where one resource is the busiest of every size. Blocks of
+one kind of mixer are alike; those of different kinds have a period each, and FFN blocks are
+taken as their mean: there it may err to either side (tests/unit/physics/test_afd_turns.py).
+The rule ``max(attention, FFN, communication)`` is that of MegaScale-Infer (arXiv:2504.02263)
+and Step-3 (arXiv:2507.19427).
 
 Attention grows with the context and is hidden until it is the busiest: so the step is
-piecewise linear in context, convex but for the small second term, with knots where the
-maximum changes. In a step that holds chunks of prompts as well, their attention
-is added, and that of the decodes is charged as in a step without them: an upper bound.
+piecewise linear in context, convex but for fill and drain, with knots where a maximum
+changes. Chunks of prompts attend in one of the micro-batches. What they and the decodes have
+cached is charged apart, the chunks' in a straight line; so `base` holds all else that the step
+may take at any context: an upper bound, that hides what chunks attend to in themselves, but
+not what they have before them.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +45,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from factorysim.errors import CapacityError, Fault
-from factorysim.physics.attention import whole_fs
+from factorysim.physics.attention import own_pairs, whole_fs
 from factorysim.physics.costs import RESIDUAL_BYTES
 from factorysim.physics.memory import weight_bytes
 from factorysim.physics.precision import element_width
@@ -46,14 +55,16 @@ from factorysim.physics.sram import check_formats, micro_runs
 from factorysim.physics.step import FS_PER_S, Activity, Piece
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from factorysim.catalog.efficiency import Efficiency
     from factorysim.catalog.values import Device, Llm
     from factorysim.physics.collectives import Links
     from factorysim.physics.shape import Attention, Shape
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.split import AfdSplit
 
 MIXERS = ("attention", "recurrent", "router")
 """Linear layers that stay with the attention; the router sends tokens, so it is here."""
@@ -89,74 +100,105 @@ class Mixer(NamedTuple):
     law: RooflineLaw
     """Of all mixers of this kind, together."""
 
-    def seconds(self, micro: Micro) -> float:
+    def seconds(self, size: Size) -> float:
         """Return `a` of one block, without what is cached."""
-        tokens, sequences = micro.tokens, micro.sequences
+        tokens, sequences = size.tokens, size.sequences
         counts = (min(tokens, sequences), max(0, tokens - sequences), 0, 0)
         return self.law.base(*counts) / FS_PER_S / self.blocks
 
-    def context_s(self, micro: Micro, context: float) -> float:
-        """Return what `context` cached tokens of all micro-batches add to `a`."""
-        seen = min(context, self.bounded_at(micro))
-        spent = context * self.law.full.slope_s + seen * self.law.local.slope_s
-        return spent * micro.share / self.blocks
+    def own_s(self, prompt_tokens: int, prompts: int) -> float:
+        """Return what attention of chunks takes at least, in one block.
 
-    def bounded_at(self, micro: Micro) -> float:
-        """Context from which on windows, or what is selected, are full."""
-        window = self.law.window
-        return math.inf if window is None else float(micro.decodes * window)
-
-    def contexts_at(self, micro: Micro, attention_s: float) -> list[float]:
-        """Contexts at which attention takes so long: below the bound, or beyond it."""
-        left = (attention_s - self.seconds(micro)) * self.blocks / micro.share
-        full_s, local_s = self.law.full.slope_s, self.law.local.slope_s
-        bound = self.bounded_at(micro)
-        found = []
-        if full_s + local_s > 0.0 and 0.0 < left / (full_s + local_s) < bound:
-            found.append(left / (full_s + local_s))
-        if full_s > 0.0 and bound < (beyond := (left - local_s * bound) / full_s):
-            found.append(beyond)
-        return found
+        One chunk sees nothing before it. Of several only their sum is known: they have the
+        fewest pairs where all are alike, and what windows bound is left out.
+        """
+        if prompts == 1:
+            return self.law.chunk(prompt_tokens, 0) / FS_PER_S / self.blocks
+        pairs = sum(own_pairs(tokens) for tokens in deal(prompt_tokens, prompts))
+        return pairs * self.law.full.pair_s / self.blocks
 
 
-class Micro(NamedTuple):
-    """The fullest micro-batch of a step."""
+class Size(NamedTuple):
+    """Micro-batches of a step that are alike."""
 
-    batches: int
-    """Micro-batches of the step."""
     tokens: int
     sequences: int
     decodes: int
-    """Of all micro-batches."""
+    many: int
+
+
+class Load(NamedTuple):
+    """What micro-batches of one size take in a block."""
+
+    many: int
+    attention_s: float
+    """`a`, without what decodes have cached."""
     share: float
-    """Of the context of all decodes."""
-
-
-class Turn(NamedTuple):
-    """Seconds that do not depend on context: of a micro-batch, per block."""
-
+    """Of one micro-batch in the context of all decodes."""
     other_s: float
     """The busiest of FFN and link: max(f, w, v)."""
+
+
+class Turns(NamedTuple):
+    """A step's micro-batches in the blocks after one kind of mixer."""
+
+    blocks: float
+    loads: tuple[Load, ...]
+    """The fullest micro-batch is last."""
     rest_s: float
-    """What is not attention: f + w + v + 2 latency."""
+    """What is not attention, of the fullest one: f + w + v + 2 latency."""
+    slope_s: float
+    """Of a block, for a cached token."""
+    local_s: float
+    """The same, up to `bound` tokens."""
+    bound: float
+    """Context from which on windows, or what is selected, are full."""
 
-    def period_s(self, attention_s: float, count: int) -> float:
-        """Of a block: all micro-batches through it."""
-        return max(count * max(attention_s, self.other_s), attention_s + self.rest_s)
+    def block_s(self, context: float) -> tuple[float, float]:
+        """Return the period of a block, and what filling and draining a step adds."""
+        spent_s = context * self.slope_s + min(context, self.bound) * self.local_s
+        busy, way, busiest = self._sums(spent_s)
+        return max(busy, way), min(busy, way) - busiest
 
-    def fill_s(self, attention_s: float, count: int) -> float:
-        """Fill and drain of a step."""
-        busiest = max(attention_s, self.other_s)
-        return min(attention_s + self.rest_s - busiest, (count - 1) * busiest)
+    def knots(self) -> list[float]:
+        """Contexts at which `block_s` bends, in order."""
+        bends = {
+            (load.other_s - load.attention_s) / load.share for load in self.loads if load.share
+        }
+        starts = sorted({0.0, *(bend for bend in bends if bend > 0.0)})
+        found = set(starts[1:])
+        for start, end in itertools.pairwise(starts):
+            before, after = self._gap(start), self._gap(end)
+            if before * after < 0.0:
+                found.add(start + (end - start) * before / (before - after))
+        # Beyond, attention is the busiest of all; of the fullest only its own is on the way.
+        before, last = self._gap(starts[-1]), self.loads[-1].share
+        rise = sum(load.many * load.share for load in self.loads) - last
+        if before < 0.0 < rise:
+            found.add(starts[-1] - before / rise)
+        knots = {context for spent_s in found for context in self._contexts(spent_s)}
+        return sorted(knots | ({self.bound} if self.bound < math.inf else set()))
 
-    def knots_s(self, count: int) -> tuple[float, ...]:
-        """Values of `attention_s` at which the maximum changes."""
-        other, rest = self.other_s, self.rest_s
-        if count == 1:
-            return ()  # nothing takes turns: the way is all
-        if rest <= (count - 1) * other:
-            return (other,)
-        return (count * other - rest, other, rest / (count - 1))
+    def _gap(self, spent_s: float) -> float:
+        busy, way, _ = self._sums(spent_s)
+        return busy - way
+
+    def _sums(self, spent_s: float) -> tuple[float, float, float]:
+        """Sum the busiest resources of all; of the fullest, return the way and the busiest."""
+        busy = attention_s = busiest = 0.0
+        for many, fixed_s, share, other_s in self.loads:
+            attention_s = fixed_s + share * spent_s
+            busiest = max(attention_s, other_s)
+            busy += many * busiest
+        return busy, attention_s + self.rest_s, busiest
+
+    def _contexts(self, spent_s: float) -> Iterable[float]:
+        """Contexts that cost so much: below the bound, or beyond it."""
+        both_s = self.slope_s + self.local_s
+        if both_s > 0.0 and spent_s / both_s < self.bound:
+            yield spent_s / both_s
+        elif self.slope_s > 0.0:
+            yield (spent_s - self.local_s * self.bound) / self.slope_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +266,11 @@ class AfdLaw:
 
     def base(self, decodes: int, prompt_tokens: int, prompts: int, emitting: int) -> int:
         """Femtoseconds of a step without what is cached; see `StepLaw.base`."""
-        tokens = decodes + prompt_tokens
-        micro = self._micro(tokens, decodes + prompts, decodes)
-        device = whole_fs(self._seconds(micro, 0.0))
+        if prompt_tokens:
+            seconds = self._around_chunks(decodes, prompt_tokens, prompts)
+        else:
+            seconds = self._seconds(self._turns(decodes, 0, 0), 0.0)
+        device = whole_fs(seconds)
         if emitting:
             device += self.head.base(emitting, 0, 0, emitting)
         host = whole_fs(self.host.step_s + (decodes + prompts) * self.host.sequence_s)
@@ -234,18 +278,13 @@ class AfdLaw:
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Linear piece of what attention to the cache adds; see `StepLaw.piece`."""
-        pieces = self._pieces.get(decodes)
-        if pieces is None:
-            if len(self._pieces) >= PIECES_KEPT:
-                self._pieces.clear()
-            pieces = self._pieces[decodes] = self._lines(decodes)
-        for piece in pieces:
+        for piece in self._pieces.get(decodes) or self._lines(decodes):
             if piece.knot is None or context < piece.knot:
                 return piece
         raise AssertionError("the last piece has no knot")
 
     def chunk(self, tokens: int, prior: int) -> int:
-        """Attention of a chunk, hidden by nothing: an upper bound."""
+        """Attention of a chunk; what of it is hidden, `base` leaves out."""
         return sum(mixer.law.chunk(tokens, prior) for mixer in self.mixers)
 
     def chunk_slope(self, tokens: int) -> int | None:
@@ -277,56 +316,114 @@ class AfdLaw:
             link_s=total.link_s + tokens * wire_s,
         )
 
-    def turn(self, micro: Micro) -> Turn:
-        """Time a block apart from attention."""
-        ffn_s = self.ffn.base(micro.tokens, 0, 0, 0) / FS_PER_S / self.blocks
-        go_s = micro.tokens * self.go_bytes / self.exchange.bandwidth
-        back_s = micro.tokens * self.back_bytes / self.exchange.bandwidth
-        rest_s = ffn_s + go_s + back_s + 2 * self.exchange.latency_s
-        return Turn(max(ffn_s, go_s, back_s), rest_s)
+    def _sizes(self, decodes: int, prompt_tokens: int, prompts: int) -> list[Size]:
+        """Deal a step evenly over its micro-batches; the fullest is last."""
+        tokens = decodes + prompt_tokens
+        parts = min(self.micro_batches, tokens)
+        dealt = zip(
+            deal(tokens, parts), deal(decodes + prompts, parts), deal(decodes, parts), strict=True
+        )
+        return [Size(*size, len(list(alike))) for size, alike in itertools.groupby(dealt)]
 
-    def _micro(self, tokens: int, sequences: int, decodes: int) -> Micro:
-        count = min(self.micro_batches, tokens)
-        share = -(-decodes // count) / decodes if decodes else 0.0
-        return Micro(count, -(-tokens // count), -(-sequences // count), decodes, share)
+    def _turns(
+        self, decodes: int, prompt_tokens: int, prompts: int, own_s: Sequence[float] | None = None
+    ) -> list[Turns]:
+        """Return the blocks of a step, by mixers; the fullest micro-batch attends for `own_s`."""
+        sizes = self._sizes(decodes, prompt_tokens, prompts)
+        others, rest_s = [], 0.0
+        for size in sizes:
+            ffn_s = self.ffn.base(size.tokens, 0, 0, 0) / FS_PER_S / self.blocks
+            go_s = size.tokens * self.go_bytes / self.exchange.bandwidth
+            back_s = size.tokens * self.back_bytes / self.exchange.bandwidth
+            others.append(max(ffn_s, go_s, back_s))
+            rest_s = ffn_s + go_s + back_s + 2 * self.exchange.latency_s
+        turns: list[Turns] = []
+        for i, mixer in enumerate(self.mixers):
+            blocks, law = mixer
+            loads = [
+                Load(
+                    size.many,
+                    mixer.seconds(size),
+                    size.decodes / decodes if decodes else 0.0,
+                    other_s,
+                )
+                for size, other_s in zip(sizes, others, strict=True)
+            ]
+            if own_s is not None:
+                loads[-1:] = _attend(loads[-1], own_s[i])
+            bound = math.inf if law.window is None else float(decodes * law.window)
+            full_s, local_s = law.full.slope_s / blocks, law.local.slope_s / blocks
+            turns.append(Turns(blocks, tuple(loads), rest_s, full_s, local_s, bound))
+        return turns
 
-    def _seconds(self, micro: Micro, context: float) -> float:
+    def _seconds(self, turns: Iterable[Turns], context: float) -> float:
         """Seconds of a step's blocks at some context of its decodes."""
-        turn = self.turn(micro)
-        total = 0.0
-        for mixer in self.mixers:
-            attention_s = mixer.seconds(micro) + mixer.context_s(micro, context)
-            total += mixer.blocks * turn.period_s(attention_s, micro.batches)
-        first = self.mixers[0]
-        attention_s = first.seconds(micro) + first.context_s(micro, context)
-        return total + turn.fill_s(attention_s, micro.batches)
+        total = filling = 0.0
+        for i, turn in enumerate(turns):
+            period_s, fill_s = turn.block_s(context)
+            total += turn.blocks * period_s
+            if not i:
+                filling = fill_s
+        return total + filling
 
-    def _knots(self, micro: Micro) -> list[float]:
-        """Contexts at which the time of a step bends."""
-        turn, knots = self.turn(micro), set[float]()
-        for mixer in self.mixers:
-            if mixer.law.window is not None:
-                knots.add(mixer.bounded_at(micro))
-            for knot_s in turn.knots_s(micro.batches):
-                knots.update(mixer.contexts_at(micro, knot_s))
-        return sorted(knots)
+    def _around_chunks(self, decodes: int, prompt_tokens: int, prompts: int) -> float:
+        """Seconds of a step's blocks without attention to come from `chunk` and `piece`.
+
+        Those two know nothing of each other, and stay linear: so it is the most that is
+        missing at any context, with as little before the chunks as may be.
+        """
+        own_s = [mixer.own_s(prompt_tokens, prompts) for mixer in self.mixers]
+        turns = self._turns(decodes, prompt_tokens, prompts, own_s)
+        seconds = self._seconds(turns, 0.0)
+        if decodes:
+            pieces = self._pieces.get(decodes) or self._lines(decodes)
+            knots = {piece.knot for piece in pieces if piece.knot is not None}
+            knots.update(round(knot) for turn in turns for knot in turn.knots())
+            for knot in knots:
+                piece = self.piece(decodes, knot)
+                charged = (piece.fixed_fs + piece.slope_fs * knot) / FS_PER_S
+                seconds = max(seconds, self._seconds(turns, knot) - charged)
+        spent = zip(own_s, self.mixers, strict=True)
+        return seconds - sum(block_s * mixer.blocks for block_s, mixer in spent)
 
     def _lines(self, decodes: int) -> tuple[Piece, ...]:
-        """Pieces in whole femtoseconds that meet at whole contexts."""
-        micro = self._micro(decodes, decodes, decodes)
-        bends = [0.0, *self._knots(micro)]
+        """Pieces in whole femtoseconds that meet at whole contexts, above where they bend."""
+        turns = self._turns(decodes, 0, 0)
+        bends = sorted({0.0, *(knot for turn in turns for knot in turn.knots())})
         ends = [*bends[1:], 2.0 * bends[-1] + 1e6]
-        starts_s = [self._seconds(micro, bend) for bend in (*bends, ends[-1])]
+        starts_s = [self._seconds(turns, bend) for bend in (*bends, ends[-1])]
         pieces: list[Piece] = []
-        fixed = 0
+        fixed = knot = 0
         for k, (start, end) in enumerate(zip(bends, ends, strict=True)):
             slope = whole_fs((starts_s[k + 1] - starts_s[k]) / (end - start))
             if pieces:
-                knot = math.ceil(start)
+                rises = slope > pieces[-1].slope_fs
+                knot = max(knot, math.floor(start) if rises else math.ceil(start))
                 fixed += (pieces[-1].slope_fs - slope) * knot
                 pieces[-1] = pieces[-1]._replace(knot=knot)
             pieces.append(Piece(fixed, slope, None))
-        return tuple(pieces)
+        if len(self._pieces) >= PIECES_KEPT:
+            self._pieces.clear()
+        self._pieces[decodes] = tuple(pieces)
+        return self._pieces[decodes]
+
+
+def deal(things: int, parts: int) -> list[int]:
+    """Deal as evenly as whole things can be, the fullest last.
+
+    Examples
+    --------
+    >>> deal(7, 3)
+    [2, 2, 3]
+    """
+    each, over = divmod(things, parts)
+    return [each] * (parts - over) + [each + 1] * over
+
+
+def _attend(load: Load, own_s: float) -> list[Load]:
+    """Give one micro-batch of a size the chunks' own attention."""
+    one = load._replace(many=1, attention_s=load.attention_s + own_s)
+    return [load._replace(many=load.many - 1), one] if load.many > 1 else [one]
 
 
 def ffn_bytes(llm: Llm, precision: PrecisionSpec) -> float:
@@ -392,10 +489,13 @@ def afd_law(
     links = ffn.links
     if ffn.device.sram is not None:
         links = links._replace(radix=ffn.device.sram.one_hop_chips)
-    over = shape_law(
-        _ffn_shape(shape, blocks), there, ffn.device, precision, split.parallel, links,
-        _quiet(ffn.efficiency), "full", expert_skew, FFN_PASSES,
-    )  # fmt: skip
+    try:
+        over = shape_law(
+            _ffn_shape(shape, blocks), there, ffn.device, precision, split.parallel, links,
+            _quiet(ffn.efficiency), "full", expert_skew, FFN_PASSES,
+        )  # fmt: skip
+    except CapacityError as error:
+        raise _of_split(error) from error
     head = shape_law(
         _bare(shape)._replace(table=shape.table), here, attention.device, precision,
         attention.parallel, attention.links, quiet,
@@ -420,6 +520,16 @@ def afd_law(
             split.micro_batches,
             blocks * max(go_bytes, back_bytes) / exchange.bandwidth,
         ),
+    )
+
+
+def _of_split(error: CapacityError) -> CapacityError:
+    """Say of `split.parallel` what was said of a cut."""
+    return CapacityError(
+        *(
+            fault._replace(key=f"split.{fault.key}") if fault.key.startswith("parallel.") else fault
+            for fault in error.faults
+        )
     )
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from factorysim.catalog.values import Device
     from factorysim.physics.collectives import Links
     from factorysim.physics.shape import Shape
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 RESIDUAL_BYTES = 2.0
 """An element of the residual stream, and of a collective's sum: BF16."""

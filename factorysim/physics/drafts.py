@@ -18,7 +18,9 @@ from factorysim.physics.shape import llm_shape
 
 if TYPE_CHECKING:
     from factorysim.catalog.values import Llm
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec, SpeculationSpec
+    from factorysim.spec.deployment import SpeculationSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 
 class Drafter(NamedTuple):

@@ -12,7 +12,7 @@ from factorysim.physics.step import FS_PER_S, Activity, Piece
 
 if TYPE_CHECKING:
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import Distribution, FixedLaw
+    from factorysim.spec.law import Distribution, FixedLaw
 
 _EDGE = 2.0**-53
 """A uniform is kept this far from 0 and 1, where inverse distributions are infinite."""
@@ -60,7 +60,7 @@ def fixed_law(spec: FixedLaw) -> ConstantLaw:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import FixedLaw
+    >>> from factorysim.spec.law import FixedLaw
     >>> law = fixed_law(FixedLaw(kind="fixed", decode="20 ms"))
     >>> law.base(8, 0, 0, 8)
     20000000000000
@@ -74,7 +74,7 @@ def quantile(times: Distribution, u: float) -> float:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import Distribution
+    >>> from factorysim.spec.law import Distribution
     >>> round(quantile(Distribution(kind="exponential", mean="1 s"), 0.5), 6)
     0.693147
     """

@@ -10,7 +10,8 @@ from factorysim.physics.shape import llm_shape
 
 if TYPE_CHECKING:
     from factorysim.catalog.values import Llm
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 
 class KvState(NamedTuple):

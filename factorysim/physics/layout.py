@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from factorysim.catalog.values import Device, Llm
     from factorysim.physics.memory import Beside
     from factorysim.physics.shape import Shape
-    from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+    from factorysim.spec.kv import KvSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 
 class Held(NamedTuple):

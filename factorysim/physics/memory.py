@@ -12,7 +12,9 @@ from factorysim.physics.shape import llm_shape
 if TYPE_CHECKING:
     from factorysim.catalog.values import Device, Llm
     from factorysim.physics.shape import Attention, Shape
-    from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+    from factorysim.spec.kv import KvSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 
 class WeightBytes(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from factorysim.spec.scenario import Precision
+    from factorysim.spec.llm import Precision
 
 Part = Literal["attention", "ffn", "router", "embeddings"]
 

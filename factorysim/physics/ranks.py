@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from factorysim.physics.costs import ExpertCost, LinkCost
     from factorysim.physics.roofline import RooflineLaw
     from factorysim.physics.step import Piece, StepRuns
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 
 class RankedLaw(StepLaw, Protocol):

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from factorysim.physics.costs import ExpertCost, LinkCost, Ridge
     from factorysim.physics.shape import Shape
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
     Floats = npt.NDArray[np.float64]
 

@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from factorysim.catalog.values import Device, Llm, Sram
     from factorysim.physics.collectives import Links
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SramSpec
+    from factorysim.spec.kv import KvSpec
+    from factorysim.spec.layout import ParallelSpec, SramSpec
+    from factorysim.spec.llm import PrecisionSpec
 
     Floats = npt.NDArray[np.float64]
 

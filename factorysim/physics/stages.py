@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from factorysim.physics.roofline import RooflineLaw
     from factorysim.physics.shape import Shape
     from factorysim.physics.step import StepRuns
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import PrecisionSpec
 
 
 class StagedLaw(StepLaw, Protocol):

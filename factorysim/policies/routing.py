@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
 
 import numpy as np
 
-from factorysim.spec.scenario import WeightsSpec
+from factorysim.spec.router import WeightsSpec
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from factorysim.spec.scenario import RouterSpec
+    from factorysim.spec.router import RouterSpec
 
 SPILL = 64
 """Calls; `balance_abs_threshold` of SGLang's router (sglang-router 0.3.2, `router_args.py`)."""
@@ -152,7 +152,7 @@ def routing(spec: RouterSpec) -> Routing:
     Examples
     --------
     >>> import numpy as np
-    >>> from factorysim.spec.scenario import RouterSpec
+    >>> from factorysim.spec.router import RouterSpec
     >>> load = Load(np.array([2, 1, 1]), np.array([10, 30, 20]), np.array([99, 99, 99]))
     >>> ask = Ask(4, session=0, prompt_tokens=5, prefix_tokens=0, home=0, u=0.5, hits=np.zeros(3))
     >>> policies = "round_robin", "least_outstanding", "least_kv", "sticky"

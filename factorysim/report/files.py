@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan, ServePlan
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.spec.topology import TopologySpec
 
 
@@ -76,7 +76,7 @@ def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
 def _scenario(
     spec: ScenarioSpec, topology: TopologySpec, catalog: Catalog
 ) -> Iterator[RenderableType]:
-    from factorysim.graph.plan import plan_factory
+    from factorysim.graph.planning import plan_factory
 
     try:
         yield _deployments(spec, plan_factory(spec, topology, catalog))
@@ -134,7 +134,7 @@ def _llms(stream: StreamSpec) -> str:
 
 def _source(stream: StreamSpec) -> str:
     if stream.agent is not None:
-        return f"agent {printable(stream.agent)}"
+        return f"agent {printable(Path(stream.agent).name)}"
     if stream.trace is not None:
         speed = "" if stream.speed == 1.0 else f" at {digits(stream.speed)} times its speed"
         return f"trace {printable(Path(stream.trace).name)}{speed}"

@@ -43,7 +43,7 @@ def verdict(found: Capacity) -> Text:
         low, high = digits(found.ci_low), digits(found.ci_high)
         bracket = f" ({low} to {high}, 95 %, {found.n} replications)"
     elif found.n == 1:
-        bracket = " (one replication, no interval)"
+        bracket = f" ({_between(found)}one replication, no interval)"
     only = "" if len(found.streams) != 1 else f" of {found.streams[0]}"
     text = (
         f"Sustains {digits(found.rate)} {found.unit}{only} inside its SLOs{bracket}, "
@@ -51,6 +51,14 @@ def verdict(found: Capacity) -> Text:
         f"binds: {_binding(found)}"
     )
     return Text(printable(text), style="bold")
+
+
+def _between(found: Capacity) -> str:
+    """Tell the last rate inside and the first outside, where they are all that is known."""
+    one = next(one for one in found.critical if one.rate is not None)
+    if one.inside is None or one.outside is None:
+        return ""
+    return f"{digits(one.inside)} inside, {digits(one.outside)} outside; "
 
 
 def _binding(found: Capacity) -> str:
@@ -110,12 +118,13 @@ def _row(points: list[Evaluation]) -> list[str]:
 
 def _footer(found: Capacity) -> list[RenderableType]:
     count, own = len(found.evaluations), f"{digits(found.own_rate)} {found.unit}"
-    window = found.window
+    window, several = found.window, len(found.critical)
+    replications = f"{several} replication{'s' * (several != 1)}"
     parts: list[RenderableType] = [
         mark(
             "Searched: ",
             printable(
-                f"{count} simulations of {len(found.critical)} replications, each bisected to "
+                f"{count} simulations of {replications}, each bisected to "
                 f"{percent(found.tolerance)} on the same sessions; {', '.join(found.streams)} "
                 f"scaled from {own}; {seconds(window.length_s)} measured after "
                 f"{seconds(window.start_s)} of warm-up"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.marked import printable
 from factorysim.report.numbers import amount, digits, seconds
 from factorysim.report.terminal import mark, titled_table
+from factorysim.study.pareto import layouts_asked, unmeasured
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from factorysim.study.pareto import Estimate, Pareto, Point
 
+NO_P95 = "a p95 needs 400 calls; --calls measures more"
 HEAD = ("in flight", "a user", "a GPU", "a MW", "frontier", "J/token", "TTFT p95")
 
 
@@ -25,16 +27,27 @@ def pareto_report(found: Pareto) -> list[RenderableType]:
         layouts = dict.fromkeys(p.layout for p in found.points if p.scenario == factory.name)
         for layout in layouts:
             parts += [_points(found, factory.name, layout), ""]
-    for one in found.refused:
-        at = "" if one.concurrency is None else f" at {one.concurrency:,}"
-        head = f"Not measured: {one.scenario} {one.layout}{at}: "
+    for one in unmeasured(found):
+        head = f"Not measured: {one.where}: "
         parts.append(mark(printable(head), printable(one.reason), "red"))
     return parts + _footer(found)
 
 
 def verdict(found: Pareto) -> list[Text]:
-    """One line a factory: what it gives a user at most, and what it makes at most."""
-    return [line for factory in found.factories for line in _ends(found, factory.name)]
+    """Three lines a factory: what a user gets at most, and what a MW and a GPU make at most.
+
+    And how many layouts are missing, if any are.
+    """
+    lines = [line for factory in found.factories for line in _ends(found, factory.name)]
+    asked, missed = layouts_asked(found)
+    return [*lines, *([_missed(asked, missed)] if missed else [])]
+
+
+def _missed(asked: int, missed: int) -> Text:
+    from rich.text import Text
+
+    are = "is" if missed == 1 else "are"
+    return Text(f"{missed} of {asked} layouts {are} not drawn: nothing of them could be measured")
 
 
 def _ends(found: Pareto, scenario: str) -> list[Text]:
@@ -44,14 +57,19 @@ def _ends(found: Pareto, scenario: str) -> list[Text]:
     if not mine:
         return [Text(printable(f"{scenario}: no point could be measured."), style="bold")]
     quick = max(mine, key=lambda point: point.tokens_per_s_per_user.value)
-    full = max(mine, key=lambda point: point.tokens_per_s_per_mw.value)
-    text = (
-        f"{scenario}: up to {digits(quick.tokens_per_s_per_user.value)} tokens/s for a user "
-        f"({_where(quick)}), up to {amount(full.tokens_per_s_per_mw.value)} tokens/s from a MW "
-        f"and {digits(full.tokens_per_s_per_gpu.value)} from a GPU ({_where(full)}, "
-        f"{digits(full.tokens_per_s_per_user.value)} for a user)"
-    )
-    return [Text(printable(text), style="bold")]
+    megawatt = max(mine, key=lambda point: point.tokens_per_s_per_mw.value)
+    gpu = max(mine, key=lambda point: point.tokens_per_s_per_gpu.value)
+    speed = digits(quick.tokens_per_s_per_user.value)
+    lines = [
+        f"{scenario}: up to {speed} tokens/s for a user ({_where(quick)})",
+        f"  up to {amount(megawatt.tokens_per_s_per_mw.value)} tokens/s from a MW {_at(megawatt)}",
+        f"  up to {digits(gpu.tokens_per_s_per_gpu.value)} tokens/s from a GPU {_at(gpu)}",
+    ]
+    return [Text(printable(line), style="bold") for line in lines]
+
+
+def _at(point: Point) -> str:
+    return f"({_where(point)}, {digits(point.tokens_per_s_per_user.value)} for a user)"
 
 
 def _where(point: Point) -> str:
@@ -62,7 +80,10 @@ def _points(found: Pareto, scenario: str, layout: str) -> Table:
     mine = [p for p in found.points if (p.scenario, p.layout) == (scenario, layout)]
     first = mine[0]
     replicas = f"{first.replicas} replica{'s' * (first.replicas != 1)}"
-    title = f"{scenario}, {layout}: tokens/s from {replicas} on {first.devices} devices"
+    devices = f"{first.devices:,} device{'s' * (first.devices != 1)}"
+    title = f"{scenario}, {layout}: tokens/s from {replicas} on {devices}"
+    if first.partner_devices:
+        title += f" (and {first.partner_devices:,} across a split, not counted in a GPU's)"
     table = titled_table(printable(title), HEAD)
     for point in mine:
         table.add_row(
@@ -94,11 +115,11 @@ def _frontier(point: Point) -> str:
 
 def _footer(found: Pareto) -> list[RenderableType]:
     calls = f"{found.replications} replication{'s' * (found.replications != 1)} a point"
-    least = f"{found.calls:,} calls and four waves of them (two of sessions of several) at least"
+    least = f"of {found.calls:,} calls at least and several times the sessions in flight"
     parts: list[RenderableType] = [
         mark(
             "Measured: ",
-            f"closed loops, {least}, {calls}, seed {found.seed}; a user's tokens/s are 1 / median "
+            f"closed loops {least}, {calls}, seed {found.seed}; a user's tokens/s are 1 / median "
             "TPOT, a MW is of facility power",
             "",
         )
@@ -114,4 +135,6 @@ def _footer(found: Pareto) -> list[RenderableType]:
     ]
     for error in dict.fromkeys(error for one in found.factories for error in one.known_error):
         parts.append(mark("Known error: ", printable(error), ""))
+    if any(point.ttft_p95_s is None for point in found.points):
+        parts.append(mark("Note: ", f"-: {NO_P95}", "yellow"))
     return parts + [mark("Note: ", printable(note), "yellow") for note in found.notes]

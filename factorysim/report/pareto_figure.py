@@ -36,6 +36,8 @@ PANELS = (
     ("Output tokens/s per GPU", "tokens_per_s_per_gpu", "on_gpu_frontier"),
 )
 USER = "tokens/s for a user"
+ENDS_MOST = 4
+"""Factories whose ends are told: of more, names alone have room."""
 FAINT = 0.4
 """Opacity of what another point of the factory beats."""
 BESIDE = 12.0
@@ -86,7 +88,7 @@ def _curves(found: Pareto) -> list[_Curve]:
         _Curve(
             name,
             COLOURS[number % len(COLOURS)],
-            MARKS[number % len(MARKS)],
+            MARKS[(number + number // len(COLOURS)) % len(MARKS)],  # the eighth has another mark
             [p for p in found.points if (p.layout if alone else p.scenario) == name],
         )
         for number, name in enumerate(names)
@@ -173,6 +175,7 @@ def _scale(axis: Any, estimates: list[Estimate]) -> None:  # noqa: ANN401
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     values = [estimate.value for estimate in estimates]
+    values += [bound for one in estimates for bound in (one.low, one.high) if bound and bound > 0]
     low, high = min(values), max(values)
     along = axis.axis_name == "x"
     bounds = axis.axes.set_xlim if along else axis.axes.set_ylim
@@ -218,6 +221,12 @@ class _Box(NamedTuple):
         height = min(self.top, other.top) - max(self.bottom, other.bottom)
         return max(0.0, width) * max(0.0, height)
 
+    def off(self, spot: tuple[float, float]) -> float:
+        """Pixels between its edge and a point."""
+        across = max(self.left - spot[0], 0.0, spot[0] - self.right)
+        along = max(self.bottom - spot[1], 0.0, spot[1] - self.top)
+        return float((across**2 + along**2) ** 0.5)
+
 
 class _Labels:
     """Texts at what they name, each where it covers least of what is there."""
@@ -246,6 +255,7 @@ class _Labels:
         box = axes.get_window_extent(self.renderer)
         self.paper = _Box(box.x0, box.y0, box.x1 + BESIDE * self.pixels, box.y1)
         self.taken: list[_Box] = []
+        self.marks = self._spots(found.points)
 
     def write(self) -> None:
         """Name every curve, layouts along frontiers, and how many are in flight at their ends."""
@@ -272,6 +282,8 @@ class _Labels:
             ends = [(points[-1], f"{points[-1].concurrency:,}{unit}")]
             if len(points) > 1:
                 ends.append((points[0], f"{points[0].concurrency:,}"))
+            if len(frontiers) > ENDS_MOST:
+                continue
             for point, text in ends:
                 told = colour if several else self._colour_of(point)
                 self._place(text, [point], told, SMALL, bold=False)
@@ -306,16 +318,20 @@ class _Labels:
     ) -> None:
         label = self.axes.text(
             0, 0, text, fontsize=size, color=colour, fontweight="bold" if bold else "normal",
-            ha="left", va="bottom", zorder=6, transform=None,
+            ha="left", va="bottom", zorder=6, transform=None, parse_math=False,
         )  # fmt: skip
         extent = label.get_window_extent(self.renderer)
         wide, high = extent.width, extent.height
         best: tuple[float, _Box] | None = None
+        mine = set(self._spots(points))
+        others = [spot for spot in self.marks if spot not in mine]
         for rank, spot in enumerate(self._anchors(points)):
             for away in AWAY:
                 for order, (right, above) in enumerate(self.SIDES):
                     box = self._box(spot, wide, high, right, above, away * self.pixels)
                     cost = self._cost(box) + 0.2 * high * (order + rank + away)
+                    if any(box.off(other) < box.off(spot) for other in others):
+                        cost += 4 * wide * high  # it would seem to name the other
                     if best is None or cost < best[0]:
                         best = (cost, box)
         assert best is not None  # there is a point
@@ -341,6 +357,7 @@ class _Labels:
         away: float,
     ) -> _Box:
         x = spot[0] + right * away - (0 if right > 0 else wide if right < 0 else wide / 2)
+        x = max(self.paper.left, min(x, self.paper.right - wide))
         y = spot[1] + above * away - (0 if above > 0 else high if above < 0 else high / 2)
         return _Box(x, y, x + wide, y + high)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.marked import printable
 from factorysim.report.numbers import amount, digits, of_unit, percent, seconds
-from factorysim.report.point_pools import BOUNDS, pools_report, pools_title
+from factorysim.report.point_pools import BOUNDS, bound_by, of_memory, pools_report, pools_title
 from factorysim.report.terminal import BAR, mark, titled_table
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def point_report(point: Point) -> list[RenderableType]:
 
 
 def _replica_and_bound(point: Point) -> list[RenderableType]:
-    return [_replica(point), "", *_bound(point.bound)]
+    return [_replica(point), "", *_bound(point.bound, point.memory)]
 
 
 def _title(point: Point) -> str:
@@ -155,8 +155,8 @@ def _replica(point: Point) -> Table:
     used = f"{percent(kv.share_mean)} of it held, at most {percent(kv.share_max)}"
     table.add_row("", f"{used}; {kv.sequences_that_fit:,} whole calls fit")
     shares = [
-        f"{name} {percent(value)}"
-        for name, value in (("MFU", point.mfu), ("MBU", point.mbu))
+        f"{name} {percent(value)}{of_memory(memory)}"
+        for name, value, memory in (("MFU", point.mfu, None), ("MBU", point.mbu, point.memory))
         if value is not None
     ]
     if shares:
@@ -168,11 +168,13 @@ def _replica(point: Point) -> Table:
     return table
 
 
-def _bound(bound: Bound | None) -> list[RenderableType]:
+def _bound(bound: Bound | None, memory: str | None) -> list[RenderableType]:
     if bound is None:
         return [mark("Bound by ", "nothing: no step was made", "")]
     shares, word = bound._asdict(), bound.word
-    head = mark(f"Bound by {BOUNDS[word]}: ", f"{percent(shares[word])} of the time in steps", "")
+    head = mark(
+        f"Bound by {bound_by(bound, memory)}: ", f"{percent(shares[word])} of the time in steps", ""
+    )
     table = titled_table("", ("", "", ""))
     table.title = None
     table.show_header = False

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from factorysim.study.pool_point import PoolPoint
     from factorysim.study.predict import HandOffs, Point
+    from factorysim.study.usage import Bound
 
 BOUNDS = {
     "compute": "arithmetic",
@@ -38,6 +39,16 @@ def pools_report(point: Point) -> list[RenderableType]:
     return [*parts, _table(point), "", mark("Fullest: ", _fullest(point), "")]
 
 
+def bound_by(bound: Bound, memory: str | None) -> str:
+    """Say what binds; of two memories, which."""
+    return f"{BOUNDS[bound.word]}{of_memory(memory if bound.word == 'memory' else None)}"
+
+
+def of_memory(memory: str | None) -> str:
+    """Say which of two memories is meant."""
+    return "" if memory is None else f" ({memory.upper()})"
+
+
 def _fullest(point: Point) -> str:
     """Say which pool binds, how full which of its limits is, and what its steps wait for."""
     name, _, limit = point.bottleneck.partition(": ")
@@ -45,7 +56,7 @@ def _fullest(point: Point) -> str:
     for pool in point.pools:
         if pool.name == name and pool.saturation is not None and pool.bound is not None:
             words += f", {percent(pool.saturation)}; "
-            words += f"its steps are bound by {BOUNDS[pool.bound.word]}"
+            words += f"its steps are bound by {bound_by(pool.bound, pool.memory)}"
     return words
 
 
@@ -84,7 +95,8 @@ def _table(point: Point) -> Table:
         "held": [_held(pool) for pool in point.pools],
         "calls that fit": [NONE if pool.kv is None else f"{pool.kv.sequences_that_fit:,}"
                             for pool in point.pools],
-        "MFU, MBU": [f"{_share(pool.mfu)}, {_share(pool.mbu)}" for pool in point.pools],
+        "MFU, MBU": [f"{_share(pool.mfu)}, {_share(pool.mbu)}{of_memory(pool.memory)}"
+                     for pool in point.pools],
         "power": [f"{amount(pool.watts_per_device, 'W')} of {amount(pool.tdp_w, 'W')}"
                   for pool in point.pools],
     }  # fmt: skip
@@ -114,8 +126,8 @@ def _layout(pool: PoolPoint) -> str:
 def _bound(pool: PoolPoint) -> str:
     if pool.bound is None:
         return NONE
-    word = pool.bound.word
-    return f"{percent(getattr(pool.bound, word))} {BOUNDS[word]}"
+    share = getattr(pool.bound, pool.bound.word)
+    return f"{percent(share)} {bound_by(pool.bound, pool.memory)}"
 
 
 def _queue(pool: PoolPoint) -> str:

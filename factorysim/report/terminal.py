@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
@@ -162,7 +162,8 @@ def _slo_line(stream: str, slo: dict[str, Any]) -> Text:
         return mark("SLO unknown: ", f"no session of {stream} has a verdict ({limits})", "yellow")
     wanted = float(slo["attain"])
     met = slo["share"] >= wanted
-    said = f"{percent(slo['share'])} of {stream} sessions, {percent(wanted)} wanted ({limits})"
+    share = f"{percent(slo['share'])} of {stream} sessions{'' if met else ' met it'}"
+    said = f"{share}, {percent(wanted)} wanted ({limits})"
     return mark("SLO met: " if met else "SLO missed: ", said, "green" if met else "red")
 
 
@@ -187,7 +188,8 @@ def titled_table(title: str, headers: Sequence[str]) -> Table:
         show_edge=False,
     )
     for number, header in enumerate(headers):
-        table.add_column(Text(header), justify="left" if number == 0 else "right")
+        side: Literal["left", "right"] = "left" if number == 0 else "right"
+        table.add_column(Text(header), justify=side, overflow="fold")
     return table
 
 

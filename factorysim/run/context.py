@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from factorysim.workload.session import LlmNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from factorysim.catalog import Catalog
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
-    from factorysim.workload.demand import Demand
+    from factorysim.catalog import Llm
+    from factorysim.spec.stream import StreamSpec
+    from factorysim.workload.session import Session
 
 CALLS = 4096
 """Of a stream of single calls that are looked at: of two in a thousand, eight."""
@@ -20,35 +22,70 @@ SESSIONS = 256
 """Of an agent's."""
 
 
-def long_calls(
-    scenario: ScenarioSpec, catalog: Catalog, demands: Sequence[Demand]
-) -> tuple[str, ...]:
-    """Tell of each stream how many of its calls no context holds, if there are any.
+@dataclass(slots=True)
+class Seen:
+    """Calls to one LLM."""
 
-    Prompt and output together must fit. Of traces all calls are counted, of drawn
-    streams the first ones.
+    calls: int = 0
+    over: int = 0
+    """Longer than its context."""
+    longest: int = 0
+
+
+def long_calls(name: str, stream: StreamSpec, llms: Mapping[str, Llm], seed: int) -> list[str]:
+    """Tell how many calls of a stream no context of their LLM holds, if there are any.
+
+    Prompt and output together must fit the LLM that serves their step. A trace is read to its
+    end, once, and the calls counted that its `limit` keeps; of drawn streams the first ones are.
+
+    Parameters
+    ----------
+    llms
+        By key of the scenario's `llms`; without any, nothing is counted.
+
+    Raises
+    ------
+    UserError
+        With the faults of the trace, or of what the stream names.
     """
-    told: list[str] = []
-    for demand in demands:
-        name, stream = demand.name, scenario.streams[demand.name]
-        llm = catalog.llm(scenario.llms[stream.llm].llm)
-        sizes = list(_sizes(stream, demand))
-        over = [size for size in sizes if size > llm.context_length]
-        if over:
-            told.append(
-                f"streams.{name}: {len(over):,} of {len(sizes):,} calls are longer than the "
-                f"{llm.context_length:,} tokens of context of {llm.id} (the longest has "
-                f"{max(over):,}), and will be rejected: shorten them, or choose another LLM"
-            )
-    return tuple(told)
-
-
-def _sizes(stream: StreamSpec, demand: Demand) -> Iterator[int]:
-    """Prompt and output tokens of calls of a stream: of a trace all, of others the first."""
-    most = None
-    if stream.trace is None:
-        most = SESSIONS if stream.agent is not None else CALLS
-    for session in islice(demand.sessions(), most):
+    seen = {key: Seen() for key in dict.fromkeys((stream.llm, *stream.llm_by_step.values()))}
+    for session in _sessions(name, stream, seed):
         for node in session.nodes:
             if isinstance(node, LlmNode):
-                yield node.prompt_tokens + node.output_tokens
+                key = _llm_of(node, stream)
+                size, of_llm = node.prompt_tokens + node.output_tokens, seen[key]
+                of_llm.calls += 1
+                if key in llms and size > llms[key].context_length:
+                    of_llm.over += 1
+                    of_llm.longest = max(of_llm.longest, size)
+    return [
+        f"streams.{name}: {one.over:,} of {one.calls:,} calls {f'to {key} ' * (len(seen) > 1)}are "
+        f"longer than the {llms[key].context_length:,} tokens of context of {llms[key].id} (the "
+        f"longest has {one.longest:,}), and will be rejected: shorten them, or choose another LLM"
+        for key, one in seen.items()
+        if one.over
+    ]
+
+
+def _llm_of(node: LlmNode, stream: StreamSpec) -> str:
+    """Key of the LLM that serves a call, as `sim.routes` chooses."""
+    by_step = stream.llm_by_step
+    return by_step.get(node.step) or by_step.get(node.initiator) or stream.llm
+
+
+def _sessions(name: str, stream: StreamSpec, seed: int) -> Iterator[Session]:
+    """Go through what a stream has: of a trace what is recorded, of others the first sessions."""
+    from factorysim.workload.demand import bounded, build_demand
+    from factorysim.workload.traces import read_trace
+
+    if stream.trace is None:
+        most = SESSIONS if stream.agent is not None else CALLS
+        demand = build_demand(name, stream, seed=seed, replication=0)
+        yield from islice(demand.sessions(), most)
+        return
+    path = Path(stream.trace)
+    recorded = read_trace(path, stream.format)
+    kept = islice(recorded, stream.limit)
+    yield from bounded(kept, path) if stream.replicate == "resample_sessions" else kept
+    for _ in recorded:
+        pass  # faults behind the limit are told as well

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factorysim.errors import Fault, UserError
+from factorysim.errors import CapacityError, Fault, UserError
 from factorysim.metrics.inputs import Layout, Partner, Station
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import FactoryPlan, ServePlan, ToolPlan
     from factorysim.physics.table import TableRow
     from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.workload.demand import Demand
+
+
+SESSIONS_MOST = 1e9
+"""Of a replication: hours at the least, and a slip of units or zeros at that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +51,31 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
 
 
+def check_size(scenario: ScenarioSpec) -> None:
+    """Refuse a demand that no run would see the end of.
+
+    Raises
+    ------
+    CapacityError
+        With the arithmetic, for every stream that is too much.
+    """
+    run = scenario.run
+    length_s = run.window + run.drain + (0.0 if isinstance(run.warmup, str) else run.warmup)
+    faults: list[Fault] = []
+    for name, stream in scenario.streams.items():
+        rate = getattr(stream.arrivals, "rate", None)
+        if rate is None or min(rate * length_s, stream.limit or float("inf")) <= SESSIONS_MOST:
+            continue
+        found = f"{rate:g}/s for {length_s:g} s: {rate * length_s:.3g} sessions a replication"
+        cure = "a lower rate, a shorter run.window, or a limit of the stream"
+        key = f"streams.{name}.arrivals.rate"
+        faults.append(Fault("scenario", key, found, f"at most {SESSIONS_MOST:g}", cure))
+    if faults:
+        raise CapacityError(*faults)
+
+
 def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
-    """Do all that a run does before it begins, and read every trace to its end.
+    """Do all that a run does before it begins, and read every trace to its end, once.
 
     Returns
     -------
@@ -61,16 +89,18 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
     from functools import partial
 
     from factorysim.run.context import long_calls
-    from factorysim.workload.demand import build_demand
-    from factorysim.workload.traces import check_trace
 
     prepared: list[Prepared] = []
+    told: list[str] = []
+
+    def count(name: str, stream: StreamSpec) -> None:
+        uses = scenario.llms.items() if prepared else ()
+        llms = {key: prepared[0].catalog.llm(use.llm) for key, use in uses}
+        told.extend(long_calls(name, stream, llms, scenario.run.seed))
+
     parts: list[Callable[[], object]] = [lambda: prepared.append(prepare(scenario))]
-    for name, stream in scenario.streams.items():
-        if stream.trace is not None:
-            parts.append(partial(check_trace, Path(stream.trace), stream.format))
-        else:
-            parts.append(partial(build_demand, name, stream, seed=0, replication=0))
+    parts.append(partial(check_size, scenario))
+    parts += [partial(count, name, stream) for name, stream in scenario.streams.items()]
     faults: list[Fault] = []
     for part in parts:
         try:
@@ -79,7 +109,7 @@ def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
             faults += error.faults
     if faults:
         raise UserError(*dict.fromkeys(faults))
-    return long_calls(scenario, prepared[0].catalog, build_demands(scenario, 0))
+    return tuple(told)
 
 
 def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
@@ -90,7 +120,7 @@ def build_plan(scenario: ScenarioSpec, catalog: Catalog) -> FactoryPlan:
     CapacityError
         If it does not fit.
     """
-    from factorysim.graph.plan import plan_factory
+    from factorysim.graph.planning import plan_factory
 
     topology = scenario.topology
     if isinstance(topology, str):
@@ -162,7 +192,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
-    from factorysim.physics.speculation import verified_tokens
+    from factorysim.physics.speculation import pace_of
 
     device, precision = serve.device, scenario.llms[serve.llm].precision
     return Station(
@@ -178,17 +208,20 @@ def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> St
         peak_bytes=device.memory_bandwidth,
         idle_w=serve.power.idle_w,
         kv_blocks=serve.kv_blocks,
+        block_tokens=scenario.serving.kv.block_tokens,
         # Ranks have as many each; a step of a pipeline is of one of its micro-batches.
         max_sequences=-(-serve.ranks * scenario.serving.max_sequences // serve.stages),
         token_budget=serve.ranks * scenario.serving.step_tokens,
         router=f"{serve.llm} {serve.role} {serve.prompts_above}",
-        decode_tokens=verified_tokens(serve.law),
+        pace=pace_of(serve.law),
         partner=_partner(serve),
     )
 
 
 def _partner(serve: ServePlan) -> Partner | None:
     """Reduce the other side of a split deployment."""
+    from factorysim.physics.afd import AfdLaw
+
     other = serve.partner
     if other is None:
         return None
@@ -199,6 +232,7 @@ def _partner(serve: ServePlan) -> Partner | None:
         peak_flops=other.device.flops.get(other.compute),
         peak_bytes=other.device.memory_bandwidth,
         idle_w=other.power.idle_w,
+        experts=isinstance(serve.law, AfdLaw),
     )
 
 
@@ -216,6 +250,7 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         peak_bytes=None,
         idle_w=0.0,
         kv_blocks=0,
+        block_tokens=0,
         max_sequences=0,
         token_budget=0,
     )

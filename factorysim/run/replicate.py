@@ -114,9 +114,10 @@ def _conduct(
     warmup_s: float | None,
     name: str,
 ) -> Run:
-    from factorysim.run.prepare import prepare
+    from factorysim.run.prepare import check_size, prepare
 
     began = time.perf_counter()
+    check_size(scenario)
     prepared = prepare(scenario)
     workers = workers or cores()
     with staging(final) as staged:

@@ -25,6 +25,7 @@ from factorysim.store import Columns, ParquetSink, count_rows, read_columns, rea
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from factorysim.graph.plan import FactoryPlan
     from factorysim.records import AuditLine, Closing, StepChunk
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import ScenarioSpec
@@ -108,9 +109,11 @@ class Bench:
         if isinstance(sink, PilotSink):
             presence = sink.presence(job.horizon_s)
             return Outcome(job.replication, closing, None, presence, sink.sessions, job.key)
-        tiers = len(prepared.layout.tiers) > 1
-        tables = read_tables(Path(job.folder or ""), closing, tiers=tiers)
-        check_audit(stored_rows(Path(job.folder or ""), closing), job.replication)
+        folder, tiers = Path(job.folder or ""), len(prepared.layout.tiers) > 1
+        stored = stored_rows(folder, closing)
+        check_audit(stored, job.replication)
+        closing = closing._replace(audit=(*closing.audit, *stored))
+        tables = read_tables(folder, closing, prepared.plan, tiers=tiers)
         slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
         metrics = replication_metrics(tables, job.window, prepared.layout, slos)
         check_audit(metrics.audit, job.replication)
@@ -158,8 +161,11 @@ def check_audit(lines: tuple[AuditLine, ...] | list[AuditLine], replication: int
         raise AuditError(f"replication {replication} breaks a law of conservation: {told}")
 
 
-def read_tables(folder: Path, closing: Closing, *, tiers: bool = False) -> Tables:
+def read_tables(
+    folder: Path, closing: Closing, plan: FactoryPlan, *, tiers: bool = False
+) -> Tables:
     """Open the tables of one replication for its metrics."""
+    from factorysim.run.activity import step_columns
 
     def columns(table: str, names: tuple[str, ...]) -> Columns:
         return read_columns(folder / f"{table}.parquet", names)
@@ -173,6 +179,7 @@ def read_tables(folder: Path, closing: Closing, *, tiers: bool = False) -> Table
         columns("handoffs", HANDOFF_COLUMNS),
         columns("timeseries", SERIES_COLUMNS),
         closing,
+        step_columns(plan).compute,
         columns("tiers", TIER_COLUMNS) if tiers else None,
     )
 

@@ -38,7 +38,7 @@ from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
-from factorysim.spec.scenario import DisaggregationSpec
+from factorysim.spec.serving import DisaggregationSpec
 from factorysim.workload.content import Contents, PromptContents
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from factorysim.records import RecordSink, StationLine
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Way
-    from factorysim.spec.scenario import ScenarioSpec, ServingSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.serving import ServingSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
 
@@ -189,6 +190,9 @@ class FactoryWorld:
             len(self._deployments), serve, router, self.clock, self._write_steps
         )
         self._deployments.append(deployment)
+        # Whoever asks what a replica holds while a run is under way must not see what it will
+        # evict by then: the exact index, tiers, and the gate that computes short prompts here.
+        apart = serving.disaggregation
         limits = Limits(
             serving.kv.block_tokens,
             serve.kv_blocks,
@@ -199,7 +203,9 @@ class FactoryWorld:
             serving.kv.retain,
             role=serve.role,
             stepwise=self._scenario.run.clock == "stepwise",
-            watched=serving.router.index == "exact" or self._tiers is not None,
+            watched=serving.router.index == "exact"
+            or self._tiers is not None
+            or bool(apart and apart.local_prefill_below),
             tuning=_tuning(serving),
             context_tokens=serve.context_tokens,
             encoder=serve.encoder,
@@ -501,7 +507,7 @@ class FactoryWorld:
         if gateway is not None:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         if self._tiers is not None:
-            lines += self._tiers.audit()
+            lines += self._tiers.audit(self._flying.values())
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -578,7 +584,7 @@ class FactoryWorld:
             coming.update(pairing.legs.values())
         coming.update(getattr(flow.on_landed, "__self__", None) for flow in self._fabric.found())
         return sum(
-            call.state == MOVING and call.handoff not in coming and call not in replica.landed
+            call.state == MOVING and call.handoff not in coming and call not in replica.dock.landed
             for replica in self._replicas
             for call in replica.running.values()
         )

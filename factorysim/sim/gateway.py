@@ -17,20 +17,20 @@ from factorysim.sim.clock import ARRIVAL, FS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from factorysim.rng import Part
+    from factorysim.rng import KeyPart
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.router import Router
     from factorysim.spec.admission import AdmissionSpec, RetrySpec, TokenBucketSpec
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
 
 
 class Visit(NamedTuple):
     """A call that is to be let in."""
 
     stream: str
-    draw: tuple[Part, ...]
+    draw: tuple[KeyPart, ...]
     """Key of its draws: its session, and its place there."""
     u: float
     """For a router that draws."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Landed, Router
     from factorysim.sim.session import Live
-    from factorysim.spec.scenario import DisaggregationSpec
+    from factorysim.spec.serving import DisaggregationSpec
 
 _BITS = 1 << 20
 """Of a call's uniform, the leading ones choose its decode replica, the rest its prefill one."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.prefix import PrefixTree
     from factorysim.sim.replica import Replica
-    from factorysim.spec.scenario import ServingSpec
+    from factorysim.spec.serving import ServingSpec
 
 
 class PrefixIndex(Protocol):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from factorysim.sim.clock import Clock
     from factorysim.sim.fabric import Fabric
 
 KIND = "kv_"
@@ -17,12 +18,17 @@ KIND = "kv_"
 class FabricRoad:
     """Bytes on several lanes at once, that have landed with the last of them."""
 
-    def __init__(self, fabric: Fabric) -> None:
+    def __init__(self, clock: Clock, fabric: Fabric) -> None:
+        self._clock = clock
         self._fabric = fabric
-        self.sent_bytes = self.landed_bytes = 0
+        self.landed_bytes = 0
         """On all lanes so far."""
         self.landed_by_kind: Counter[str] = Counter()
         """The same of what has landed on all of its lanes."""
+        self.took_fs: Counter[str] = Counter()
+        """Of that, from when it was sent, by kind."""
+        self.lanes: Counter[str] = Counter()
+        """That something was sent on so far, by kind."""
 
     def carry(
         self,
@@ -33,6 +39,7 @@ class FabricRoad:
     ) -> None:
         """Send so many bytes on each lane, from node to node; call back when all have landed."""
         left = len(lanes)
+        sent_fs = self._clock.now_fs
 
         def one_landed() -> None:
             nonlocal left
@@ -40,15 +47,21 @@ class FabricRoad:
             self.landed_bytes += size_bytes
             if not left:
                 self.landed_by_kind[kind] += size_bytes * len(lanes)
+                self.took_fs[kind] += self._clock.now_fs - sent_fs
                 landed()
 
-        self.sent_bytes += size_bytes * left
+        self.lanes[kind] += left
         for source, target in lanes:
             self._fabric.transfer(source, target, size_bytes, None, one_landed, kind=KIND + kind)
 
     def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int) -> int:
         """Tell how long that would take, if traffic stayed as it is."""
         return self._fabric.estimate_fs(lanes, size_bytes)
+
+    def carried(self) -> dict[str, int]:
+        """Bytes that the fabric says were sent so far, by kind."""
+        sent = self._fabric.sent_by_kind.items()
+        return {kind.removeprefix(KIND): size for kind, size in sent if kind.startswith(KIND)}
 
     def found_bytes(self) -> int:
         """Sum up what something pending in the clock will let land."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from factorysim.sim.router import Router
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.workload.session import LlmNode
 
 Ranges: TypeAlias = "tuple[tuple[int, Router], ...]"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from factorysim.sim.clock import S_PER_FS, TRANSFER
+from factorysim.sim.clock import TRANSFER
 from factorysim.sim.store import Span, Store, joined
 
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from factorysim.sim.clock import Clock
     from factorysim.sim.store import Line
+    from factorysim.sim.tier_log import Log
 
 _EXPIRY = TRANSFER + (1 << 47)
 """Priority of a store's alarm: after all transfers of its instant."""
@@ -34,42 +34,6 @@ class Road(Protocol):
     def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int) -> int:
         """Tell how long that would take, if traffic stayed as it is."""
         ...
-
-
-class Log:
-    """Rows of `records.TierRow`, and counts of what they say, kept apart from the stores."""
-
-    def __init__(self, rows: list[tuple[object, ...]] | None = None) -> None:
-        self.rows = [] if rows is None else rows
-        """Whoever owns the list drains it."""
-        self.count = 0
-        self.stored_blocks: Counter[str] = Counter()
-        """Of stores that have landed, by tier."""
-        self.fetched_blocks: Counter[str] = Counter()
-        self.noted_bytes: defaultdict[str, float] = defaultdict(float)
-        """Of rows, by event and tier."""
-        self.noted_blocks: Counter[str] = Counter()
-
-    def note(
-        self,
-        event: str,
-        tier: str,
-        blocks: int,
-        times_fs: tuple[int, int],
-        *,
-        size_bytes: float = 0.0,
-        replica: int = -1,
-        call: int = -1,
-        hit_tokens: int = 0,
-    ) -> None:
-        """Write down one event."""
-        self.count += 1
-        self.noted_bytes[f"{event}_{tier}"] += size_bytes
-        self.noted_blocks[f"{event}_{tier}"] += blocks
-        start_s, end_s = times_fs[0] * S_PER_FS, times_fs[1] * S_PER_FS
-        self.rows.append(
-            (start_s, end_s, tier, event, replica, call, blocks, size_bytes, hit_tokens)
-        )
 
 
 class Shelf(Store):
@@ -94,10 +58,12 @@ class Shelf(Store):
         "_road",
         "_turn",
         "below",
+        "beyond",
         "block_bytes",
         "nodes",
         "number",
-        "read_blocks",
+        "offered",
+        "present",
         "shared",
         "tier",
         "ttl_fs",
@@ -131,8 +97,12 @@ class Shelf(Store):
         """By all servers: each transfer is with the next of its nodes."""
         self.below = below
         self.ttl_fs = ttl_fs
-        self.read_blocks = 0
-        """Fetched from here so far."""
+        self.offered = 0
+        """Blocks that were to be put here so far."""
+        self.present = 0
+        """Those of them that were here already, or on their way."""
+        self.beyond = 0
+        """Those of them that had no room, and went to the next tier."""
         self._turn = 0
         self._alarm_fs: int | None = None
 
@@ -159,7 +129,10 @@ class Shelf(Store):
         gone: list[Span] = []
         sent: list[Span] = []
         beyond: list[Span] = []
+        spans = list(spans)
+        self.offered += sum(span.high - span.low for span in spans)
         for span in joined(spans):
+            self.present += self.held(span)
             self.touch(span, now_fs)  # lest what is here of the path makes room for the rest
             over: list[Span] = []
             for line, low, high in self.missing(span):
@@ -174,6 +147,7 @@ class Shelf(Store):
             beyond += reversed(over)
         if gone:
             self.demote(joined(gone))
+        self.beyond += sum(span.high - span.low for span in beyond)
         if beyond and self.below is not None:
             self.below.put(beyond, sources, _spread(self.below.nodes, len(sources)))
         if sent:

@@ -172,6 +172,14 @@ class Store:
             gaps.append(Span(line, low, high))
         return gaps
 
+    def held(self, span: Span) -> int:
+        """Count the blocks of a span that are here or on their way."""
+        line, low, high = span
+        overlaps = (
+            min(piece.high, high) - max(piece.low, low) for piece in self._lines.get(line, ())
+        )
+        return sum(blocks for blocks in overlaps if blocks > 0)
+
     def begins(self, line: Line, low: int, stop: int) -> int:
         """Find the first block from `low` on that is here; `stop` if none is before that."""
         for piece in self._lines.get(line, ()):

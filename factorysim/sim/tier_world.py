@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from factorysim.sim.call import GONE
 from factorysim.sim.clock import FS_PER_S
 from factorysim.sim.roads import FabricRoad
-from factorysim.sim.shelf import Log, Shelf
+from factorysim.sim.shelf import Shelf
 from factorysim.sim.store import lines_of
 from factorysim.sim.tier_audit import audit_tiers
+from factorysim.sim.tier_log import Log
 from factorysim.sim.tiers import ReplicaTiers, Rules, TieredLedger
 from factorysim.sim.tool_times import ToolTimes, keep_fs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from factorysim.graph.plan import FactoryPlan, ServePlan
     from factorysim.records import AuditLine
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from factorysim.sim.fabric import Fabric
     from factorysim.sim.session import Live
     from factorysim.sim.store import Line
-    from factorysim.spec.scenario import ServingSpec
+    from factorysim.spec.serving import ServingSpec
     from factorysim.workload.session import ToolNode
 
 
@@ -41,8 +42,8 @@ class TierWorld:
     ) -> None:
         self._clock = clock
         self._serving = serving
-        self.log = Log(rows)
-        self._road = FabricRoad(fabric)
+        self.log = Log(rows, block_tokens=serving.kv.block_tokens)
+        self._road = FabricRoad(clock, fabric)
         self._kept: dict[int, tuple[Sequence[Shelf], list[Line]]] = {}
         """By session, what is better kept for it, and where."""
         self._times = ToolTimes()
@@ -94,7 +95,8 @@ class TierWorld:
     # What sessions do.
 
     def answered(self, call: Call) -> None:
-        """Remember the call that a session's next tool follows."""
+        """Remember the call that a session's next tool follows, and check what it says."""
+        self.log.check(call)
         self._answers[call.session] = call
 
     def tool_begins(self, live: Live, node: ToolNode) -> None:
@@ -145,6 +147,13 @@ class TierWorld:
             call.state != GONE for tiers in self._replicas for call in tiers.fetching.values()
         )
 
-    def audit(self) -> tuple[AuditLine, ...]:
-        """Draw the balances of the tiers."""
+    def audit(self, flying: Iterable[Call]) -> tuple[AuditLine, ...]:
+        """Draw the balances of the tiers, with the calls that are in flight."""
+        fetching_fs = {
+            number: None if call.fetch is None else call.fetch.started_fs
+            for tiers in self._replicas
+            for number, call in tiers.fetching.items()
+        }
+        for call in flying:
+            self.log.check(call, fetching_fs.get(call.number))
         return audit_tiers(self._shelves, self._replicas, self.log, self._road)

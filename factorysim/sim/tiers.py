@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.costs import StepCosts
     from factorysim.sim.prefix import Extent, Hit
-    from factorysim.sim.shelf import Log, Road, Shelf
+    from factorysim.sim.shelf import Road, Shelf
+    from factorysim.sim.tier_log import Log
     from factorysim.workload.runs import Runs
 
 ADMIT, BLOCKED, FETCHED = range(3)
@@ -40,7 +41,7 @@ BATCH_SHARE = 128
 """HBM evicts at least this part of its blocks at a time, so that blocks move together."""
 
 
-class Part(NamedTuple):
+class Stretch(NamedTuple):
     """Blocks of a prompt that one tier has."""
 
     level: int
@@ -52,10 +53,12 @@ class Part(NamedTuple):
 class Fetch:
     """What a call gets, or has got, from the tiers."""
 
-    __slots__ = ("at_fs", "left", "level_blocks", "parts", "started_fs", "until")
+    __slots__ = ("at_fs", "had", "left", "level_blocks", "parts", "started_fs", "until")
 
-    def __init__(self, parts: list[Part], until: int, levels: int, at_fs: int) -> None:
+    def __init__(self, parts: list[Stretch], until: int, levels: int, at_fs: int) -> None:
         self.parts = parts
+        self.had = 0
+        """Blocks of the prompt that HBM had as it began."""
         self.until = until
         """Blocks of the prompt that are in HBM once it has landed."""
         self.at_fs = at_fs
@@ -159,6 +162,10 @@ class ReplicaTiers:
         """Calls whose fetch is under way, by number; cancelled ones until it has landed."""
         self.started_blocks = self.landed_blocks = self.lost_blocks = 0
         """Of fetches; lost are those that a failure of the device has cut off."""
+        self.read_blocks = [0] * len(shelves)
+        """Fetched from each tier so far."""
+        self.copied_blocks = 0
+        """That HBM had as tools began."""
         self.index = -1
         self.on_landed: Callable[[Call], None] = _forget_call
         """Told of a call whose blocks have landed."""
@@ -190,7 +197,18 @@ class ReplicaTiers:
         """Copy what HBM has of a session out, since a tool keeps it waiting."""
         if self._rules.offload == "tool_call":
             found = self.ledger.match(content, blocks)[0]
+            self.copied_blocks += found
             self._put(reversed(list(lines_of(content, 0, found))))
+
+    @property
+    def handed_blocks(self) -> int:
+        """Blocks that HBM has handed to the first tier, by its ledger."""
+        return self.ledger.evicted if self._rules.offload == "evict" else self.copied_blocks
+
+    @property
+    def read_bytes(self) -> list[float]:
+        """What fetches from each tier bring to all devices together, by their blocks."""
+        return [blocks * self._lane_bytes * len(self._devices) for blocks in self.read_blocks]
 
     def _put(self, spans: Iterable[Span]) -> None:
         self.shelves[0].put(spans, self._devices, self._near[0])
@@ -236,9 +254,9 @@ class ReplicaTiers:
             until = parts[-1].after + parts[-1].span.high - parts[-1].span.low
         return Fetch(parts, until, levels, self._clock.now_fs)
 
-    def _parts(self, call: Call, hit: int, most: int) -> list[Part]:
+    def _parts(self, call: Call, hit: int, most: int) -> list[Stretch]:
         """Find the longest prefix beyond HBM's that is in the tiers, each block in the fastest."""
-        parts: list[Part] = []
+        parts: list[Stretch] = []
         after = hit
         for line, low, high in lines_of(call.content, hit, most):
             at = low
@@ -248,7 +266,7 @@ class ReplicaTiers:
                     if end > at:
                         for faster in self.shelves[:level]:
                             end = faster.begins(line, at, end)
-                        parts.append(Part(level, Span(line, at, end), after))
+                        parts.append(Stretch(level, Span(line, at, end), after))
                         after += end - at
                         at = end
                         break
@@ -256,7 +274,7 @@ class ReplicaTiers:
                     return parts
         return parts
 
-    def _worthwhile(self, call: Call, hit: int, parts: list[Part]) -> list[Part]:
+    def _worthwhile(self, call: Call, hit: int, parts: list[Stretch]) -> list[Stretch]:
         """Cut parts where loading more would take longer than computing it.
 
         A prompt is loaded, from all tiers at once, and then the rest of it computed.
@@ -305,7 +323,7 @@ class ReplicaTiers:
         call.state = FETCHING
         call.context = fetch.until * self.ledger.block_tokens
         self.fetching[call.number] = call
-        fetch.started_fs = now_fs
+        fetch.started_fs, fetch.had = now_fs, hit
         self.started_blocks += fetch.until - hit
         for part in reversed(fetch.parts):  # so that the head of the prompt is the youngest
             self.shelves[part.level].touch(part.span, now_fs)
@@ -319,7 +337,7 @@ class ReplicaTiers:
         lanes = list(zip(shelf.ends(self._near[level]), self._devices, strict=True))
         size = round(blocks * self._lane_bytes)
         start_fs = self._clock.now_fs
-        shelf.read_blocks += blocks
+        self.read_blocks[level] += blocks
 
         def landed() -> None:
             self._log.note(
@@ -331,7 +349,6 @@ class ReplicaTiers:
                 replica=self.index,
                 call=call.number,
             )
-            self._log.fetched_blocks[shelf.tier] += blocks
             fetch.left -= 1
             if not fetch.left:
                 self._land(call, fetch)
@@ -357,9 +374,12 @@ class ReplicaTiers:
     def credit(self, call: Call, low: int, high: int) -> None:
         """Note which tiers the prompt's hits from token `low` to `high` came from."""
         fetch, size = call.fetch, self.ledger.block_tokens
-        if fetch is None or fetch.started_fs is None:
-            return
         high = min(high, call.prompt_tokens)
+        if fetch is None or fetch.started_fs is None:
+            self._log.found_in_hbm(call, max(0, high - low))
+            return
+        had, until = fetch.had * size, fetch.until * size
+        self._log.found_in_hbm(call, max(0, min(had, high) - low) + max(0, high - max(until, low)))
         tokens = [0] * len(self.shelves)
         for part in fetch.parts:
             start = part.after * size

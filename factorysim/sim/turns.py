@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from factorysim.spec.scenario import ShareSpec, StreamSpec
+    from factorysim.spec.router import ShareSpec
+    from factorysim.spec.stream import StreamSpec
 
 
 class Turns:

@@ -30,7 +30,7 @@ def read_spec(model: type[S], marked: Marked) -> S:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import ParallelSpec
+    >>> from factorysim.spec.layout import ParallelSpec
     >>> from factorysim.yaml_reader import parse_yaml
     >>> read_spec(ParallelSpec, parse_yaml("{tp: 8}", "here"))
     ParallelSpec(tp=8, ep=1, pp=1, dp=1)
@@ -99,7 +99,7 @@ def _fault(details: ErrorDetails, model: type[Spec], marked: Marked) -> Fault:
             return Fault(where, f"{key}.{tag}", shown(found), either(words), nearest(found, words))
         case "string_pattern_mismatch":
             expected = "a name of at most 64 letters, digits, '-' and '_'"
-            return Fault(where, key, shown(path[-1]), expected)
+            return Fault(where, key, value, expected)
         case "value_error":
             return Fault(where, key, value, str(context["error"]))
         case "too_short":

@@ -60,6 +60,16 @@ class Slot(NamedTuple):
             return Slot.of(get_args(self.takes)[1])
         return None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The only names that entries of this map may have; none if any will do."""
+        return Slot.of(get_args(self.takes)[0]).choices if get_origin(self.takes) is dict else ()
+
+    @property
+    def takes_list(self) -> bool:
+        """Whether a list stands here."""
+        return get_origin(self.takes) in (list, tuple)
+
     def inner(self, key: str | int) -> Slot | None:
         """Return the place below this one, if there may be one."""
         if isinstance(key, int):
@@ -91,7 +101,8 @@ class Slot(NamedTuple):
 
         Examples
         --------
-        >>> from factorysim.spec.scenario import ParallelSpec, RouterSpec
+        >>> from factorysim.spec.layout import ParallelSpec
+        >>> from factorysim.spec.router import RouterSpec
         >>> Slot.of(ParallelSpec).keys()["tp"].expected
         'a whole number from 1 to 4096'
         >>> Slot.of(RouterSpec).keys()["snapshot"].expected
@@ -112,8 +123,9 @@ class Slot(NamedTuple):
             bool: "true or false",
             str: "text",
         }
-        if get_origin(self.takes) is list:
-            return "a list"
+        if self.takes_list:
+            choices = Slot.of(get_args(self.takes)[0]).choices
+            return f"a list of {either(choices)}" if choices else "a list"
         return kind.get(self.takes, "another kind of value") + self._range()
 
     def _range(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from factorysim.run import Run
     from factorysim.run.replicate import Progress
     from factorysim.run.replication import Policies
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
 
 W_PER_MW = 1e6
 SCALED = ("goodput.sessions_per_s", "goodput.output_tokens_per_s", "tokens.output_per_s",
@@ -127,11 +129,18 @@ def labels(scenarios: Sequence[ScenarioSpec | str | Path]) -> list[str]:
     --------
     >>> labels(["a.yaml", "b", "old/a.yaml"])
     ['a', 'b', 'a-2']
+    >>> labels(["a", "a", "a-2", "a"])
+    ['a', 'a-3', 'a-2', 'a-4']
     """
+    stems = [
+        Path(one).stem if isinstance(one, str | Path) else f"scenario-{number}"
+        for number, one in enumerate(scenarios)
+    ]
     names: list[str] = []
-    for number, scenario in enumerate(scenarios):
-        name = Path(scenario).stem if isinstance(scenario, str | Path) else f"scenario-{number}"
-        names.append(name if name not in names else f"{name}-{number}")
+    for place, stem in enumerate(stems):
+        again = stem in stems[:place]
+        free = (f"{stem}-{n}" for n in count(2) if f"{stem}-{n}" not in {*stems, *names})
+        names.append(next(free) if again else stem)
     return names
 
 

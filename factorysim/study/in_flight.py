@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, SpecError
 from factorysim.metrics.inputs import Window
-from factorysim.spec.scenario import FixedConcurrency
+from factorysim.spec.arrivals import FixedConcurrency
 from factorysim.study.closed_loop import WAVES_BEFORE, start_of_steady, whole_waves
 from factorysim.study.scaling import scaling_of
 from factorysim.workload.session import LlmNode, ToolNode
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from factorysim.graph.plan import ServePlan
     from factorysim.metrics.inputs import Tables
     from factorysim.run.prepare import Prepared
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
     from factorysim.workload.session import Session
 
     Floats = npt.NDArray[np.float64]

@@ -15,7 +15,8 @@ from factorysim.marked import shown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.scenario import ScenarioSpec
 
 LAYOUT = "--layout"
 VARY = "--vary"
@@ -30,6 +31,20 @@ class Variant(NamedTuple):
     scenario: ScenarioSpec
 
 
+class Impossible(NamedTuple):
+    """A combination that makes no scenario, and why."""
+
+    label: str
+    faults: tuple[Fault, ...]
+
+
+class Variants(NamedTuple):
+    """Every combination that was asked for."""
+
+    made: list[Variant]
+    impossible: list[Impossible]
+
+
 class _Change(NamedTuple):
     """What one option changes, and how it is told."""
 
@@ -40,8 +55,11 @@ class _Change(NamedTuple):
 
 def variants_of(
     scenario: ScenarioSpec, layouts: Sequence[str] = (), vary: Sequence[str] = ()
-) -> list[Variant]:
+) -> Variants:
     """Make every combination of layouts and values; the scenario itself if none are given.
+
+    A combination that makes no scenario (an ``ep`` that does not divide its ``tp``) does not
+    stand in the way of the others.
 
     Parameters
     ----------
@@ -53,15 +71,17 @@ def variants_of(
     Raises
     ------
     SpecError
-        With every fault: an option that cannot be read, a path that leads nowhere,
-        a value that does not go there.
+        With every fault of the options: what cannot be read, a path that leads nowhere,
+        the same variant twice.
 
     Examples
     --------
     >>> from factorysim.load import load
-    >>> made = variants_of(load("quickstart"), ["tp=2", "tp=4,ep=4"])
-    >>> [(one.label, one.scenario.deployments["serve"].replicas) for one in made]
+    >>> found = variants_of(load("quickstart"), ["tp=2", "tp=4,ep=4", "tp=4,ep=3"])
+    >>> [(one.label, one.scenario.deployments["serve"].replicas) for one in found.made]
     [('tp 2', 4), ('tp 4, ep 4', 2)]
+    >>> [one.label for one in found.impossible]
+    ['tp 4, ep 3']
     """
     axes: list[list[_Change]] = []
     faults: list[Fault] = []
@@ -70,20 +90,36 @@ def variants_of(
             axes += read(scenario, texts)
         except SpecError as error:
             faults += error.faults
-    made: list[Variant] = []
-    for changes in product(*axes) if not faults else ():
-        try:
-            made.append(_changed(scenario, changes))
-        except SpecError as error:
-            faults += error.faults
     if faults:
         raise SpecError(*dict.fromkeys(faults))
-    labels = [one.label for one in made]
-    for label in labels:
-        if labels.count(label) > 1:
+    _check_changes(scenario, [change for axis in axes for change in axis])
+    found = Variants([], [])
+    labels: set[str] = set()
+    for changes in product(*axes):
+        label = ", ".join(change.label for change in changes) or own_label(scenario)
+        if label in labels:
             cure = "give each layout and each value once"
             raise SpecError(Fault("variants", "", f"{label} twice", "different variants", cure))
-    return made
+        labels.add(label)
+        try:
+            found.made.append(Variant(label, _changed(scenario, changes)))
+        except UserError as error:
+            found.impossible.append(Impossible(label, error.faults))
+    return found
+
+
+def _check_changes(scenario: ScenarioSpec, changes: Sequence[_Change]) -> None:
+    """Refuse options whose paths lead nowhere."""
+    from factorysim.load import check_paths
+
+    faults: list[Fault] = []
+    for change in changes:
+        try:
+            check_paths(scenario, change.values)
+        except SpecError as error:
+            faults += [fault._replace(where=change.option) for fault in error.faults]
+    if faults:
+        raise SpecError(*dict.fromkeys(faults))
 
 
 def _layouts(scenario: ScenarioSpec, texts: Sequence[str]) -> list[list[_Change]]:
@@ -160,18 +196,12 @@ def _values(scenario: ScenarioSpec, texts: Sequence[str]) -> list[list[_Change]]
     return axes
 
 
-def _changed(scenario: ScenarioSpec, changes: tuple[_Change, ...]) -> Variant:
+def _changed(scenario: ScenarioSpec, changes: tuple[_Change, ...]) -> ScenarioSpec:
     from factorysim.load import override
 
-    label = ", ".join(change.label for change in changes)
     if not changes:
-        return Variant(own_label(scenario), scenario)
-    values = {path: value for change in changes for path, value in change.values.items()}
-    try:
-        return Variant(label, override(scenario, values))
-    except UserError as error:
-        where = " ".join(change.option for change in changes)
-        raise SpecError(*(fault._replace(where=where) for fault in error.faults)) from None
+        return scenario
+    return override(scenario, {path: v for one in changes for path, v in one.values.items()})
 
 
 def own_label(scenario: ScenarioSpec) -> str:

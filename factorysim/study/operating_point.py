@@ -15,14 +15,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError, UserError
 from factorysim.marked import Mark
-from factorysim.spec.scenario import FixedConcurrency, PrecisionSpec, ScenarioSpec, SramSpec
+from factorysim.spec.arrivals import FixedConcurrency
+from factorysim.spec.layout import SramSpec
+from factorysim.spec.llm import PrecisionSpec
+from factorysim.spec.scenario import ScenarioSpec
 from factorysim.study.pools import Wanted, as_marked, read_pools
 from factorysim.study.standing import Standing, stand, stand_chips
 
 if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device, Llm
     from factorysim.marked import Marked
-    from factorysim.spec.scenario import DeploymentSpec, LlmUse, ParallelSpec, Split, StreamSpec
+    from factorysim.spec.deployment import DeploymentSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.llm import LlmUse
+    from factorysim.spec.split import Split
+    from factorysim.spec.stream import StreamSpec
     from factorysim.study.pools import Asked, PoolAsk, SplitAsk
 
 WHERE = "predict"
@@ -538,10 +545,9 @@ def _calls(ask: Ask) -> dict[str, object]:
 
 
 def _read(tree: Marked, overrides: Sequence[str]) -> ScenarioSpec:
-    from factorysim.load.merge import merge, read_override
+    from factorysim.load.merge import lay_override
     from factorysim.spec.faults import read_spec
 
     for text in overrides:
-        _, over = read_override(text, ScenarioSpec, tree)
-        tree = merge(tree, over)
+        tree, _ = lay_override(text, ScenarioSpec, tree)
     return read_spec(ScenarioSpec, tree)

@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from factorysim.errors import CapacityError, Fault, SpecError
+from factorysim.errors import CapacityError, Fault, SpecError, UserError
 from factorysim.metrics.statistics import t_interval
 from factorysim.run.result import Interrupted
+from factorysim.spec.shape import either
 from factorysim.study.frontier import frontier
 from factorysim.study.in_flight import CALLS_LEAST, only_stream, shares_of
-from factorysim.study.layouts import variants_of
+from factorysim.study.layouts import Impossible, variants_of
 
 if TYPE_CHECKING:
     from factorysim.run.prepare import Prepared
@@ -50,6 +51,8 @@ class Point(NamedTuple):
     replicas: int
     devices: int
     """Of the deployments that serve LLMs."""
+    partner_devices: int
+    """Across the splits of those deployments: LPUs that hold experts or make drafts."""
     tokens_per_s_per_user: Estimate
     """1 / median TPOT of the calls: interactivity."""
     tokens_per_s_per_gpu: Estimate
@@ -195,17 +198,21 @@ def pareto(
         scenario = _seeded(spec if stream is None else only_stream(spec, stream), seed)
         shares = shares_of(scenario)
         first: Prepared | None = None
-        for variant in variants_of(scenario, layouts, vary):
+        variants = variants_of(scenario, layouts, vary)
+        impossible = list(variants.impossible)
+        for variant in variants.made:
             try:
                 prepared = _prepared(variant.scenario)
-            except CapacityError as error:
-                told = "; ".join(_told(fault) for fault in error.faults)
-                refused.append(Refused(title, variant.label, None, told))
-                faults += error.faults
+            except UserError as error:
+                impossible.append(Impossible(variant.label, error.faults))
                 continue
             first = first or prepared
             drawn = drawn or _draws(prepared)
             sweep.add(title, variant.label, prepared, shares)
+        for one in impossible:
+            refused.append(Refused(title, one.label, None, _reason(one.faults)))
+            changed = bool(layouts or vary)
+            faults += _placed(one, title) if changed else one.faults
         if first is not None:
             factories.append(_factory(title, first))
     if not factories:
@@ -219,9 +226,8 @@ def pareto(
     if interrupted:
         raise Stopped(found)
     if not found.points:
-        raise CapacityError(
-            *(Fault(_named(one), "", one.reason, "a point to measure") for one in found.refused)
-        )
+        told = "\n    ".join(f"{one.where}: {one.reason}" for one in unmeasured(found))
+        raise CapacityError(Fault("pareto", "", "no point to measure", "one at least", told))
     return found
 
 
@@ -313,14 +319,52 @@ def _factory(title: str, prepared: Prepared) -> Factory:
     )
 
 
+def _reason(faults: Sequence[Fault]) -> str:
+    """Say in one line what is wrong with a layout, and each thing once."""
+    return "; ".join(dict.fromkeys(_told(fault) for fault in faults))
+
+
 def _told(fault: Fault) -> str:
     key = f"{fault.key}: " if fault.key else ""
-    return f"{key}{fault.found}, expected {fault.expected}"
+    cure = f" ({fault.cure})" if fault.cure else ""
+    return f"{key}{fault.found}, expected {fault.expected}{cure}"
 
 
-def _named(one: Refused) -> str:
-    at = "" if one.concurrency is None else f" at {one.concurrency:,}"
-    return f"{one.scenario} {one.layout}{at}"
+def _placed(one: Impossible, scenario: str) -> list[Fault]:
+    """Say at which layout faults are: what the scenario says itself is not at fault."""
+    return [fault._replace(where=f"{scenario} {one.label}") for fault in one.faults]
+
+
+class Unmeasured(NamedTuple):
+    """Layouts and points that could not be measured for one reason."""
+
+    where: str
+    reason: str
+
+
+def unmeasured(found: Pareto) -> list[Unmeasured]:
+    """Tell what could not be measured, each reason once."""
+    places: dict[str, dict[str, list[str]]] = {}
+    for one in found.refused:
+        at = places.setdefault(one.reason, {}).setdefault(f"{one.scenario} {one.layout}", [])
+        at += [] if one.concurrency is None else [f"{one.concurrency:,}"]
+    return [
+        Unmeasured(
+            "; ".join(
+                f"{name} at {either(numbers, 'and')}" if numbers else name
+                for name, numbers in names.items()
+            ),
+            reason,
+        )
+        for reason, names in places.items()
+    ]
+
+
+def layouts_asked(found: Pareto) -> tuple[int, int]:
+    """Count the layouts of all scenarios that were asked for, and those without any point."""
+    drawn = {(one.scenario, one.layout) for one in found.points}
+    asked = drawn | {(one.scenario, one.layout) for one in found.refused}
+    return len(asked), len(asked - drawn)
 
 
 def _point(
@@ -329,6 +373,7 @@ def _point(
     """Put together what the replications of a point say."""
     serving = prepared.layout.serving()
     devices = round(sum(station.capacity for station in serving))
+    partners = [station.partner for station in serving if station.partner is not None]
 
     def over(value: Callable[[Measured], float]) -> Estimate:
         numbers = [value(one) for one in measured]
@@ -350,6 +395,7 @@ def _point(
         concurrency=concurrency,
         replicas=sum(station.replicas for station in serving),
         devices=devices,
+        partner_devices=round(sum(partner.capacity for partner in partners)),
         tokens_per_s_per_user=over(lambda one: 1 / one.values["tpot_s.p50"]),
         tokens_per_s_per_gpu=over(lambda one: one.values[made] / devices),
         tokens_per_s_per_mw=over(lambda one: one.values[made] / one.values[watts] * W_PER_MW),
@@ -411,6 +457,7 @@ def as_json(found: Pareto) -> dict[str, Any]:
             for key, value in one._asdict().items()
         }
 
+    asked, missed = layouts_asked(found)
     return {
         "schema": SCHEMA,
         "x": "tokens/s/user: 1 / median TPOT",
@@ -431,6 +478,8 @@ def as_json(found: Pareto) -> dict[str, Any]:
             for one in found.factories
         ],
         "points": [point(one) for one in found.points],
+        "layouts": asked,
+        "layouts_not_measured": missed,
         "refused": [one._asdict() for one in found.refused],
         "notes": list(found.notes),
     }

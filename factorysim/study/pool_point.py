@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from factorysim.study.pools import SPLITS
-from factorysim.study.usage import Bound, Usage, any_inside, steps_of, usage
+from factorysim.study.usage import Bound, Reads, Usage, any_inside, steps_of, usage
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from factorysim.catalog import Device
     from factorysim.graph.plan import ServePlan
     from factorysim.metrics.inputs import Value, Window
     from factorysim.run.prepare import Prepared
@@ -70,6 +71,9 @@ class PoolPoint(NamedTuple):
     """None of a split's other side: what a draft LLM holds goes with its LLM's, block for block."""
     mfu: float | None
     mbu: float | None
+    """Of `memory`, where that is told; else of the device's own."""
+    memory: Literal["sram", "dram"] | None
+    """Of LPUs whose KV lies in the DRAM behind them: which of the two steps spend longer on."""
     watts_per_device: float
     """Mean, idle between steps included."""
     tdp_w: float
@@ -132,19 +136,24 @@ def _point(
     spec = prepared.scenario.deployments[serve.name]
     values, window = measured.values, measured.window
     pool, device, power, each = serve.pool, serve.device, serve.power, serve.devices_per_replica
-    parallel, role = spec.parallel, str(serve.role)
+    parallel, role, sram = spec.parallel, str(serve.role), spec.sram
     if of_partner:
         assert serve.partner is not None  # whose side is asked for
         assert spec.split is not None
         other = serve.partner
         pool, device, power, each = other.pool, other.device, other.power, other.devices_per_replica
         parallel, role = spec.split.parallel, SPLITS[spec.split.kind]
+        sram = spec.split.sram if spec.split.kind == "draft" else None
     used = None
     if any_inside(steps, window):
-        used = usage(steps, serve, window, of_partner=of_partner)
+        in_dram = sram is not None and sram.kv == "dram"
+        used = usage(steps, serve, window, of_partner=of_partner, in_dram=in_dram)
     devices = each * len(serve.replicas)
     joules = 0.0 if used is None else used.active_j
     standing = standings[pool]
+    memory, mbu = None, _share(values, f"mbu.{pool}")
+    if used is not None and used.reads is not None:
+        memory, mbu = _of_binding(used.reads, device, devices * window.length_s)
     return PoolPoint(
         name=pool,
         role=role,
@@ -168,10 +177,21 @@ def _point(
         queue_s=None if of_partner else _wait_s(serve, measured),
         kv=None if of_partner else _kv_use(prepared.scenario, serve, steps, used, window),
         mfu=_share(values, f"mfu.{pool}"),
-        mbu=_share(values, f"mbu.{pool}"),
+        mbu=mbu,
+        memory=memory,
         watts_per_device=power.idle_w + joules / (devices * window.length_s),
         tdp_w=device.tdp_w,
     )
+
+
+def _of_binding(
+    reads: Reads, device: Device, device_s: float
+) -> tuple[Literal["sram", "dram"], float]:
+    """Name the memory of LPUs that steps spend longer on, and the share of its data sheet."""
+    assert device.sram is not None  # whose DRAM holds KV
+    if reads.memory == "dram":
+        return "dram", reads.dram_bytes / (device.sram.dram_bandwidth * device_s)
+    return "sram", reads.sram_bytes / (device.memory_bandwidth * device_s)
 
 
 def _wait_s(serve: ServePlan, measured: Measured) -> float | None:

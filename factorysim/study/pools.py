@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 from factorysim.errors import Fault, SpecError, UserError
 from factorysim.marked import Mark, Marked, shown
-from factorysim.spec.scenario import ParallelSpec
+from factorysim.spec.layout import ParallelSpec
 
 POOL_FORM = "replicas of a layout, like 3xtp4,ep2 or 1xtp8@h200_sxm"
 SPLIT_FORM = "a kind, a layout and a device, like afd=tp64,ep64@groq3_lpu"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.metrics.inputs import Tables, Value, Window
-from factorysim.spec.scenario import DisaggregationSpec
+from factorysim.spec.serving import DisaggregationSpec
 from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
 from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Fact
     from factorysim.run.prepare import Prepared
-    from factorysim.spec.scenario import PrecisionSpec, ScenarioSpec
+    from factorysim.spec.llm import PrecisionSpec
+    from factorysim.spec.scenario import ScenarioSpec
     from factorysim.store import Columns
     from factorysim.study.closed_loop import Settled
     from factorysim.study.operating_point import Setting
@@ -114,6 +115,8 @@ class Point(NamedTuple):
     """None where no step was made."""
     mfu: float | None
     mbu: float | None
+    memory: str | None
+    """Of LPUs whose KV lies in DRAM, the memory of `mbu`; see `PoolPoint`."""
     watts_per_device: float
     """Mean, idle between steps included."""
     tdp_w: float
@@ -271,7 +274,8 @@ def _measure(prepared: Prepared, settled: Settled) -> Measured:
     closing = run_loop(prepared, sink, settled.horizon_s, None)
     check_audit(closing.audit, 0)
     steps = dict(sink.columns("steps"))
-    steps |= step_columns(prepared.plan).compute(steps)
+    derive = step_columns(prepared.plan).compute
+    steps |= derive(steps)
     tables = Tables(
         sink.columns("sessions"),
         sink.columns("calls"),
@@ -281,6 +285,7 @@ def _measure(prepared: Prepared, settled: Settled) -> Measured:
         sink.columns("handoffs"),
         sink.columns("timeseries"),
         closing,
+        derive,
     )
     slos = {name: stream.slo for name, stream in prepared.scenario.streams.items()}
     found = replication_metrics(tables, settled.window, prepared.layout, slos)
@@ -361,7 +366,8 @@ def _point(prepared: Prepared, setting: Setting, settled: Settled, measured: Mea
         kv=main.kv,
         bound=main.bound,
         mfu=read(f"mfu.{main.name}"),
-        mbu=read(f"mbu.{main.name}"),
+        mbu=read(f"mbu.{main.name}") if main.memory is None else main.mbu,
+        memory=main.memory,
         watts_per_device=watts / devices,
         tdp_w=sum(one.tdp_w * one.devices for one in pools) / devices,
         j_per_output_token=watts / output_per_s,

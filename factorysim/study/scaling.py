@@ -8,17 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, SpecError
-from factorysim.spec.scenario import (
-    FixedConcurrency,
-    GammaArrivals,
-    PoissonArrivals,
-    TraceArrivals,
-)
+from factorysim.spec.arrivals import FixedConcurrency, GammaArrivals, PoissonArrivals, TraceArrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from factorysim.spec.scenario import ScenarioSpec, StreamSpec
+    from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.spec.stream import StreamSpec
 
 PER_SECOND, AT_ONCE = "sessions/s", "sessions at any time"
 NS_PER_S = 1e9

@@ -13,7 +13,7 @@ from factorysim.errors import CapacityError
 
 if TYPE_CHECKING:
     from factorysim.catalog import Catalog, Device, Rack
-    from factorysim.spec.scenario import ParallelSpec
+    from factorysim.spec.layout import ParallelSpec
 
 
 class Standing(NamedTuple):
@@ -31,7 +31,7 @@ def stand(catalog: Catalog, device: Device, parallel: ParallelSpec, replicas: in
     Examples
     --------
     >>> from factorysim.catalog import load_catalog
-    >>> from factorysim.spec.scenario import ParallelSpec
+    >>> from factorysim.spec.layout import ParallelSpec
     >>> catalog = load_catalog()
     >>> stand(catalog, catalog.device("h200_sxm"), ParallelSpec(tp=4), 3)
     Standing(rack='hgx_h200', number=2, notes=())

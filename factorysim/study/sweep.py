@@ -290,7 +290,7 @@ class Sweep:
             return None
         key = (outcome.key, replication)
         folder, prepared = self._place(*key), level.prepared
-        tables = read_tables(folder, outcome.closing)
+        tables = read_tables(folder, outcome.closing, prepared.plan)
         seen = look(tables, level.needs)
         if seen.window is None:
             tries = self._tries[key] = self._tries.get(key, 0) + 1

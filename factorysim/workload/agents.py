@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorysim.spec.agent import Effort, LognormalTokens, ToolClassSpec, ToolsSpec, Widths
-    from factorysim.spec.scenario import ImagesSpec
+    from factorysim.spec.stream import ImagesSpec
     from factorysim.workload.session import Initiator, Node
 
     Floats = npt.NDArray[np.float64]

@@ -10,17 +10,12 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, assert_never
 
-from factorysim.spec.scenario import (
-    FixedConcurrency,
-    GammaArrivals,
-    PoissonArrivals,
-    TraceArrivals,
-)
+from factorysim.spec.arrivals import FixedConcurrency, GammaArrivals, PoissonArrivals, TraceArrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from factorysim.spec.scenario import Arrivals
+    from factorysim.spec.arrivals import Arrivals
 
 BLOCK = 4096
 

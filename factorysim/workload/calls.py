@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from factorysim.spec.agent import Effort
-    from factorysim.spec.scenario import CallsSpec, ImagesSpec
+    from factorysim.spec.stream import CallsSpec, ImagesSpec
 
 BLOCK = 4096
 
@@ -39,7 +39,7 @@ def call_nodes(
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import CallsSpec, LengthSpec
+    >>> from factorysim.spec.stream import CallsSpec, LengthSpec
     >>> spec = CallsSpec(prompt_tokens=LengthSpec(mean=512), output_tokens=LengthSpec(mean=128))
     >>> call = next(call_nodes(spec, 7, 0, "w1"))
     >>> call.prompt_tokens, call.output_tokens

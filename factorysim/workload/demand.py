@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from factorysim.errors import Fault, TraceError
-from factorysim.spec.scenario import FixedConcurrency, TraceArrivals
+from factorysim.spec.arrivals import FixedConcurrency, TraceArrivals
 from factorysim.workload.arrivals import arrival_times
 from factorysim.workload.session import GapNode, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from factorysim.spec.scenario import StreamSpec
+    from factorysim.spec.stream import StreamSpec
 
 RESAMPLED_MAX = 1_000_000
 """Sessions of a trace that `resample_sessions` keeps in memory, at most."""
@@ -81,7 +81,8 @@ def build_demand(
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import PoissonArrivals, StreamSpec
+    >>> from factorysim.spec.arrivals import PoissonArrivals
+    >>> from factorysim.spec.stream import StreamSpec
     >>> arrivals = PoissonArrivals(process="poisson", rate="2/s")
     >>> spec = StreamSpec(llm="l", agent="chat", arrivals=arrivals)
     >>> session = next(build_demand("chat", spec, seed=7, replication=0).sessions())
@@ -158,7 +159,7 @@ def _trace_sessions(
     def sessions() -> Iterator[Session]:
         chosen = recorded()
         if stream.replicate == "resample_sessions":
-            chosen = _resampled(list(_bounded(chosen, path)), seed, replication, name)
+            chosen = _resampled(list(bounded(chosen, path)), seed, replication, name)
         if isinstance(stream.arrivals, TraceArrivals):
             return chosen
         return _retimed(chosen, arrival_times(stream.arrivals, seed, replication, name))
@@ -177,7 +178,14 @@ def _sped(session: Session, speed: float, priority: int) -> Session:
     return session
 
 
-def _bounded(sessions: Iterator[Session], path: Path) -> Iterator[Session]:
+def bounded(sessions: Iterator[Session], path: Path) -> Iterator[Session]:
+    """Refuse more sessions of a trace than `resample_sessions` can keep.
+
+    Raises
+    ------
+    TraceError
+        As the first one too many comes.
+    """
     for number, session in enumerate(sessions):
         if number == RESAMPLED_MAX:
             cure = "give the stream a limit"

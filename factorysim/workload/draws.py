@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from factorysim.rng import Part, key_bytes
+from factorysim.rng import KeyPart, key_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from factorysim.spec.agent import Count, LognormalTokens
-    from factorysim.spec.scenario import ImagesSpec, LengthSpec
+    from factorysim.spec.stream import ImagesSpec, LengthSpec
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -36,14 +36,14 @@ class KeyedUniforms:
     True
     """
 
-    def __init__(self, seed: int, *parts: Part) -> None:
+    def __init__(self, seed: int, *parts: KeyPart) -> None:
         self._seed = seed
         self._parts = parts
         self._bits = np.random.Philox(key=0)
         self._generator = np.random.Generator(self._bits)
         self._state = self._bits.state
 
-    def at(self, *parts: Part) -> np.random.Generator:
+    def at(self, *parts: KeyPart) -> np.random.Generator:
         """Return the generator of one key; it is the same object at every call."""
         key = key_bytes(self._seed, *self._parts, *parts)
         words = self._state["state"]
@@ -153,7 +153,7 @@ def lengths(spec: LengthSpec, uniforms: Floats) -> list[int]:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import LengthSpec
+    >>> from factorysim.spec.stream import LengthSpec
     >>> lengths(LengthSpec(kind="uniform", mean=100, spread=0.5), np.array([0.0, 0.5]))
     [50, 100]
     """
@@ -176,7 +176,7 @@ def image_tokens(spec: ImagesSpec, uniforms: Floats) -> list[int]:
 
     Examples
     --------
-    >>> from factorysim.spec.scenario import ImagesSpec, LengthSpec
+    >>> from factorysim.spec.stream import ImagesSpec, LengthSpec
     >>> spec = ImagesSpec(share="50 %", count=LengthSpec(mean=2), tokens=300)
     >>> image_tokens(spec, np.array([[0.1, 0.5], [0.9, 0.5]]))
     [600, 0]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.special import ndtri
 
-from factorysim.spec.scenario import LengthSpec
+from factorysim.spec.stream import LengthSpec
 from factorysim.workload.arrivals import unit_times
 from factorysim.workload.draws import KeyedUniforms, lengths
 from factorysim.workload.mooncake import BLOCK_TOKENS

@@ -64,19 +64,6 @@ def read_trace(
             assert_never(known)
 
 
-def check_trace(
-    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
-) -> int:
-    """Read a trace to its end and return how many sessions it has.
-
-    Raises
-    ------
-    TraceError
-        With the faults of the file, as `read_trace`.
-    """
-    return sum(1 for _ in read_trace(path, trace_format))
-
-
 def trace_meta(path: Path, trace_format: TraceFormat) -> Meta:
     """Make the first line of an fstrace of this trace."""
     match trace_format:

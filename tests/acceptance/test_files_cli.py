@@ -235,3 +235,11 @@ def test_validate_counts_the_calls_that_no_context_holds(run, tmp_path):
     assert "4,096 of 4,096 calls are longer than the 262,144 tokens" in done.stderr
     assert "over.yaml: warning: streams.desk" in done.stderr
     assert done.stderr.count("warning") == 1
+
+
+@pytest.mark.parametrize("name", ["kv-tiers", "disaggregation-pays", "quickstart"])
+def test_nothing_of_a_scenario_is_cut_off_at_80_columns(run, name):
+    done = run("show", name, env={"COLUMNS": "80"})
+    assert done.returncode == 0
+    assert "…" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80

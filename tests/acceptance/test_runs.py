@@ -128,6 +128,13 @@ def test_both_clocks_give_the_same_calls_and_sessions():
         assert quick["outputs"][table] == steps["outputs"][table], table
     assert quick["replications"][0]["steps"] == steps["replications"][0]["steps"]
     assert quick["events"] < steps["events"]
+    told = [json.loads(Path(name, "summary.json").read_text()) for name in ("quick", "steps")]
+    for name, one in told[0].items():
+        # Of a run of steps, the blocks in its middle.
+        far = 1e-3 if name.startswith("saturation") else 1e-12
+        other = told[1][name]["value"]
+        same = one["value"] == other
+        assert same or one["value"] == pytest.approx(other, rel=far), name
 
 
 def test_json_is_summary_json_to_the_byte(home):

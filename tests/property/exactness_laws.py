@@ -12,7 +12,8 @@ from factorysim.catalog.values import Device, Llm
 from factorysim.physics.collectives import Links
 from factorysim.physics.roofline import RooflineLaw, roofline_law
 from factorysim.physics.step import Activity, Piece, StepRuns
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 
 @dataclass(frozen=True)

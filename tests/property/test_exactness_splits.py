@@ -20,7 +20,9 @@ from factorysim.physics.collectives import Links
 from factorysim.physics.roofline import roofline_law
 from factorysim.physics.speculation import Sent, speculative_law
 from factorysim.physics.sram import Chips, sram_law
-from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec, SramSpec
+from factorysim.spec.layout import ParallelSpec, SramSpec
+from factorysim.spec.llm import PrecisionSpec
+from factorysim.spec.split import AfdSplit
 from tests.property.naive_replica import Interrupt, Submission
 from tests.property.test_exactness import (
     SCHEDULERS,

@@ -14,7 +14,7 @@ from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import Clock
 from factorysim.sim.prefix_index import HeldIndex, Sent, SentIndex
 from factorysim.sim.replica import Replica
-from factorysim.spec.scenario import RouterSpec
+from factorysim.spec.router import RouterSpec
 from factorysim.workload.runs import runs_of
 from factorysim.workload.session import LlmNode, Session
 from tests.property.exactness_contents import contents, texts

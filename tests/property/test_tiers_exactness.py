@@ -17,7 +17,8 @@ from factorysim.sim.call import Call
 from factorysim.sim.clock import ARRIVAL, TRANSFER, Clock
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.replica import Replica
-from factorysim.sim.shelf import Log, Shelf
+from factorysim.sim.shelf import Shelf
+from factorysim.sim.tier_log import Log
 from factorysim.sim.tiers import ReplicaTiers, Rules, TieredLedger
 from factorysim.workload.runs import ids_of, runs_of
 from tests.property.exactness_contents import ENDLESS, first_blocks, texts
@@ -83,7 +84,7 @@ class Tiered(NamedTuple):
 
 def simulate(case: Case, rules: NaiveTierRules, *, stepwise: bool, end_fs: int) -> Tiered:
     """Run a case through the simulator's own clock, replica and stores."""
-    clock, log = Clock(), Log()
+    clock, log = Clock(), Log(block_tokens=case.limits.block_tokens)
     road = FixedRoad(clock, rules.tiers)
     shelves: list[Shelf] = []
     for level in range(len(rules.tiers) - 1, -1, -1):
@@ -190,8 +191,13 @@ def check(case: Case, rules: NaiveTierRules) -> NaiveTiered:
             entries = sorted(store.entries.items(), key=lambda item: item[1].turn)
             assert blocks_by_age(shelf) == [(path, entry.landed) for path, entry in entries]
             assert shelf.used == len(entries) == shelf.stored - shelf.evicted
+            assert shelf.offered == shelf.present + shelf.stored + shelf.beyond
         hits = {(row[5], int(str(row[2]))): row[8] for row in log.rows if row[3] == "hit"}
         assert set(hits) == {key for key, tokens in naive.tier_hits.items() if tokens}
+        for call in outcome.calls.values():
+            log.check(call)
+        assert not log.hits_amiss
+        assert not log.waits_amiss
     return naive
 
 

@@ -20,7 +20,7 @@ from factorysim.graph.factory import compile_graph
 from factorysim.graph.links import replica_links
 from factorysim.graph.placement import place_deployments
 from factorysim.graph.schema import COMPUTE, NODE_KINDS
-from factorysim.spec.scenario import DeploymentSpec
+from factorysim.spec.deployment import DeploymentSpec
 from factorysim.spec.topology import TopologySpec
 
 RACKS = [

@@ -166,22 +166,140 @@ def test_a_new_name_is_added_whole(base):
     assert list(load(base, ["run=null"]).streams) == ["desk"]
 
 
+BUCKET = "serving.admission.token_bucket"
+
+
 @pytest.mark.parametrize(
-    ("override", "cure"),
+    ("overrides", "path", "value"),
     [
-        ("runs.window=5 min", '"run"'),
-        ("run.windw=5 min", '"window"'),
-        ("streams.dsk.llm=x", '"desk"'),
-        ("streams.desk.arrivals.rat=1/s", '"rate"'),
-        ("streams.desk.llm.x=1", ""),
-        ("run.window", "--set run.window"),
-        ("=3", "--set run.window"),
+        (
+            ["serving.kv.tiers=[hbm, cmx]", "serving.kv.stores.cmx.read=50 GB/s"],
+            "serving.kv.stores.cmx.read",
+            5e10,
+        ),
+        (
+            ["serving.kv.stores.host.latency=1 ms", "serving.kv.tiers=[hbm, host]"],
+            "serving.kv.stores.host.latency",
+            1e-3,
+        ),
+        (
+            [
+                f"{BUCKET}={{rate: 5 tok/s, burst: 9}}",
+                f"{BUCKET}.limits.desk.rate=2 tok/s",
+                f"{BUCKET}.limits.desk.burst=3",
+            ],
+            f"{BUCKET}.limits.desk.rate",
+            2.0,
+        ),
+        (["topology.racks.more.rack=vera_cpu_rack"], "topology.racks.more.count", 1),
+        (["streams.desk.llm_by_step.tool=small"], "streams.desk.llm_by_step.tool", "small"),
+        (
+            ["serving.router={policy: score}", "serving.router.weights.kv=3"],
+            "serving.router.weights.kv",
+            3.0,
+        ),
+        (
+            ["serving.kv.tiers=[hbm, host, nvme]", "serving.kv.tiers=[hbm, nvme]"],
+            "serving.kv.tiers",
+            ("hbm", "nvme"),
+        ),
+        (
+            [
+                "serving.kv.tiers=[hbm, host]",
+                "serving.kv.stores.host.read=5 GB/s",
+                "serving.kv.stores.host=null",
+            ],
+            "serving.kv.stores",
+            {},
+        ),
     ],
 )
-def test_overrides_of_unknown_paths_are_told(base, override, cure):
+def test_entries_of_maps_are_made_by_name(base, overrides, path, value):
+    """As `extends` would: what a chain of `--set` says together must be whole."""
+    assert get_path(load(base, overrides), path) == value
+
+
+def test_entries_are_made_deep_below_entries_that_are_made(base):
+    spec = load(
+        base,
+        [
+            "streams.b.llm=small",
+            "streams.b.calls.prompt_tokens.mean=10",
+            "streams.b.calls.output_tokens={mean: 2}",
+            "streams.b.arrivals.process=poisson",
+            "streams.b.arrivals.rate=2/s",
+            "streams.b.slo.ttft=3 s",
+        ],
+    )
+    assert spec.streams["b"].calls.output_tokens.mean == 2
+    assert spec.streams["b"].slo.ttft == 3.0
+
+
+def test_overrides_lay_over_as_extends_does(base, write):
+    """One rule: the same keys in a file that extends the scenario give the same scenario."""
+    over = write(
+        "over.yaml",
+        "schema: factorysim.scenario/1\nextends: base.yaml\n"
+        "serving: {kv: {tiers: [hbm, host], stores: {host: {read: 5 GB/s}}}}\n"
+        "topology: {racks: {more: {rack: vera_cpu_rack}}}\n",
+    )
+    laid = load(
+        base,
+        [
+            "serving.kv.tiers=[hbm, host]",
+            "serving.kv.stores.host.read=5 GB/s",
+            "topology.racks.more.rack=vera_cpu_rack",
+        ],
+    )
+    assert laid == load(over)
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "cure"),
+    [
+        ("runs.window=5 min", "runs.window", '"run"'),
+        ("run.windw=5 min", "run.windw", '"window"'),
+        ("streams.dsk.llm=x", "streams.dsk", '"desk"'),
+        ("streams.dsk.slo.ttft=1 s", "streams.dsk", '"desk"'),
+        ("streams.other.llm=small", "streams.other", "a new entry of streams, beside desk"),
+        ("streams.dsk=null", "streams.dsk", '"desk"'),
+        ("streams.dsk.limit=null", "streams.dsk.limit", '"desk"'),
+        ("serving.kv.stores.cmc.read=5 GB/s", "serving.kv.stores.cmc.read", '"cmx"'),
+        ("streams.desk.arrivals.rat=1/s", "streams.desk.arrivals.rat", '"rate"'),
+        ("serving.token_bucket.limits.x.rate=1 tok/s", "serving.token_bucket.limits.x.rate",
+         "it belongs in `serving.admission`"),
+        ("rate=1/s", "rate", "it belongs in `streams.NAME.arrivals`"),
+        ("streams.desk.llm.x=1", "streams.desk.llm.x", ""),
+        ("serving.kv.tiers.0=hbm", "serving.kv.tiers.0", "a list is replaced whole"),
+        ("run.window=", "run.window", "`run.window=null` takes out"),
+        ("run.window", "", "--set run.window"),
+        ("run..window=1 s", "", "--set run.window"),
+        ("=3", "", "--set run.window"),
+    ],
+)  # fmt: skip
+def test_overrides_of_unknown_paths_are_told(base, override, key, cure):
     (fault,) = faults(base, [override])
-    assert fault.where == "--set"
+    assert (fault.where, fault.key) == ("--set", key)
     assert cure in fault.cure
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("run.window=5", "a time"),
+        ("run.window=5 GB", "a time"),
+        ("run.replications=2.5", "a whole number"),
+        ("run.replications='5'", "a whole number"),
+        ("serving.kv.tiers=host", "a list of hbm, host"),
+        ("serving.kv.stores.cmx.read=5 GB", "a bandwidth"),
+        ("streams.desk.arrivals=poisson", "process"),
+        ("streams=null", "a map of names"),
+    ],
+)
+def test_overrides_are_of_the_type_of_their_key(base, override, expected):
+    fault = faults(base, [override])[0]
+    assert expected in fault.expected
+    assert fault.where == "--set"
 
 
 def test_a_spec_is_overridden_without_its_file(base):

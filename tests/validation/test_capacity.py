@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from factorysim import theory
-from factorysim.spec.scenario import SloSpec
+from factorysim.spec.stream import SloSpec
 from factorysim.study.capacity import capacity
 from tests.unit.run.builders import mm1
 

@@ -13,7 +13,7 @@ import pytest
 
 from factorysim import theory
 from factorysim.physics.fixed import fixed_law
-from factorysim.spec.scenario import FixedLaw
+from factorysim.spec.law import FixedLaw
 from factorysim.workload.demand import build_demand
 from tests.unit.sim.builders import plan, run, scenario
 

@@ -16,7 +16,8 @@ from factorysim.catalog import load_catalog
 from factorysim.catalog.efficiency import efficiency
 from factorysim.physics.collectives import Links, Protocol, all_reduce
 from factorysim.physics.roofline import roofline_law
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 TABLES = Path(__file__).parents[3] / "shared" / "validation"
 pytestmark = pytest.mark.skipif(

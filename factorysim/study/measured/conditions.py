@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from factorysim.errors import UserError
-from factorysim.spec.scenario import LengthSpec
+from factorysim.spec.stream import LengthSpec
 from factorysim.study.measured.layout import Cut, read_layout
 from factorysim.study.measured.metrics import Metric, read_metric
 
@@ -268,7 +268,7 @@ class _Reader:
             return Cut(pp=devices or 1)
         if told.attention_dp and told.dp:
             return self._ranked(llm, told.dp, devices)
-        elif told.says_something:
+        if told.says_something:
             tp, pp = told.tp or 1, told.pp or 1
             dp = told.dp or 1
             cut = Cut(tp=tp, pp=pp, ep=min(told.ep or 1, tp), replicas=dp)
@@ -325,7 +325,7 @@ class _Reader:
         self, llm: Llm, device: Device, weights: str, compute: str, kv: str, devices: int | None
     ) -> int:
         from factorysim.physics.memory import weight_bytes
-        from factorysim.spec.scenario import PrecisionSpec
+        from factorysim.spec.llm import PrecisionSpec
 
         precision = PrecisionSpec.model_validate({"weights": weights, "compute": compute, "kv": kv})
         held = weight_bytes(llm, precision).total

@@ -64,7 +64,8 @@ def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.
     UserError
         If it does not fit together.
     """
-    from factorysim.spec.scenario import ParallelSpec, ScenarioSpec
+    from factorysim.spec.layout import ParallelSpec
+    from factorysim.spec.scenario import ScenarioSpec
 
     c, cut = conditions, conditions.cut
     parallel = {"tp": cut.tp, "pp": cut.pp, "ep": cut.ep, "dp": cut.dp}

@@ -20,12 +20,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from factorysim.catalog import Device, Llm
+    from factorysim.catalog import Device
     from factorysim.catalog.efficiency import Efficiency
-    from factorysim.graph.layout import Wiring
+    from factorysim.graph.links import Wiring
     from factorysim.physics.step import StepLaw
     from factorysim.run.prepare import Prepared
-    from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
     from factorysim.study.measured.conditions import Conditions
     from factorysim.study.measured.metrics import Metric
 
@@ -58,21 +57,21 @@ def subject_of(prepared: Prepared, llm: str) -> Subject:
     """Take from a prepared experiment what its law is made from."""
     from factorysim.graph.build import build_graph
     from factorysim.graph.factory import compile_graph
-    from factorysim.graph.layout import Wiring
+    from factorysim.graph.laws import Work
+    from factorysim.graph.links import Wiring
 
     scenario = prepared.scenario
     assert not isinstance(scenario.topology, str)
     graph = build_graph(scenario.topology, prepared.catalog)
     serve = prepared.plan.serve[0]
     devices = tuple(replica.devices for replica in serve.replicas)
-    return Subject(
+    work = Work(
         prepared.catalog.llm(llm),
-        serve.device,
         scenario.llms["llm"].precision,
         scenario.deployments["serve"].parallel,
-        Wiring(graph, compile_graph(graph), devices),
         scenario.serving.overlap,
     )
+    return Subject(work, serve.device, Wiring(graph, compile_graph(graph), devices))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from factorysim.catalog import load_catalog
-from factorysim.catalog.catalog import _FILES
 from factorysim.catalog.fact import KINDS
+from factorysim.catalog.loading import FILES
 from factorysim.catalog.shipped import FOLDER, parse_shipped, read_shipped
 from factorysim.catalog.trees import leaves
 from factorysim.resources import resource_root
@@ -124,7 +124,7 @@ LONG = {"llms.yaml", "accelerators.yaml"}
     "file",
     [
         pytest.param(file, marks=[pytest.mark.slow] if file in LONG else [])
-        for file in ("assumed.yaml", "sources.yaml", *_FILES.values())
+        for file in ("assumed.yaml", "sources.yaml", *FILES.values())
     ],
 )
 def test_the_quick_reader_agrees_with_all_of_yaml(file):
@@ -160,7 +160,7 @@ def test_unknown_facts_have_no_value():
 
 def test_assumptions_override_nothing_that_is_stated():
     catalog = load_catalog()
-    for file, section in ((file, kind) for kind, file in _FILES.items()):
+    for file, section in ((file, kind) for kind, file in FILES.items()):
         for name, leaf in leaves(read_shipped(file)[section], section):
             if leaf["value"] is not None:
                 assert catalog.facts[name].value == leaf["value"]

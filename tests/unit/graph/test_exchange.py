@@ -13,7 +13,7 @@ from factorysim.graph.exchange import (
     write_graphml,
     write_node_link,
 )
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 
 HEAD = '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
 

@@ -1,7 +1,7 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.physics.table import parse_table
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}

@@ -3,7 +3,7 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.physics.speculation import SpeculativeLaw
 from factorysim.physics.sram import SramLaw
 
@@ -168,6 +168,10 @@ def test_what_drafts_do_not_fit_is_refused_with_the_racks(planned):
         ),
         ({"speculation": DRAFTS | {"draft": SMALL | {"llm": "qwen3_8b"}}}, "a vocabulary of"),
         ({"parallel": {"tp": 4, "pp": 2}}, "or is split"),
+        (
+            {"split": SPLIT | {"parallel": {"tp": 8, "ep": 4}}},
+            "deployments.a.split.parallel.ep: ",
+        ),
     ],
 )
 def test_what_cannot_draft_elsewhere_is_refused(planned, change, told):

@@ -6,10 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.physics.ranks import RankedRoofline
 from factorysim.physics.stages import StagedRoofline
-from factorysim.spec.scenario import ParallelSpec
+from factorysim.spec.layout import ParallelSpec
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}
 

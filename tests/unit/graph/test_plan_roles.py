@@ -7,8 +7,9 @@ import pytest
 from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError, SpecError
 from factorysim.graph.placement import check_deployments
-from factorysim.graph.plan import plan_factory
-from factorysim.spec.scenario import DeploymentSpec, ScenarioSpec
+from factorysim.graph.planning import plan_factory
+from factorysim.spec.deployment import DeploymentSpec
+from factorysim.spec.scenario import ScenarioSpec
 
 
 def roles(**named):

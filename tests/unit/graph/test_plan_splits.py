@@ -3,10 +3,10 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.planning import plan_factory
 from factorysim.physics.afd import AfdLaw, ffn_bytes
 from factorysim.physics.sram import SramLaw
-from factorysim.spec.scenario import PrecisionSpec
+from factorysim.spec.llm import PrecisionSpec
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}
 AFD = {"kind": "afd", "pool": "lpx"}
@@ -157,7 +157,7 @@ def test_wider_groups_have_more_trays_of_links(planned):
         ({"split": AFD | {"pool": "lxp"}}, 'did you mean "lpx"'),
         ({"split": AFD | {"pool": "nvl72"}}, "another pool than the deployment's own"),
         ({"split": AFD | {"pool": "nvl72.cpu"}}, "a pool of GPUs or LPUs"),
-        ({"split": AFD | {"parallel": {"tp": 3, "ep": 3}}}, "ep"),
+        ({"split": AFD | {"parallel": {"tp": 3, "ep": 3}}}, "deployments.a.split.parallel.ep: "),
         ({"parallel": {"tp": 80}}, "scale-up domain"),
         ({"split": None, "sram": {"stages": 3}}, "whose memory is DRAM"),
     ],

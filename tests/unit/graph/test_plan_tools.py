@@ -6,7 +6,7 @@ import pytest
 
 from factorysim.errors import SpecError
 from factorysim.graph.placement import check_deployments
-from factorysim.spec.scenario import DeploymentSpec
+from factorysim.spec.deployment import DeploymentSpec
 
 
 def test_a_second_deployment_of_tools_is_refused_by_name():

@@ -3,7 +3,9 @@
 import pytest
 
 from factorysim.errors import CapacityError, SpecError
-from factorysim.graph.plan import plan_factory
+from factorysim.graph.factory import Path
+from factorysim.graph.planning import plan_factory
+from factorysim.graph.store_routes import Place, StoreRoutes
 from factorysim.spec.topology import TopologySpec
 
 FP8 = {"weights": "fp8", "compute": "fp8", "kv": "fp8"}
@@ -67,6 +69,8 @@ def test_every_tier_has_its_place(planned):
     assert [store.shared for store in found.values()] == [False, False, True, True]
     assert len(found["host"].nodes) == 2
     assert len(found["cmx"].nodes) == 16
+    assert found["host"].name.startswith("host of ")
+    assert found["cmx"].name == "cmx"
     assert stores(plan, 1)["host"] is not found["host"]  # in another tray
     assert stores(plan, 1)["cmx"] == found["cmx"]
     assert [plan.stores[found[a].below].tier for a in ("host", "nvme", "cmx")] == [
@@ -96,6 +100,20 @@ def test_bytes_take_the_links_of_the_graph_and_then_the_stores_own(planned):
     assert way(plan, found["cmx"]).bandwidth == 1e11  # one NIC
 
 
+@pytest.mark.parametrize(("rack", "tp"), [("vera_rubin_nvl72", 4), ("hgx_h200", 8)])
+def test_each_device_has_the_cpu_next_to_it(planned, rack, tp):
+    plan = planned(["host"], topology(gpus=rack), tp=tp, replicas=1)
+    (serve,) = plan.serve
+    (near,) = serve.stores[0].near
+    nodes = plan.stores[0].nodes
+    assert set(near) == set(nodes)
+    assert len(nodes) == 2
+    for device, node in zip(serve.replicas[0].devices, near, strict=True):
+        (other,) = set(nodes) - {node}
+        ways = plan.routes(node, device), plan.routes(other, device)
+        assert len(ways[0].links) < len(ways[1].links)
+
+
 def test_what_is_said_of_a_store_holds(planned):
     told = {"host": {"capacity": "100 GB", "read": "20 GB/s", "latency": "1 ms"}}
     plan = planned(["host"], topology(gpus="hgx_h200"), tp=2, stores=told)
@@ -108,6 +126,62 @@ def test_what_is_said_of_a_store_holds(planned):
     assert way(plan, store).bandwidth == 1e10  # on each of two CPUs
     assert way(plan, store).latency_fs > 10**12
     assert plan.routes(serve.replicas[0].devices[0], store.nodes[0]).bandwidth == 6.3e10  # PCIe
+
+
+def test_ways_to_stores_begin_with_their_reads_and_end_with_their_writes():
+    """Nodes 0 and 1 are of the graph, 2 hangs on the second, 3 on the first."""
+    places = [Place(1, 2, 3, 80.0, 20.0, 7), Place(0, 4, 5, 200.0, 300.0, 9)]
+    routes = StoreRoutes(lambda a, b: Path((10 + 2 * a + b,), 5, 100.0), 2, places)
+    assert routes(0, 1) == ((11,), 5, 100.0)
+    assert routes(0, 2) == ((11, 3), 12, 20.0)
+    assert routes(2, 0) == ((2, 12), 12, 80.0)
+    assert routes(1, 3) == ((12, 5), 14, 100.0)
+    assert routes(2, 3) == ((2, 12, 5), 21, 80.0)
+    assert routes(3, 2) == ((4, 11, 3), 21, 20.0)
+
+
+def test_the_flash_of_racks_is_not_that_of_shared_storage(planned):
+    plan = planned(["cmx"], topology(**RUBIN), replicas=1)
+    assert "rules.shared_storage_bytes" not in plan.facts
+
+
+def test_a_store_holds_one_block_at_least(planned):
+    told = {"host": {"capacity": f"{16 * TOKEN} B"}}
+    plan = planned(["host"], topology(gpus="hgx_h200"), tp=8, replicas=1, stores=told)
+    assert plan.stores[0].blocks == 1
+
+
+def test_llms_part_tiers_by_their_devices_on_a_server_and_in_all(catalog, scenario):
+    """On eight GPUs of one server: four of them, and two of one each; tokens are of other sizes."""
+    use = {"precision": FP8}
+    deployments = {
+        "a": {"llm": "large", "pool": "gpus", "parallel": {"tp": 4}, "replicas": 1},
+        "b": {"llm": "small", "pool": "gpus", "parallel": {"tp": 1}, "replicas": 2},
+    }
+    stores = {"host": {"capacity": "600 GB"}, "storage": {"capacity": "6 TB"}}
+    spec = scenario(
+        deployments,
+        llms={
+            "large": {"llm": "llama_3_3_70b", **use},
+            "small": {"llm": "llama_3_1_8b", **use},
+        },
+        streams={"all": {"llm": "large", "trace": "mine.jsonl"}},
+        serving={"kv": {"tiers": ["hbm", "host", "storage"], "stores": stores}},
+    )
+    plan = plan_factory(spec, topology(gpus="hgx_h200"), catalog)
+    rooms = {(store.tier, store.llm): store for store in plan.stores}
+    small = 65_536  # bytes of a token of Llama 3.1 8B: 32 layers, 8 heads of 128, twice
+    assert {key: store.blocks for key, store in rooms.items()} == {
+        ("host", "large"): int(4e11 // (16 * TOKEN)),
+        ("host", "small"): int(2e11 // (16 * small)),
+        ("storage", "large"): int(4e12 // (16 * TOKEN)),
+        ("storage", "small"): int(2e12 // (16 * small)),
+    }
+    assert rooms["host", "large"].block_bytes == 16 * TOKEN
+    first, last = plan.serve
+    assert first.stores[0].lane_bytes == 16 * TOKEN / 4
+    assert last.stores[1].lane_bytes == 16 * small
+    assert [plan.stores[index].tier for index in last.stores[0].stores] == ["host", "storage"]
 
 
 def test_llms_part_a_store_by_their_devices(catalog, scenario):
@@ -134,7 +208,7 @@ def test_llms_part_a_store_by_their_devices(catalog, scenario):
             ["host", "nvme"],
             {"gpus": "hgx_h200"},
             {"stores": {"host": {"read": "1 GB/s", "latency": "1 s"}}},
-            ("host above nvme", "take host out"),
+            ("host above nvme", "reads 0.5 GB/s (given: 1 GB/s a server)", "take host out"),
         ),
         (
             ["host"],

@@ -45,10 +45,18 @@ def tables(
     extra=None,
     energy=(),
     handoffs=(),
+    tiers=None,
 ):
     step_columns = dict(columns("steps", list(steps)))
     for name, values in (extra or {}).items():
         step_columns[name] = np.array(values, float)
+
+    def derive(some):
+        """What `extra` says of each run, found by its start, evenly over its steps."""
+        run = np.searchsorted(step_columns["started_s"], some["started_s"])
+        share = some["steps"] / step_columns["steps"][run]
+        return {name: step_columns[name][run] * share for name in extra or {}}
+
     return Tables(
         columns("sessions", list(sessions)),
         columns("calls", list(calls)),
@@ -58,6 +66,8 @@ def tables(
         columns("handoffs", list(handoffs)),
         columns("timeseries", list(series)),
         closing(end_s, energy),
+        derive,
+        None if tiers is None else columns("tiers", list(tiers)),
     )
 
 
@@ -99,9 +109,11 @@ def tool(number, ready_s, started_s, finished_s, cpu_s=1.0):
 
 
 def step(started_s, finished_s, **changes):
+    """Ten even steps of four decodes."""
     row = StepRow(
-        0, started_s, finished_s, 10, 10**13, 0, 4, 0, 0, 40, 0, 400, 0, 0, 0, 0, 50, 0, 0, 0
-    )
+        0, started_s, finished_s, 10, round((finished_s - started_s) * 1e14), 0, 4, 0, 0, 40, 0,
+        400, 0, 0, 0, 0, 50, 0, 0, 0,
+    )  # fmt: skip
     return row._replace(**changes)
 
 
@@ -116,11 +128,11 @@ def rack(**joules):
 
 
 def station(name="decode", **changes):
-    row = Station(name, "nvl72", "serve", "coder", 0, 2, 4, 8.0, 1e12, 1e12, 10.0, 100, 8, 64)
+    row = Station(name, "nvl72", "serve", "coder", 0, 2, 4, 8.0, 1e12, 1e12, 10.0, 100, 16, 8, 64)
     return row._replace(**changes)
 
 
-TOOLS = Station("tools", "cpu", "tools", "", 0, 1, 0, 4.0, None, None, 0.0, 0, 0, 0)
+TOOLS = Station("tools", "cpu", "tools", "", 0, 1, 0, 4.0, None, None, 0.0, 0, 0, 0, 0)
 
 
 def layout(*stations, **changes):

@@ -13,7 +13,7 @@ from factorysim.metrics.slo import (
     missed,
     session_verdicts,
 )
-from factorysim.spec.scenario import SloSpec
+from factorysim.spec.stream import SloSpec
 from tests.unit.metrics.builders import call, columns, flying, reasons, session, tables, values
 
 SLOS = {"code": SloSpec(ttft="2 s", tpot="200 ms", turn="5 s", session="8 s", attain=0.9)}

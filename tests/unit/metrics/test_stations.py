@@ -6,6 +6,7 @@ import pytest
 from factorysim.metrics.activity import activities
 from factorysim.metrics.inputs import Partner, Window
 from factorysim.metrics.stations import pool_values
+from factorysim.physics.speculation import Pace
 from factorysim.records import SampleRow
 from tests.unit.metrics.builders import (
     TOOLS,
@@ -29,18 +30,19 @@ def pools(data, plan=None):
     return pool_values(data, WINDOW, plan, found)
 
 
-def test_a_run_of_steps_counts_by_its_share_inside():
+def test_time_in_steps_is_cut_by_the_window_and_what_they_do_counts_where_they_end():
+    """Five steps of 1 s end after 10 s and until 15 s; two of 2 s after 55 s until 60 s."""
     steps = [step(5.0, 15.0), step(20.0, 30.0, replica=1), step(55.0, 75.0), step(80.0, 90.0)]
     extra = {"flops": [1e12] * 4, "bytes_moved": [2e12] * 4, "active_j": [8.0] * 4}
     data = tables(steps=steps, extra=extra)
     totals = activities(data, WINDOW, layout().serving())[0]["decode"]
     assert totals.busy_s == pytest.approx((5 + 10 + 5) * 4)
-    assert totals.emitted_tokens == pytest.approx(40 * (0.5 + 1 + 0.25))
-    assert totals.active_j == pytest.approx(8 * 1.75)
+    assert totals.emitted_tokens == 4 * (5 + 10 + 2)
+    assert totals.active_j == pytest.approx(8 * 1.7)
     found = values(pools(data))
     assert found["utilization.nvl72"] == pytest.approx(80 / (8 * 50))
-    assert found["mfu.nvl72"] == pytest.approx(1.75e12 / (8 * 1e12 * 50))
-    assert found["mbu.nvl72"] == pytest.approx(3.5e12 / (8 * 1e12 * 50))
+    assert found["mfu.nvl72"] == pytest.approx(1.7e12 / (8 * 1e12 * 50))
+    assert found["mbu.nvl72"] == pytest.approx(3.4e12 / (8 * 1e12 * 50))
 
 
 def test_steps_belong_to_the_deployment_of_their_replica():
@@ -53,8 +55,8 @@ def test_steps_belong_to_the_deployment_of_their_replica():
 
 def test_load_is_that_of_the_fullest_limit_and_names_the_bottleneck():
     half_full = [
-        step(10.0, 60.0, decodes=4, kv_blocks=90),
-        step(10.0, 60.0, replica=1, kv_blocks=70),
+        step(10.0, 60.0, steps=1, decodes=4, kv_blocks=90),
+        step(10.0, 60.0, steps=1, replica=1, kv_blocks=70),
     ]
     found = values(pools(tables(steps=half_full)))
     assert found["saturation.nvl72"] == pytest.approx(0.8)
@@ -63,6 +65,16 @@ def test_load_is_that_of_the_fullest_limit_and_names_the_bottleneck():
     found = values(pools(tables(steps=budget)))
     assert found["saturation"] == pytest.approx(0.5)  # one of two replicas
     assert found["bottleneck"] == "nvl72: tokens of a step"
+
+
+def test_a_run_holds_the_blocks_of_its_middle():
+    """Ten steps of four decodes: 18 tokens more by the middle, in blocks of 16."""
+    plan = layout(station(replicas=1))
+    found = values(pools(tables(steps=[step(10.0, 60.0, kv_blocks=60)]), plan))
+    assert found["saturation"] == pytest.approx((60 + 18 / 16) / 100)
+    plan = layout(station(replicas=1, pace=Pace(5, 2, 3)))
+    found = values(pools(tables(steps=[step(10.0, 60.0, kv_blocks=60)]), plan))
+    assert found["saturation"] == pytest.approx((60 + 2.5 * 18 / 16) / 100)
 
 
 def test_one_sequence_at_a_time_makes_load_the_traffic_intensity():
@@ -121,11 +133,24 @@ def test_what_a_law_does_not_tell_is_none():
     assert reasons(pools(data, plan))["mfu.nvl72"] == "a device of this pool has no published peak"
 
 
-def test_gaps_belong_to_the_window_in_which_their_run_began():
+def test_gaps_belong_to_the_window_in_which_they_end():
+    """A run of 1.6 s steps from 59 s and one from 60 s have none; the first run has five steps."""
     steps = [step(5.0, 15.0), step(20.0, 30.0), step(59.0, 75.0), step(60.0, 70.0)]
     _, gaps = activities(tables(steps=steps), WINDOW, layout().serving())
-    assert gaps.total() == 2 * 10 * 4
-    assert np.unique(gaps.first).tolist() == [10**13]
+    assert gaps.total() == (5 + 10) * 4
+    assert np.unique(gaps.first).tolist() == [10**15]
+
+
+def test_what_belongs_to_a_first_step_goes_with_it():
+    """A run that began before the window: its stalled decodes had their long gap outside."""
+    stalled = {"survivors": 3, "stall_fs": 5 * 10**15, "apart": 1}
+    steps = [step(5.0, 15.0, **stalled), step(59.0, 69.0, **stalled)]
+    _, gaps = activities(tables(steps=steps), WINDOW, layout().serving())
+    assert gaps.total() == 5 * 4 + 3
+    assert sorted(zip(gaps.first.tolist(), gaps.weight.tolist(), strict=True)) == [
+        (10**15, 4),
+        (6 * 10**15, 3),
+    ]
 
 
 def test_what_a_router_holds_waits_too():
@@ -166,3 +191,15 @@ def test_imbalance_of_experts_is_a_mean_over_time_in_steps():
     data = tables(steps=steps, extra={"expert_imbalance": [1.0, 3.0]})
     assert values(pools(data))["expert_imbalance.nvl72"] == pytest.approx(2.5)
     assert "EP" in reasons(pools(tables(steps=steps)))["expert_imbalance.nvl72"]
+
+
+def test_imbalance_is_told_of_the_pool_that_holds_the_experts():
+    steps, here = [step(10.0, 20.0)], "expert_imbalance.nvl72"
+    data = tables(steps=steps, extra={"expert_imbalance": [2.0]})
+    other = Partner("lpx", 16, 40.0, 2e12, 4e12, 5.0)
+    drafting = pools(data, layout(station(partner=other)))
+    assert values(drafting)[here] == pytest.approx(2.0)
+    assert "expert_imbalance.lpx" not in values(drafting)
+    apart = pools(data, layout(station(partner=other._replace(experts=True))))
+    assert values(apart)["expert_imbalance.lpx"] == pytest.approx(2.0)
+    assert "EP" in reasons(apart)[here]

@@ -10,7 +10,7 @@ from factorysim.metrics.overload import Overload
 from factorysim.metrics.replication import Replication, replication_metrics
 from factorysim.metrics.statistics import t_interval
 from factorysim.metrics.summary import as_json, summarise
-from factorysim.spec.scenario import SloSpec
+from factorysim.spec.stream import SloSpec
 from tests.unit.metrics.builders import call, layout, session, step, tables, watts
 
 STABLE = Overload("steady", 0.0, 0.5, 0.3)

@@ -12,7 +12,8 @@ from factorysim.catalog.values import Device, Llm
 from factorysim.physics.collectives import Links
 from factorysim.physics.roofline import roofline_law
 from factorysim.physics.step import StepRuns
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 FORMATS = ("fp32", "bf16", "fp8", "int8", "fp4")
 

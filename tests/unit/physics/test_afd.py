@@ -1,22 +1,33 @@
-"""Attention apart from FFN: the closed form against the recurrence, and against hand arithmetic.
+"""Attention apart from FFN: the law against hand arithmetic; test_afd_turns.py has the recurrence.
 
 The tiny LLM in BF16: a block has 12,288 weights of attention here and 49,152 of FFN there,
 and 64,000 of LM head; 256 B of KV a token over two layers.
 """
 
-import heapq
 from dataclasses import replace
-from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from factorysim.errors import CapacityError
-from factorysim.physics.afd import Exchange, Side, Turn, afd_law, ffn_bytes, ffn_groups
+from factorysim.physics.afd import Exchange, Side, afd_law, ffn_bytes, ffn_groups
 from factorysim.physics.collectives import Links
-from factorysim.spec.scenario import AfdSplit, ParallelSpec, PrecisionSpec
-from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MLA, MOE, WINDOWED, make_runs
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
+from factorysim.spec.split import AfdSplit
+from tests.unit.physics.conftest import (
+    COMPRESSED,
+    DENSE,
+    DEVICE,
+    IDEAL,
+    LINKS,
+    MLA,
+    MOE,
+    SPARSE,
+    WINDOWED,
+    make_runs,
+)
 from tests.unit.physics.test_sram import CHIP, FP8
 
 BF16 = PrecisionSpec()
@@ -77,36 +88,6 @@ def decode_us(law, decodes, context):
     )
 
 
-def recurrence(attention, go, ffn, back, latency, micro_batches, blocks):
-    """Each resource serves micro-batches in the order in which they come; the last one's end."""
-    times = [(attention, 0.0), (go, latency), (ffn, 0.0), (back, latency)]
-    free = [0.0] * len(times)
-    heap = [(0.0, i, 0) for i in range(micro_batches)]
-    end = 0.0
-    while heap:  # by when a micro-batch is ready for its next resource
-        at, i, step = heapq.heappop(heap)
-        if step == len(times) * blocks:
-            end = max(end, at)
-            continue
-        seconds, after = times[step % len(times)]
-        free[step % len(times)] = done = max(at, free[step % len(times)]) + seconds
-        heapq.heappush(heap, (done + after, i, step + 1))
-    return end
-
-
-@pytest.mark.parametrize("micro_batches", [1, 2, 3, 5])
-def test_the_closed_form_is_the_recurrence(micro_batches):
-    """Over every order of four times, with and without latency."""
-    for go, ffn, back, attention in product((1.0, 3.0, 4.0), repeat=4):
-        for latency in (0.0, 2.0, 9.0):
-            turn = Turn(max(ffn, go, back), ffn + go + back + 2 * latency)
-            closed = 6 * turn.period_s(attention, micro_batches) + turn.fill_s(
-                attention, micro_batches
-            )
-            exact = recurrence(attention, go, ffn, back, latency, micro_batches, 6)
-            assert closed == pytest.approx(exact), (attention, go, ffn, back, latency)
-
-
 def test_one_token_goes_there_and_back_in_every_block():
     law = make_law()
     way_us = HERE_US + STREAM_US + THERE_US + OVER_US + 2 * 0.128 + 2 * 1.0
@@ -155,13 +136,13 @@ def test_a_far_side_leaves_both_waiting():
     assert last.slope_fs == pytest.approx(4 * 0.064 * US, rel=1e-6)
 
 
-@pytest.mark.parametrize("llm", [DENSE, MOE, MLA, WINDOWED])
-@pytest.mark.parametrize("latency_s", [0.0, 5e-5, 1e-3])
+@pytest.mark.parametrize("llm", [DENSE, MOE, MLA, WINDOWED, SPARSE, COMPRESSED])
+@pytest.mark.parametrize("latency_s", [0.0, 6e-5, 1e-3])
 def test_pieces_are_the_time_of_a_step(llm, latency_s):
     """At every context, to the rounding of a slope; and they meet at their knots."""
     law = make_law(llm, exchange=Exchange(1e9, latency_s), micro_batches=3, there=DEVICE)
-    for decodes in (1, 2, 3, 7, 30):
-        micro = law._micro(decodes, decodes, decodes)
+    for decodes in (1, 2, 3, 5, 30):
+        turns = law._turns(decodes, 0, 0)
         knots = [0]
         while (piece := law.piece(decodes, knots[-1])).knot is not None:
             after = law.piece(decodes, piece.knot)
@@ -170,10 +151,10 @@ def test_pieces_are_the_time_of_a_step(llm, latency_s):
             )
             assert piece.knot > knots[-1]
             knots.append(piece.knot)
-        for context in [*knots, *[k + 1 for k in knots], 100, 5_000, 1_000_000]:
+        for context in [*knots, *[k + 1 for k in knots], *range(0, 30_000, 211), 1_000_000]:
             piece = law.piece(decodes, context)
             told = piece.fixed_fs + piece.slope_fs * context
-            exact = (law._seconds(micro, context) - law._seconds(micro, 0.0)) * 1e15
+            exact = (law._seconds(turns, context) - law._seconds(turns, 0.0)) * 1e15
             # A knot is a whole context: where slopes change, by less than a token's worth.
             assert told == pytest.approx(exact, abs=3 * 256 * 10**6 + context)
 
@@ -299,3 +280,15 @@ def test_a_better_link_never_slows_a_step(llm, micro_batches, decodes, tokens, c
             times[i] += piece.fixed_fs + piece.slope_fs * context
         # Pieces round their slopes, and their knots to whole contexts.
         assert times[1] <= times[0] + context + 256 * 10**6
+
+
+def test_links_of_the_groups_are_metered_for_their_blocks():
+    """4 tokens cross 2 blocks of 128 B at 1e9 B/s, and are summed once a block over two devices."""
+    runs = make_runs(decodes=4, emitted_tokens=4)
+    crossing, sums = 4 * 2 * 128e-9, 4 * 2 * 128e-9
+    for groups in (1, 2, 3):
+        alone = make_law(groups=groups).partner.activity(runs)
+        assert alone.link_s[0] == pytest.approx(crossing / groups)
+        cut = make_law(groups=groups, over_tp=2).partner.activity(runs)
+        assert cut.link_s[0] == pytest.approx((crossing + sums) / groups)
+        assert cut.compute_s[0] == pytest.approx(4 * 2 * 2 * 49_152 / 1e11 / 2 / groups)

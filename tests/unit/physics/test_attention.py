@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorysim.physics.attention import AttentionRates, attention_cost, own_pairs, window_pairs
+from factorysim.physics.attention import (
+    AttentionCost,
+    AttentionRates,
+    attention_cost,
+    own_pairs,
+    window_pairs,
+)
 from factorysim.physics.shape import llm_shape
 
 RATES = AttentionRates(1e12, 5e11, 1e9, 2.0)
@@ -51,3 +57,21 @@ def test_short_chunks_attend_to_latents_as_they_are(llms):
 def test_memory_bounds_a_single_query(llms):
     cost = attention_cost(llm_shape(llms["dense"]).attention, 1, RATES)
     assert cost.prior_s(1) == cost.read_s == cost.slope_s
+
+
+@pytest.mark.parametrize(
+    ("tokens", "prior", "window", "read_s", "expected"),
+    [
+        (3, 2, 100, 0.0, 6 + 2 * 12),  # expanded: 6 pairs, and 2 latents at 3 x 4, not 3 + 10
+        (8, 2, 100, 0.0, 36 + 2 * 18),  # the latents expanded too, at 8 + 10
+        (8, 2, 2, 0.0, 8 * 2 * 4),  # absorbed: what is selected alone
+        (3, 2, 100, 100.0, 2 * 100),  # to read what came before
+        (3, 2, 1, 100.0, 100),  # or the window of it
+    ],
+)
+def test_selected_latents_are_attended_to_in_the_cheapest_way(
+    tokens, prior, window, read_s, expected
+):
+    """A pair costs 1 expanded and 4 absorbed, an expansion 10."""
+    cost = AttentionCost(0.0, read_s, 1.0, 10.0, 4.0)
+    assert cost.bounded_s(tokens, prior, window) == expected

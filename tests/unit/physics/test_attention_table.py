@@ -6,7 +6,8 @@ from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError
 from factorysim.physics.memory import kv_bytes_per_token, sequence_bytes
 from factorysim.physics.shape import llm_shape
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 PAGE = Path(__file__).parents[3] / "docs" / "attention.md"
 CATALOG = load_catalog()

@@ -15,7 +15,8 @@ from factorysim.physics.collectives import Links
 from factorysim.physics.memory import kv_bytes_per_token, sequence_bytes
 from factorysim.physics.roofline import roofline_law
 from factorysim.physics.shape import llm_shape
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 CATALOG = load_catalog()
 UNBUILT = {"nemotron_4_coalition", "gpt_moe_2t_nvidia"}

@@ -9,7 +9,8 @@ from factorysim.physics.collectives import Links
 from factorysim.physics.roofline import roofline_law
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.step import StepRuns
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 LLMS = (
     *("llama_3_1_8b", "mistral_small_4", "gpt_oss_120b", "nemotron_3_super", "bloom_176b"),

@@ -5,6 +5,7 @@ import pytest
 
 from factorysim.physics.costs import ExpertCost
 from factorysim.physics.experts import (
+    Popularity,
     busiest_share,
     groups_reached,
     popularity,
@@ -103,3 +104,9 @@ def test_more_skew_never_helps_ep(tokens):
     assert times == sorted(times)
     touched = [cost.touched(tokens) for cost in costs]
     assert all(a >= b * (1 - 1e-12) for a, b in pairwise(touched))
+
+
+def test_the_most_popular_expert_and_a_fair_part_of_the_others_bound_its_group():
+    """All of 1,000 tokens choose the first of 8; the other 1,000 choices fall on 7, 3 beside it."""
+    chosen = Popularity((1.0, *[1 / 7] * 7), spread=0.0)
+    assert chosen.busiest(1000, 2) == pytest.approx(1000 + 1000 * 3 / 7)

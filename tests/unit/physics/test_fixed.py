@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from factorysim.physics.fixed import fixed_law, quantile
-from factorysim.spec.scenario import Distribution, FixedLaw
+from factorysim.spec.law import Distribution, FixedLaw
 
 
 def law(**fields):

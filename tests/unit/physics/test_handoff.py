@@ -1,9 +1,13 @@
 """KV that moves, by hand from the shapes of the catalog's LLMs."""
 
-from factorysim.catalog import load_catalog
-from factorysim.physics.handoff import kv_state
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+import pytest
 
+from factorysim.catalog import load_catalog
+from factorysim.physics.handoff import KvState, kv_state
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
+
+CATALOG = load_catalog()
 FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")
 
 
@@ -43,3 +47,27 @@ def test_compressed_entries_move_with_the_last_tokens_as_they_are():
     assert four.window_bytes == 61 * 512
     pending = 4 * (30 * 8 * 4 * 640 + 31 * 128 * 2 * 512)
     assert four.moved(10_000, 0) == 10_000 * 4924 + 128 * 61 * 512 + pending
+
+
+def test_a_stage_has_its_part_of_everything():
+    """Of four layers in two stages: half of each kind of byte; windows are as long."""
+    whole = KvState(100.0, 10.0, 8, 1000.0, layers=4)
+    assert whole.part(2) == KvState(50.0, 5.0, 8, 500.0, layers=4)
+    # 4 tokens, 8 in the window, and the state
+    assert whole.part(2).moved(20, held=16) == 4 * 50 + 8 * 5 + 500
+
+
+def test_windows_and_state_are_cut_over_devices():
+    """gpt-oss-120b has 8 KV heads of 64; Nemotron 3 Nano's state is that of its Mamba layers."""
+    bf16 = PrecisionSpec()
+    for tp, heads in ((1, 8), (2, 4), (8, 1), (16, 1)):
+        oss = kv_state(CATALOG.llm("gpt_oss_120b"), bf16, ParallelSpec(tp=tp))
+        assert oss.window_bytes == 18 * 2 * heads * 64 * 2
+        assert oss.window == 128
+    nano = CATALOG.llm("nemotron_3_nano")
+    mamba = nano.mamba_layers * nano.mamba_heads * nano.mamba_head_dim * nano.mamba_state_dim
+    for tp in (1, 2):
+        kept = kv_state(nano, bf16, ParallelSpec(tp=tp)).state_bytes
+        assert kept == pytest.approx(4 * mamba / tp, rel=0.05)
+        assert kept * tp == nano.state_bytes_per_sequence
+    assert kv_state(nano, bf16, ParallelSpec()).window == 0

@@ -4,13 +4,17 @@ import pytest
 
 from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError
+from factorysim.physics.drafts import mtp_head
 from factorysim.physics.memory import (
+    Beside,
     kv_blocks,
     kv_bytes_per_token,
     sequence_bytes,
     weight_bytes,
 )
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 BF16 = PrecisionSpec()
 
@@ -88,3 +92,51 @@ def test_blocks_given_outright_are_taken_if_they_fit(llms, device):
     assert kv_blocks(llms["dense"], device, BF16, ParallelSpec(), kv) == 77
     with pytest.raises(CapacityError, match="1000000 KV blocks"):
         kv_blocks(llms["dense"], device, BF16, ParallelSpec(), KvSpec(blocks=1_000_000))
+
+
+def test_what_drafts_keep_for_a_sequence_is_set_aside(llms, device):
+    """As above: 200,000 B for blocks, 1,000 of them for each of 100 sequences."""
+    small = replace(device, memory_bytes=1e6)
+    kv = KvSpec(memory_fraction=0.5, workspace="49120 B")
+    beside = Beside(sequence=1000.0)
+    blocks = kv_blocks(llms["dense"], small, BF16, ParallelSpec(tp=2), kv, 100, beside)
+    assert blocks == (200_000 - 100_000) // 2048
+
+
+def test_the_way_into_an_mtp_head_is_held(llms):
+    """Two hidden states of 64 to one: 8,192 weights beside a layer's FFN of 49,152."""
+    head = mtp_head(replace(llms["dense"], mtp_layers=1))
+    assert weight_bytes(head, BF16).dense_ffn == 2 * (49_152 + 2 * 64 * 64)
+
+
+def test_recurrent_layers_weigh_with_attention(llms):
+    """Mamba-2 of 4 heads of 16, a group of 8: in 64 x 148, convolution 80 x 4, out 64 x 64."""
+    llm = replace(
+        llms["dense"], kv_layers=1, mamba_layers=1, mamba_heads=4, mamba_head_dim=16,
+        mamba_groups=1, mamba_state_dim=8, mamba_conv_kernel=4,
+    )  # fmt: skip
+    mixers = 12_288 + 64 * (2 * 64 + 2 * 8 + 4) + 80 * 4 + 64 * 64
+    assert weight_bytes(llm, BF16).attention == 2 * mixers
+
+
+def test_what_is_selected_from_is_kept_by_the_token_not_by_the_sequence(llms):
+    assert sequence_bytes(llms["sparse"], BF16, ParallelSpec()) == 0
+    # A latent of 36 in BF16 and a key of 5 B, in two layers
+    assert kv_bytes_per_token(llms["sparse"], BF16, ParallelSpec()) == 2 * (36 * 2 + 5)
+
+
+@pytest.mark.parametrize("given", [None, 2])
+def test_the_last_block_fits_to_the_byte(llms, device, given):
+    """501,760 B of weights and blocks of 4,096; those given outright have all of the memory."""
+    fraction = 1.0 if given is None else 0.1
+    kv = KvSpec(blocks=given, memory_fraction=fraction, workspace="0 B")
+    needed = 501_760 + 4096 * (given or 1)
+    exact = replace(device, memory_bytes=needed)
+    assert kv_blocks(llms["dense"], exact, BF16, ParallelSpec(), kv) == (given or 1)
+    short = replace(device, memory_bytes=needed - 1)
+    with pytest.raises(CapacityError, match="KV blocks"):
+        kv_blocks(llms["dense"], short, BF16, ParallelSpec(), kv)
+
+
+def test_nothing_is_beside_unless_said():
+    assert Beside() == (0, 0, 0)

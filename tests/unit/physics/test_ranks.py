@@ -9,7 +9,8 @@ import pytest
 
 from factorysim.errors import CapacityError
 from factorysim.physics.ranks import ranked_law
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MOE, make_law, make_runs
 
 

@@ -13,7 +13,8 @@ from factorysim.catalog.efficiency import efficiency
 from factorysim.errors import CapacityError
 from factorysim.physics.collectives import Links
 from factorysim.physics.roofline import roofline_law
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 
 STREAM_S = 2 * (10 * 64 + 960) * 2 / 1e9
 """Activations of a token: 10 passes of the stream, and 3 of 256 + 64 inside."""

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from factorysim.physics.memory import kv_bytes_per_token, sequence_bytes
 from factorysim.physics.shape import llm_shape
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.test_roofline_properties import REAL, device_with
 
 BF16 = PrecisionSpec()

@@ -26,7 +26,10 @@ from factorysim.physics.speculation import (
     tokens_a_step,
 )
 from factorysim.physics.step import StepRuns
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SpeculationSpec
+from factorysim.spec.deployment import SpeculationSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.test_sram import HOPS_US, SENT_US, STAGE_US
 from tests.unit.physics.test_sram import make_law as make_pipe
 
@@ -409,3 +412,50 @@ def test_other_sliding_windows_are_refused(llms):
 def test_laws_without_drafts_have_no_pace(law):
     assert pace_of(law()) is None
     assert pace_of(speculative_law(law(), None, PAIRS)) == PAIRS
+
+
+@pytest.mark.parametrize(("heads", "held"), [(1, 1), (2, 2), (5, 3)])
+def test_an_mtp_head_takes_a_layer_and_the_way_into_it(llms, heads, held):
+    """12,288 weights of attention, 49,152 of FFN and 2 x 64 x 64 of entry; its tables are shared.
+
+    KV of a layer is 128 B a token; of more heads than drafts (3) the others are not kept.
+    """
+    llm = replace(llms["dense"], mtp_layers=heads)
+    found = drafter(llm, BF16, None, asked(drafts=3), ParallelSpec(tp=2))
+    weights = held * (12_288 + 49_152 + 8_192) * 2 / 2
+    assert found.beside == Beside(weights, held * 64, 0)
+
+
+def test_all_drafts_read_the_windows_of_a_draft_llm(law, llms, runs):
+    """Two full windows of 10 tokens: 128 B and 256 FLOP a token, in each of three drafts."""
+    both = speculative_law(law(), law(llms["windowed"]), PAIRS)
+    fields = {"decodes": 2, "emitted_tokens": 2, "context_tokens": 100}
+    less = both.activity(runs(**fields))
+    more = both.activity(runs(**fields, window_tokens=20))
+    assert more.bytes_moved[0] - less.bytes_moved[0] == pytest.approx(3 * 20 * 128)
+    assert more.flops[0] - less.flops[0] == pytest.approx(3 * 20 * 4 * 8 * 8)
+
+
+def test_an_mtp_head_of_a_sliding_llm_sees_everything(llms):
+    """DeepSeek-V3's head is a layer of full attention; no window is kept for it."""
+    head = mtp_head(replace(llms["windowed"], mtp_layers=1))
+    assert (head.layers, head.kv_layers, head.window_layers, head.window) == (1, 1, 0, None)
+    found = drafter(head, BF16, None, asked(drafts=1), ParallelSpec())
+    assert (found.beside.token, found.beside.sequence) == (128, 0)
+
+
+def test_windows_of_a_draft_llm_are_kept_for_each_sequence(llms):
+    """10 tokens of 128 B over two devices, and 64 B of each token in the other layer."""
+    llm = llms["windowed"]
+    found = drafter(llm, BF16, llm, asked("draft_model", draft="w"), ParallelSpec(tp=2))
+    assert (found.beside.token, found.beside.sequence) == (64, 640)
+
+
+def test_a_draft_llm_elsewhere_leaves_states_alone_here(llms):
+    """Three drafts, each with a state of 4,096 B over two devices."""
+    recurrent = replace(llms["dense"], state_bytes_per_sequence=4096.0)
+    elsewhere = ParallelSpec(tp=4)
+    spec = asked("draft_model", draft="small")
+    found = drafter(recurrent, BF16, llms["dense"], spec, ParallelSpec(tp=2), elsewhere)
+    assert found.beside == Beside(sequence=3 * 2048)
+    assert found.parallel == elsewhere

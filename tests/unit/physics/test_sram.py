@@ -16,7 +16,9 @@ from factorysim.catalog.values import Sram
 from factorysim.errors import CapacityError
 from factorysim.physics.collectives import Links
 from factorysim.physics.sram import Chips, round_s, sram_blocks, sram_law, sram_stages
-from factorysim.spec.scenario import KvSpec, ParallelSpec, PrecisionSpec, SramSpec
+from factorysim.spec.kv import KvSpec
+from factorysim.spec.layout import ParallelSpec, SramSpec
+from factorysim.spec.llm import PrecisionSpec
 from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, MOE, WINDOWED, make_runs
 
 FP8 = PrecisionSpec(weights="fp8", compute="fp8", kv="fp8")
@@ -253,3 +255,41 @@ def test_the_stages_hold_what_they_were_counted_for_and_one_less_does_not(tokens
     assert held(stages) >= wanted
     with contextlib.suppress(CapacityError):  # of not even the weights
         assert held(stages - 1) < wanted
+
+
+def test_windows_lie_with_the_cache():
+    """8 sequences of 10 tokens of 32 B a chip: in 6 x 18,000 B of DRAM, or 6 x 45,000 of SRAM."""
+    parallel = ParallelSpec(tp=2)
+    in_dram = SramSpec(kv="dram", stages=6)
+    blocks = sram_blocks(WINDOWED, CHIP, FP8, parallel, in_dram, 6, KvSpec(), 8)
+    assert blocks == (108_000 - 2_560) // (16 * 32)
+    in_sram = sram_blocks(WINDOWED, CHIP, FP8, parallel, SramSpec(stages=6), 6, KvSpec(), 8)
+    assert in_sram == (270_000 - 189_440 - 2_560) // (16 * 32)
+    # (189,440 + 320,000 of 1,000 windows + 512 of 16 tokens) / 45,000 = 11.3, or 4.2 for weights
+    spec = SramSpec(kv_tokens=16)
+    assert sram_stages(WINDOWED, CHIP, FP8, parallel, spec, KvSpec(), 1000) == 12
+    assert sram_stages(WINDOWED, CHIP, FP8, parallel, SramSpec(kv="dram"), KvSpec(), 1000) == 5
+
+
+def test_state_stays_in_sram_where_the_cache_is_in_dram():
+    """4,000 B of 100 sequences beside 378,880 of weights: 778,880 / 45,000 = 17.3."""
+    llm = replace(DENSE, state_bytes_per_sequence=4000.0)
+    assert sram_stages(llm, CHIP, FP8, ParallelSpec(), SramSpec(kv="dram"), KvSpec(), 100) == 18
+
+
+def test_micro_batches_of_a_run_are_those_of_its_steps():
+    """Two steps of three tokens read the weights six times; one token reads them once."""
+    law = make_law()
+    one = law.activity(make_runs(steps=1, prompts=1, prompt_tokens=3))
+    two = law.activity(make_runs(steps=2, prompts=1, prompt_tokens=6))
+    token = 2 * (4.48 + 0.064) * 1e3  # activations and KV, 4.48 and 0.064 us on each chip
+    assert one.bytes_moved[0] == pytest.approx(3 * (122_880 + token))
+    assert two.bytes_moved[0] == pytest.approx(6 * (122_880 + token))
+    single = law.activity(make_runs(decodes=1, emitted_tokens=1))
+    assert single.bytes_moved[0] == pytest.approx(122_880 + 128_000 + token)
+
+
+def test_a_reach_of_one_rack_is_a_rack_away():
+    """Published only beyond a hop: 5 us for what one rack holds."""
+    near = replace(CHIP, sram=replace(CHIP.sram, reach_bytes=200_000.0))
+    assert round_s(near, Chips(6, 2, 4)) == pytest.approx(6e-6 + 2 * 2 * 4e-6)

@@ -14,8 +14,18 @@ from factorysim.errors import CapacityError
 from factorysim.physics.collectives import Links
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.stages import stage_layers, stage_shapes, staged_law
-from factorysim.spec.scenario import ParallelSpec, PrecisionSpec
-from tests.unit.physics.conftest import DENSE, DEVICE, IDEAL, LINKS, MOE, make_law, make_runs
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.llm import PrecisionSpec
+from tests.unit.physics.conftest import (
+    DENSE,
+    DEVICE,
+    IDEAL,
+    LINKS,
+    MOE,
+    WINDOWED,
+    make_law,
+    make_runs,
+)
 
 CATALOG = load_catalog()
 WHOLE = ("llama_3_1_405b", "deepseek_v3", "gpt_oss_120b")
@@ -105,3 +115,38 @@ def test_only_the_first_stage_pays_the_host():
 def test_more_stages_than_layers_are_refused():
     with pytest.raises(CapacityError, match="at most 2, its layers"):
         staged(3)
+
+
+def test_each_stage_has_the_layers_that_are_said():
+    """126 layers of Llama 3.1 405B in four stages: the ends have one less, for their tables."""
+    shape = llm_shape(CATALOG.llm("llama_3_1_405b"))
+    parts = stage_shapes(shape, 4)
+    assert [part.layers for part in parts] == [31, 32, 32, 31]
+    assert [part.attention[0].layers for part in parts] == [31, 32, 32, 31]
+    assert [part.table for part in parts] == [0, 0, 0, shape.table]
+
+
+def test_tokens_of_prompts_cross_hops_as_those_of_decodes_do():
+    """Two steps of 3 decodes and 5 prompt tokens: 16 tokens, 128 bytes each."""
+    runs = make_runs(steps=2, decodes=3, prompts=1, prompt_tokens=10, emitted_tokens=6)
+    assert staged(2).activity(runs).link_bytes[0] == pytest.approx(16 * 128)
+
+
+def test_windows_of_any_stage_are_those_of_the_pipeline():
+    assert staged(2, WINDOWED).window == 10
+    assert staged(2).window is None
+    assert staged(2, WINDOWED).window_fs == make_law(WINDOWED).window_fs == 128 * 10**6
+
+
+def test_two_stages_are_half_as_busy_each_as_one():
+    """Of two devices each: all that they do adds up, seconds are means over the stages."""
+    runs = make_runs(steps=3, decodes=4, emitted_tokens=12, context_tokens=600)
+    parallel = ParallelSpec(pp=2, tp=2)
+    law = staged_law(DENSE, DEVICE, PrecisionSpec(), parallel, (LINKS, LINKS), IDEAL, "full")
+    cut, whole = law.activity(runs), make_law(tp=2).activity(runs)
+    for name in ("compute_s", "memory_s", "link_s"):
+        np.testing.assert_allclose(2 * getattr(cut, name), getattr(whole, name), err_msg=name)
+    np.testing.assert_allclose(cut.link_bytes, whole.link_bytes + 12 * 128)
+    # Of a token: four sums of 128 B, half of it each way, at 1e9 B/s
+    assert whole.link_s[0] == pytest.approx(12 * 4 * 128e-9)
+    assert law.prompt(0.5) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from factorysim.policies.routing import Ask, Load, affinity, power_of_two, prefix_aware, routing
-from factorysim.spec.scenario import RouterSpec
+from factorysim.spec.router import RouterSpec
 
 
 def load(*calls: int, tokens: tuple[int, ...] | None = None) -> Load:

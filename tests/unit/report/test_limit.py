@@ -42,7 +42,8 @@ def test_the_verdict_says_rate_interval_and_what_binds():
 
 def test_without_interval_number_or_threshold_it_says_so():
     alone = FOUND._replace(ci_low=None, ci_high=None, n=1, reason="one replication: no spread")
-    assert "(one replication, no interval)" in str(verdict(alone))
+    assert "(5.70 inside, 5.90 outside; one replication, no interval)" in str(verdict(alone))
+    assert "40 simulations of 1 replication, each" in " ".join(text_of(alone).split())
     assert "No interval: one replication: no spread" in text_of(alone)
     nothing = FOUND._replace(rate=None, ci_low=None, ci_high=None, binds=None, reason="all meet")
     assert str(verdict(nothing)) == "No capacity to tell: all meet."

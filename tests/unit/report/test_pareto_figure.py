@@ -1,10 +1,13 @@
 """The figure of a sweep: all is named, and the same points give the same bytes."""
 
+from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
+from matplotlib.figure import Figure
 
-from factorysim.report.pareto_figure import COLOURS, _Box, draw_pareto
+from factorysim.report.pareto_figure import COLOURS, _Box, _curves, draw_pareto
 from factorysim.study.frontier import frontier
 from factorysim.study.pareto import Estimate, Point
 
@@ -81,6 +84,52 @@ def test_factories_are_named_in_their_colours_and_sessions_at_the_ends(tmp_path)
         assert comment in text
     assert COLOURS[0].lower() in text
     assert COLOURS[1].lower() in text
+
+
+def test_names_are_text_and_no_formulas(tmp_path):
+    draw_pareto(SWEEPS["layouts of both"], tmp_path / "f.svg")
+    assert "<!-- $x_1$ -->" in (tmp_path / "f.svg").read_text()
+
+
+def test_every_factory_is_told_apart_by_colour_or_mark():
+    curves = _curves(SWEEPS["eight"])
+    assert len({(curve.colour, curve.mark) for curve in curves}) == len(curves) == 8
+
+
+def test_a_label_stands_nearest_to_what_it_names():
+    """The end of the best layout, beside a beaten point that is nearer to its foot."""
+    best = points("a", "tp 8", [(140.0, 17.3), (38.4, 296.0)])
+    other = points("a", "ep 8", [(117.0, 14.5), (35.8, 277.0)])
+    found = swept(best, other, points("b", "tp 8", [(40.6, 5.0), (31.5, 218.0)]))
+    ends = [t for axes in _axes(found) for t in axes.texts if t.get_text() == "1 in flight"]
+    assert len(ends) == 2
+    for label in ends:
+        axes = label.axes
+        extent = label.get_window_extent(axes.figure.canvas.get_renderer())
+        box = _Box(extent.x0, extent.y0, extent.x1, extent.y1)
+        value = "tokens_per_s_per_mw" if axes is axes.figure.axes[0] else "tokens_per_s_per_gpu"
+        off = {
+            (p.scenario, p.layout, p.concurrency): box.off(
+                axes.transData.transform((p.tokens_per_s_per_user.value, getattr(p, value).value))
+            )
+            for p in found.points
+        }
+        assert min(off, key=off.get) == ("a", "tp 8", 1)
+
+
+def _axes(found):
+    drawn = []
+    with patch.object(Figure, "savefig", lambda self, *_, **__: drawn.extend(self.axes)):
+        draw_pareto(found, Path("f.png"))
+    assert len(drawn) == 2
+    return drawn
+
+
+def test_intervals_lie_inside_the_axes():
+    for axes in _axes(SWEEPS["one curve"]):
+        low, high = axes.get_xlim()
+        assert low < 0.9 * 60.0
+        assert high > 1.1 * 300.0
 
 
 def test_boxes_tell_how_much_they_cover():

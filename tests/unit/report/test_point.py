@@ -51,6 +51,15 @@ def test_the_largest_share_names_the_bound():
     )
 
 
+def test_of_two_memories_the_one_that_binds_is_named():
+    bound = POINT.bound._replace(compute=0.1, memory=0.7, link=0.1, overhead=0.1)
+    text = text_of(POINT._replace(bound=bound, memory="dram", mbu=0.25))
+    assert "Bound by memory (DRAM): 70.0 % of the time in steps" in text
+    assert "MBU 25.0 % (DRAM)" in text
+    text = text_of(POINT._replace(bound=bound._replace(link=0.9), memory="dram"))
+    assert "Bound by links: 90.0 %" in text
+
+
 def test_mixed_formats_are_all_told():
     precision = POINT.precision.model_copy(update={"weights": "w4a16", "kv": "fp8"})
     text = text_of(POINT._replace(precision=precision))

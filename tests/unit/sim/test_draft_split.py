@@ -63,6 +63,12 @@ def test_both_clocks_meter_both_racks_alike(runs):
     assert "drafts of steps = drafts of calls" in names
 
 
+def test_metrics_know_that_the_experts_are_where_drafts_are_verified():
+    (station,) = prepare(scenario()).layout.stations
+    assert station.partner.pool == "lpx"
+    assert station.expert_pool == "gpu"
+
+
 def test_a_step_by_hand():
     """One call decodes alone: two ways of 8 us, four drafts on LPUs, and a verify of 5 tokens."""
     plan = prepare(scenario(link_latency="8 us", link_bandwidth="100 GB/s")).plan

@@ -10,6 +10,7 @@ from factorysim.records import AuditLine
 from factorysim.run.replication import check_audit
 from factorysim.sim import factory as factory_module
 from factorysim.sim.factory import FactoryWorld
+from factorysim.sim.routes import ranges_of, routes_of
 from factorysim.workload.agents import AgentModel, load_agent
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.session import LlmNode, Session
@@ -199,3 +200,40 @@ def test_a_call_held_for_its_llm_belongs_to_a_deployment_of_it():
     ran = run(held, factory, [Listed("s", sessions)], horizon_s=0.1)
     assert [(call.deployment, call.replica) for call in ran.calls] == [("b", 1)] + [("b", -1)] * 3
     check_audit([line for line in ran.closing.audit if isinstance(line, AuditLine)], 0)
+
+
+def routed(node: LlmNode, **streams: Any) -> Any:
+    """Which of a stream's routers takes a call; they are named here, not built."""
+    routers: Any = {
+        ("big", 0): "big", ("small", 1000): "long", ("small", 0): "short", ("small", 50): "middle",
+    }  # fmt: skip
+    (stream,) = spec({"llm": "small", **streams}).streams.values()
+    return routes_of(stream, routers).of(node)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "router"),
+    [(1, "short"), (50, "short"), (51, "middle"), (1000, "middle"), (1001, "long")],
+)
+def test_a_range_begins_above_its_bound(tokens: int, router: str):
+    assert routed(LlmNode(tokens, 1)) == router
+
+
+def test_the_step_decides_before_the_initiator_and_both_before_the_stream():
+    node = LlmNode(70, 1)
+    assert routed(node, llm_by_step={"planner": "big"}) == "middle"
+    node.initiator = "tool"
+    assert routed(node, llm_by_step={"tool": "big"}) == "big"
+    node.step = "planner"
+    assert routed(node, llm_by_step={"tool": "big", "planner": "small"}) == "middle"
+    assert routed(node, llm_by_step={"tool": "small", "planner": "big"}) == "big"
+
+
+def test_a_stream_lists_each_of_its_routers_once():
+    routers: Any = {("big", 0): "big", ("small", 0): "short", ("small", 50): "long"}
+    (stream,) = spec(
+        {"llm": "small", "llm_by_step": {"planner": "big", "tool": "small"}}
+    ).streams.values()
+    assert routes_of(stream, routers).all == ("long", "short", "big")
+    assert ranges_of(routers, "small") == ((50, "long"), (0, "short"))
+    assert ranges_of(routers, "other") == ()

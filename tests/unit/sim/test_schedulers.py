@@ -113,6 +113,45 @@ def test_sglang_reckons_with_seven_tenths_of_what_is_to_come():
         assert (ms(late.scheduled_fs) > 4) == waits
 
 
+@pytest.mark.parametrize(
+    ("at", "output", "blocks", "fits", "tuning"),
+    [
+        # The estimate of what the first has yet to make, after 5 of 10 steps of decay:
+        # (0.7 - 0.5 (0.7 - 0.098)) x 445 = 177.6; 200 - 3 blocks of 4 are free.
+        (9, 451, 200, 788 - 178, {"decay_steps": 10}),
+        # At its least, 0.14 of 0.7: 0.098 x 350 = 34.3; 200 - 26 blocks.
+        (104, 451, 200, 696 - 35, {"decay_steps": 10}),
+        # After 300 of SGLang's 600 steps: 0.399 x 400 = 159.6; 400 - 76 blocks.
+        (304, 701, 400, 1296 - 160, {}),
+        # Half as much where scheduling is half as conservative: 0.35 x 200 = 70; 99 blocks.
+        (4, 201, 100, 396 - 71, {"conservativeness": 0.5}),
+        # Never more than all: 1.4 is 1, of 200.
+        (4, 201, 100, 396 - 201, {"conservativeness": 2.0}),
+    ],
+)
+def test_sglang_lets_in_what_leaves_room_for_its_estimate(at, output, blocks, fits, tuning):
+    """Constants of SGLang 0.4.6, `global_config.py`: room must be more than what is asked for."""
+    for asked, waits in ((fits, False), (fits + 1, True)):
+        made = bench("sglang", more={"blocks": blocks}, **tuning)
+        made.call(0, prompt=4, output=output)
+        late = made.call(at, prompt=8, output=asked - 8)
+        made.run()
+        assert (ms(late.scheduled_fs) > at) == waits
+
+
+def test_sglang_reckons_with_4096_tokens_of_output_at_most():
+    """7,996 tokens are free, 0.7 x 4,096 = 2,867.2 are thought to come: 5,128.8 are left.
+
+    Of the late call 4,096 count as well, and its prompt. SGLang 0.4.6, `schedule_policy.py`.
+    """
+    for prompt, waits in ((1032, False), (1033, True)):
+        made = bench("sglang", more={"blocks": 2000})
+        made.call(0, prompt=4, output=5000)
+        late = made.call(4, prompt=prompt, output=5000)
+        made.run()
+        assert (ms(late.scheduled_fs) > 4) == waits
+
+
 def test_sglang_does_not_look_again_before_somebody_leaves():
     """The estimate decays with each step, so the head would fit long before it is let in."""
     made = bench("sglang", decay_steps=10)

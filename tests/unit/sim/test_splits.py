@@ -97,6 +97,11 @@ def test_the_exchange_crosses_the_fabric():
     assert sum(sink.columns("steps")["steps"].tolist()) == closing.steps
 
 
+def test_metrics_know_which_pool_holds_the_experts():
+    (station,) = prepare(scenario()).layout.stations
+    assert (station.pool, station.expert_pool) == ("gpu", "lpx")
+
+
 def test_the_audit_finds_a_side_that_was_not_metered(monkeypatch):
     plain = PowerMeter.add_steps
 

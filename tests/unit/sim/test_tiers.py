@@ -6,12 +6,14 @@ from math import log
 
 import pytest
 
-from factorysim.graph.tiers import ReplicaStores, StorePlan
+from factorysim.graph.plan import ReplicaStores, StorePlan
+from factorysim.sim.fabric import Fabric
 from factorysim.sim.factory import run_replication
 from factorysim.sim.replica import Replica
 from factorysim.sim.roads import FabricRoad
-from factorysim.sim.shelf import Log, Shelf
+from factorysim.sim.shelf import Shelf
 from factorysim.sim.store import Store
+from factorysim.sim.tier_log import Log
 from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tiers import ReplicaTiers, TieredLedger
 from factorysim.sim.tool_times import ToolTimes
@@ -173,9 +175,10 @@ def test_what_nobody_uses_leaves_its_tier_on_time():
 
 def test_kv_is_better_kept_while_a_tool_is_soon_back(monkeypatch):
     """To refill takes 0.31 s, the tool 0.1 s of 30 % of the store, once one has been seen."""
-    kept = {}
+    kept, worlds = {}, set()
 
     def look(whole, world, live, node):
+        worlds.add(world)
         whole(world, live, node)
         kept[live.plan.sid] = [
             until - world._clock.now_fs for until in world._shelves[0].keep.values()
@@ -187,6 +190,23 @@ def test_kv_is_better_kept_while_a_tool_is_soon_back(monkeypatch):
     seen = Seen(serving("host", eviction="tool_ttl"), factory(100), sessions)
     assert seen.broken() == []
     assert kept == {"s0": [0], "s1": [pytest.approx(0.1 * log(0.31 / 0.03) * FS, rel=1e-9)]}
+    [world] = worlds
+    assert world._answers == world._kept == world._shelves[0].keep == {}  # all is forgotten
+
+
+def test_a_tool_before_any_call_copies_nothing():
+    spec = serving("host", offload="tool_call")
+    first = session("a", 0, ToolNode("wait", remote_ns=NS_PER_MS), LlmNode(30, 1, after=(0,)))
+    seen = Seen(spec, factory(100), [first])
+    assert (seen.broken(), seen.tables["tiers"]) == ([], [])
+
+
+@pytest.mark.parametrize(("prompt", "blocks"), [(300, 30), (301, 31)])
+def test_the_last_token_of_an_answer_is_not_in_the_cache(prompt, blocks):
+    """It has 10 tokens, and blocks of 10 are copied when they are full."""
+    spec = serving("host", offload="tool_call")
+    seen = Seen(spec, factory(100), [returning("a", 0, 2000, prompt, tool=True)])
+    assert seen.events("store")[0].blocks == blocks
 
 
 def test_the_engine_knows_means_of_what_has_ended():
@@ -219,11 +239,13 @@ def test_replicas_of_a_server_find_what_the_others_have_stored(offload, hit):
 # What the audit must find.
 
 
-def leaky(monkeypatch, kind, name, change):
+def leaky(monkeypatch, kind, name, change, *, later=()):
+    """Laws that break; what comes later lets host memory part with blocks."""
     whole = getattr(kind, name)
     monkeypatch.setattr(kind, name, lambda *args, **words: change(whole, *args, **words))
     spec = serving("host", "nvme", fetch="always")
-    return Seen(spec, factory(12, 100), two_that_crowd_each_other(), horizon_s=3.0).broken()
+    sessions = [*two_that_crowd_each_other(), *later]
+    return Seen(spec, factory(12, 100), sessions, horizon_s=9.0 if later else 3.0).broken()
 
 
 def test_the_audit_finds_rows_that_say_half_of_what_moved(monkeypatch):
@@ -244,7 +266,7 @@ def test_the_audit_finds_evictions_that_nobody_wrote_down(monkeypatch):
             blocks -= 1
         return note(log, what, tier, blocks, *args, **words)
 
-    assert "KV blocks evicted from HBM = written down" in leaky(monkeypatch, Log, "note", silent)
+    assert "KV blocks evicted = written down" in leaky(monkeypatch, Log, "note", silent)
 
 
 def test_the_audit_finds_a_block_that_a_store_lost(monkeypatch):
@@ -267,7 +289,7 @@ def test_the_audit_finds_a_block_that_was_evicted_unseen(monkeypatch):
     monkeypatch.setattr(Store, "_cut", lambda *args: cut(whole, *args))
     later = session("c", 5000, LlmNode(390, 1))
     broken = Seen(spec, factory(12), [*back, later]).broken()
-    assert broken == ["KV tiers: blocks sent = evicted + held"]
+    assert broken == ["KV tiers: blocks sent = evicted + held", "KV blocks evicted = written down"]
 
 
 def test_the_audit_finds_blocks_stored_twice(monkeypatch):
@@ -298,7 +320,7 @@ def test_the_audit_finds_a_transfer_that_nobody_wrote_down(monkeypatch):
 def test_the_audit_finds_bytes_that_were_lost_on_the_road(monkeypatch):
     def less(whole, road, lanes, size_bytes, kind, landed):
         whole(road, lanes, size_bytes, kind, landed)
-        road.sent_bytes += 1
+        road.landed_bytes -= 1
 
     broken = leaky(monkeypatch, FabricRoad, "carry", less)
     assert broken == ["KV tiers: bytes sent = landed + in flight"]
@@ -326,3 +348,210 @@ def test_the_audit_finds_hbm_blocks_that_eviction_lost(monkeypatch):
 
     broken = leaky(monkeypatch, TieredLedger, "take", take_more)
     assert "KV blocks: free + cached + private" in broken
+
+
+OFFERED = "KV tiers: blocks offered = there + sent + without room"
+HANDED = "KV tiers: blocks handed down = offered to the next tier"
+CARRIED = "KV tiers: bytes on the fabric = blocks sent and read"
+ROWS_OF_MOVES = "KV tiers: bytes of rows = landed"
+LASTED = "KV tiers: times of rows = on the road (fs)"
+WAITS = "KV fetches: waits of calls = from start to landing (fs)"
+HITS = "KV hits of calls = found in HBM + thanks to tiers"
+
+
+def without_last(spans):
+    return list(spans)[:-1]
+
+
+def test_the_audit_finds_blocks_that_were_parted_with_and_never_handed_down(monkeypatch):
+    def forget(whole, shelf, gone):
+        below, shelf.below = shelf.below, None
+        whole(shelf, gone)
+        shelf.below = below
+
+    later = [session("c", 5000, LlmNode(390, 1))]
+    assert leaky(monkeypatch, Shelf, "demote", forget, later=later) == [HANDED]
+
+
+def test_the_audit_finds_blocks_of_hbm_that_never_reached_the_first_tier(monkeypatch):
+    def some(whole, tiers, spans):
+        whole(tiers, without_last(spans))
+
+    assert leaky(monkeypatch, ReplicaTiers, "_put", some) == [HANDED]
+    monkeypatch.undo()
+    whole = ReplicaTiers._put
+    monkeypatch.setattr(ReplicaTiers, "_put", lambda *args: some(whole, *args))
+    spec = serving("host", offload="tool_call")
+    assert Seen(spec, factory(100), [returning("a", 0, 2000, tool=True)]).broken() == [HANDED]
+
+
+def test_the_audit_finds_blocks_that_had_no_room_and_went_nowhere(monkeypatch):
+    """HBM evicts 25 blocks, where those on their way take all 12 of host memory."""
+
+    def forget(whole, shelf, *args):
+        below, shelf.below = shelf.below, None
+        demote, shelf_type = Shelf.demote, Shelf
+
+        def reached(self, gone):
+            self.below = below
+            demote(self, gone)
+            self.below = None
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shelf_type, "demote", reached)
+            whole(shelf, *args)
+        shelf.below = below
+
+    assert leaky(monkeypatch, Shelf, "put", forget) == [HANDED]
+
+
+def test_the_audit_finds_blocks_that_a_store_took_for_present(monkeypatch):
+    def less(whole, store, span):
+        return without_last(whole(store, span))
+
+    assert OFFERED in leaky(monkeypatch, Store, "missing", less)
+
+
+def test_the_audit_finds_blocks_that_were_dropped_as_they_came(monkeypatch):
+    monkeypatch.setattr("factorysim.sim.shelf.joined", without_last)
+    broken = leaky(monkeypatch, Shelf, "_ring", lambda *_: None)
+    assert OFFERED in broken
+
+
+def test_the_audit_finds_half_of_the_bytes_on_the_fabric(monkeypatch):
+    """Rows, blocks and the road's own counts all say the whole."""
+
+    def halve(whole, fabric, source, target, size_bytes, *args, kind):
+        whole(fabric, source, target, size_bytes // 2, *args, kind=kind)
+
+    assert CARRIED in leaky(monkeypatch, Fabric, "transfer", halve)
+
+
+@pytest.mark.parametrize("event", ["store", "fetch"])
+def test_the_audit_finds_moves_of_half_their_bytes(monkeypatch, event):
+    """Rows and the road agree on the half: they come from one figure."""
+
+    def half_store(whole, shelf, *args):
+        shelf.block_bytes /= 2
+        whole(shelf, *args)
+        shelf.block_bytes *= 2
+
+    def half_fetch(whole, tiers, *args):
+        tiers._lane_bytes /= 2
+        whole(tiers, *args)
+        tiers._lane_bytes *= 2
+
+    if event == "store":
+        broken = leaky(monkeypatch, Shelf, "_send", half_store)
+    else:
+        broken = leaky(monkeypatch, ReplicaTiers, "_load", half_fetch)
+    assert CARRIED in broken
+    assert (ROWS_OF_MOVES in broken) == (event == "store")
+
+
+def test_the_audit_finds_moves_of_other_tiers(monkeypatch):
+    def elsewhere(whole, road, lanes, size_bytes, kind, landed):
+        whole(road, lanes, size_bytes, kind.replace("nvme", "host"), landed)
+
+    assert CARRIED in leaky(monkeypatch, FabricRoad, "carry", elsewhere)
+
+
+@pytest.mark.parametrize("off_fs", [1, -1])
+def test_the_audit_finds_a_wait_that_is_not_from_start_to_landing(monkeypatch, off_fs):
+    def other(whole, tiers, call, fetch):
+        fetch.started_fs += off_fs
+        whole(tiers, call, fetch)
+
+    assert leaky(monkeypatch, ReplicaTiers, "_land", other) == [WAITS]
+
+
+def test_the_audit_finds_a_wait_that_a_call_forgot(monkeypatch):
+    """Its session's time is then queue, and all shares add up."""
+
+    def forget(whole, tiers, call, fetch):
+        whole(tiers, call, fetch)
+        call.fetch_fs = 0
+
+    assert leaky(monkeypatch, ReplicaTiers, "_land", forget) == [WAITS]
+
+
+def test_the_audit_finds_waits_of_calls_in_flight(monkeypatch):
+    """The call comes back at 2.31 s, and its fetch takes 25 ms of it."""
+
+    def other(whole, tiers, call, fetch):
+        whole(tiers, call, fetch)
+        call.fetch_fs += 1
+
+    whole = ReplicaTiers._land
+    monkeypatch.setattr(ReplicaTiers, "_land", lambda *args: other(whole, *args))
+    spec, made = serving("host", fetch="always"), factory(100)
+    late = Seen(spec, made, two_that_crowd_each_other(), horizon_s=2.336)
+    assert late.calls[-1].outcome == "censored"
+    assert late.broken() == [WAITS]
+    early = Seen(spec, made, two_that_crowd_each_other(), horizon_s=2.32)
+    assert early.calls[-1].outcome == "censored"
+    assert early.broken() == []  # it has not landed
+    spec, made = serving("host", "nvme", fetch="always"), factory(10, 100)
+    half = Seen(spec, made, two_that_crowd_each_other(), horizon_s=2.332)
+    assert [row.tier for row in half.events("fetch")] == ["host"]
+    assert half.broken() == []
+
+
+def test_the_audit_finds_rows_of_other_times(monkeypatch):
+    for event in ("store", "fetch"):
+
+        def longer(note, log, what, tier, blocks, times, event=event, **words):
+            if what == event:
+                times = times[0], times[1] + 1
+            note(log, what, tier, blocks, times, **words)
+
+        with monkeypatch.context() as patch:
+            assert LASTED in leaky(patch, Log, "note", longer)
+
+
+@pytest.mark.parametrize("by", [-10, 10])
+def test_the_audit_finds_hits_that_no_tier_gave(monkeypatch, by):
+    def other(whole, tiers, call, low, high):
+        whole(tiers, call, low, high + by)
+
+    assert leaky(monkeypatch, ReplicaTiers, "credit", other) == [HITS]
+
+
+def test_the_audit_finds_hits_that_were_credited_twice(monkeypatch):
+    def twice(whole, tiers, *args):
+        whole(tiers, *args)
+        whole(tiers, *args)
+
+    assert leaky(monkeypatch, ReplicaTiers, "credit", twice) == [HITS]
+
+
+def test_the_audit_finds_hits_of_hbm_that_a_tier_takes_for_its_own(monkeypatch):
+    """All of them were fetched, and all that calls say is right."""
+
+    def more(note, log, what, tier, *args, **words):
+        if what == "hit":
+            words["hit_tokens"] += 10
+            log._told[words["call"]].found_tokens["hbm"] -= 10
+        note(log, what, tier, *args, **words)
+
+    assert leaky(monkeypatch, Log, "note", more) == [HITS]
+
+
+def test_the_audit_finds_hits_of_one_tier_that_go_to_the_other(monkeypatch):
+    def swap(note, log, what, tier, *args, **words):
+        if what == "hit":
+            tier = {"host": "nvme", "nvme": "host"}[tier]
+        note(log, what, tier, *args, **words)
+
+    assert leaky(monkeypatch, Log, "note", swap) == [HITS]
+
+
+def test_the_audit_finds_evictions_of_a_store_that_nobody_wrote_down(monkeypatch):
+    def silent(note, log, what, tier, blocks, *args, **words):
+        if (what, tier) == ("evict", "host"):
+            blocks -= 1
+        note(log, what, tier, blocks, *args, **words)
+
+    later = [session("c", 5000, LlmNode(390, 1))]
+    broken = leaky(monkeypatch, Log, "note", silent, later=later)
+    assert broken == ["KV blocks evicted = written down"]

@@ -4,17 +4,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from factorysim.spec.base import Quantity
-from factorysim.spec.scenario import (
-    DeploymentSpec,
-    Distribution,
-    LengthSpec,
-    ParallelSpec,
-    RunSpec,
-    ServingSpec,
-    SiteSpec,
-    SloSpec,
-    StreamSpec,
-)
+from factorysim.spec.deployment import DeploymentSpec
+from factorysim.spec.law import Distribution
+from factorysim.spec.layout import ParallelSpec
+from factorysim.spec.run import RunSpec
+from factorysim.spec.serving import ServingSpec
+from factorysim.spec.site import SiteSpec
+from factorysim.spec.stream import LengthSpec, SloSpec, StreamSpec
 
 TIME = Quantity("seconds", "a time", "2 s", high=1e10)
 

@@ -111,6 +111,11 @@ def test_faults_in_a_union_name_the_key_without_its_tag(arrivals, key, text):
     assert text in fault.found
 
 
+def test_a_name_that_is_none_is_shown_itself():
+    (fault,) = faults(HEAD + GPU + STREAM.replace("llm: a", "llm: a, tenant: ops team"))
+    assert (fault.key, fault.found) == ("streams.s.tenant", "'ops team'")
+
+
 def test_a_misplaced_key_is_sent_home():
     streams = STREAM.replace("agent: x", "agent: x, tp: 2, rate: 2/s")
     told = {fault.key: fault.cure for fault in faults(HEAD + GPU + streams)}

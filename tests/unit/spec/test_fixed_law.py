@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from factorysim.spec.scenario import FixedLaw
+from factorysim.spec.law import FixedLaw
 
 
 @pytest.mark.parametrize(

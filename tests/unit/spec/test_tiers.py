@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from factorysim.spec.scenario import KvSpec
+from factorysim.spec.kv import KvSpec
 
 
 def refused(**fields):

@@ -7,7 +7,8 @@ import pytest
 import factorysim
 from factorysim.errors import SpecError
 from factorysim.metrics.inputs import Window
-from factorysim.spec.scenario import FixedConcurrency, SloSpec
+from factorysim.spec.arrivals import FixedConcurrency
+from factorysim.spec.stream import SloSpec
 from factorysim.study.capacity import (
     Attained,
     Evaluation,

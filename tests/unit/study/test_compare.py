@@ -97,5 +97,6 @@ def test_one_scenario_is_refused():
 
 
 def test_labels_tell_repeats_apart():
-    assert labels(["x/a.yaml", "y/a.yaml", "b"]) == ["a", "a-1", "b"]
+    assert labels(["x/a.yaml", "y/a.yaml", "b"]) == ["a", "a-2", "b"]
+    assert labels(["a", "a", "a-2", "a"]) == ["a", "a-3", "a-2", "a-4"]
     assert labels([mm1(), mm1()]) == ["scenario-0", "scenario-1"]

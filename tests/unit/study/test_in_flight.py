@@ -8,7 +8,7 @@ import pytest
 from factorysim.errors import SpecError
 from factorysim.load import load
 from factorysim.run.prepare import prepare
-from factorysim.spec.scenario import FixedConcurrency
+from factorysim.spec.arrivals import FixedConcurrency
 from factorysim.store import Labels
 from factorysim.study.in_flight import (
     Shares,

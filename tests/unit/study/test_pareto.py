@@ -6,7 +6,7 @@ from factorysim.errors import CapacityError, SpecError
 from factorysim.load import override
 from factorysim.spec.scenario import ScenarioSpec
 from factorysim.study import sweep as sweeps
-from factorysim.study.pareto import Stopped, as_json, pareto
+from factorysim.study.pareto import Stopped, as_json, layouts_asked, pareto
 from factorysim.study.predict import predict
 
 LENGTHS = {"prompt_tokens": {"mean": 256}, "output_tokens": {"mean": 32}}
@@ -120,6 +120,38 @@ def test_a_layout_that_does_not_fit_is_told_and_the_others_measured():
     assert refused.reason
     with pytest.raises(CapacityError):
         swept(small(), layouts=["tp=4"])
+
+
+def test_layouts_that_make_no_scenario_are_told_and_the_others_measured():
+    """One is refused by its spec, one by its bounds, one by the plan."""
+    layouts = ["tp=1", "tp=1,ep=3", "tp=5000", "tp=4"]
+    found = swept(small(), layouts=layouts, concurrency=[2])
+    assert [point.layout for point in found.points] == ["tp 1"]
+    told = {one.layout: one.reason for one in found.refused}
+    assert list(told) == ["tp 1, ep 3", "tp 5000", "tp 4"]
+    assert "a divisor of tp" in told["tp 1, ep 3"]
+    assert "from 1 to 4096" in told["tp 5000"]
+    assert layouts_asked(found) == (4, 3)
+    data = as_json(found)
+    assert (data["layouts"], data["layouts_not_measured"]) == (4, 3)
+    with pytest.raises(CapacityError) as caught:
+        swept(small(), layouts=layouts[1:])
+    assert [fault.where for fault in caught.value.faults] == [
+        "scenario-0 tp 1, ep 3",
+        "scenario-0 tp 5000",
+        "scenario-0 tp 4",
+    ]
+
+
+def test_one_reason_is_told_once():
+    """Of points and of layouts; with nothing measured at all, in the error as well."""
+    tight = override(small(), {"serving.kv.blocks": 10})
+    with pytest.raises(CapacityError) as caught:
+        swept(tight, layouts=["tp=1", "dp=1"], concurrency=[1, 2, 4])
+    (fault,) = caught.value.faults
+    where = "scenario-0 tp 1 at 1, 2 and 4; scenario-0 dp 1 at 1, 2 and 4: calls of s do not fit"
+    assert fault.cure.startswith(where)
+    assert fault.cure.count("tokens of context") == 1
 
 
 def test_calls_that_no_replica_holds_are_told_before_anything_turns_without_time():

@@ -8,7 +8,7 @@ import pytest
 from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError, SpecError
 from factorysim.run.prepare import prepare
-from factorysim.spec.scenario import ParallelSpec
+from factorysim.spec.layout import ParallelSpec
 from factorysim.study.operating_point import Ask, set_up
 from factorysim.study.pools import PoolAsk, Wanted, read_pools
 from factorysim.study.predict import as_json, predict

@@ -5,7 +5,7 @@ import pytest
 from factorysim.errors import SpecError
 from factorysim.load import load
 from factorysim.run.prepare import build_demands
-from factorysim.spec.scenario import FixedConcurrency
+from factorysim.spec.arrivals import FixedConcurrency
 from factorysim.study import scaling
 from factorysim.study.scaling import AT_ONCE, PER_SECOND, Extent, scaling_of
 from tests.unit.run.builders import mm1

@@ -5,12 +5,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from factorysim.spec.scenario import (
-    FixedConcurrency,
-    GammaArrivals,
-    PoissonArrivals,
-    TraceArrivals,
-)
+from factorysim.spec.arrivals import FixedConcurrency, GammaArrivals, PoissonArrivals, TraceArrivals
 from factorysim.workload.arrivals import arrival_times, unit_times
 
 N = 100_000

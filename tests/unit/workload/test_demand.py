@@ -6,15 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from factorysim.errors import SpecError, TraceError
-from factorysim.spec.scenario import (
-    CallsSpec,
-    FixedConcurrency,
-    GammaArrivals,
-    ImagesSpec,
-    LengthSpec,
-    PoissonArrivals,
-    StreamSpec,
-)
+from factorysim.spec.arrivals import FixedConcurrency, GammaArrivals, PoissonArrivals
+from factorysim.spec.stream import CallsSpec, ImagesSpec, LengthSpec, StreamSpec
 from factorysim.workload.demand import build_demand
 from factorysim.workload.session import LlmNode
 

@@ -7,7 +7,7 @@ import pytest
 
 from factorysim.rng import stream
 from factorysim.spec.agent import Count, LognormalTokens
-from factorysim.spec.scenario import LengthSpec
+from factorysim.spec.stream import LengthSpec
 from factorysim.workload.draws import (
     KeyedUniforms,
     count_table,

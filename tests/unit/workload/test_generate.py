@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from factorysim.resources import resource_root
-from factorysim.spec.scenario import LengthSpec
+from factorysim.spec.stream import LengthSpec
 from factorysim.workload.generate import ChatRecipe, generate_chats
 from factorysim.workload.inspect import summarize
 from factorysim.workload.mooncake import mooncake_line, read_mooncake, write_mooncake

@@ -1,0 +1,85 @@
+"""Loading the catalog: every fact that ships, and what a user puts over them."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from factorysim.catalog.catalog import Catalog
+from factorysim.catalog.fact import BandRules
+from factorysim.catalog.shipped import Tree, read_shipped
+from factorysim.catalog.trees import fill, lay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = {
+    "accelerators": "accelerators.yaml",
+    "cpus": "cpus.yaml",
+    "network": "network.yaml",
+    "racks": "racks.yaml",
+    "llms": "llms.yaml",
+    "facility": "facility.yaml",
+    "calibration": "calibration.yaml",
+    "claims": "claims.yaml",
+    "efficiency": "efficiency.yaml",
+}
+"""Section to the file that ships it."""
+_OWN = ("sites", "rules")
+"""Sections that `assumed.yaml` has alone; of the others it fills what is unknown."""
+
+
+def load_catalog(overlay: Path | None = None) -> Catalog:
+    """Load the shipped catalog, with a user's file over it if one is given.
+
+    Parameters
+    ----------
+    overlay
+        A YAML file of ``schema: factorysim.catalog/1`` that overrides or adds
+        facts and records; see `factorysim.catalog.overlay`.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the user's file.
+
+    Examples
+    --------
+    >>> load_catalog() is load_catalog()
+    True
+    """
+    if overlay is None:
+        return _shipped()
+    from factorysim.catalog.overlay import read_overlay
+
+    base = _shipped()
+    sections, sources = read_overlay(overlay, base)
+    merged = {kind: lay(tree, sections.get(kind, {})) for kind, tree in base.sections.items()}
+    return Catalog(merged, _sources() | sources, _band_rules())
+
+
+@cache
+def _shipped() -> Catalog:
+    assumed = _read("assumed.yaml")
+    sections = {
+        kind: fill(_read(file)[kind], assumed.get(kind, {})) for kind, file in FILES.items()
+    }
+    sections |= {kind: assumed[kind] for kind in _OWN}
+    return Catalog(sections, _sources(), _band_rules())
+
+
+@cache
+def _read(file: str) -> Tree:
+    return read_shipped(file)
+
+
+def _sources() -> Tree:
+    """Join the sources of all files; a file may bring its own."""
+    sources: Tree = {}
+    for file in ("sources.yaml", "assumed.yaml", *FILES.values()):
+        sources |= _read(file).get("sources", {})
+    return sources
+
+
+def _band_rules() -> BandRules:
+    return BandRules.of(_read("assumed.yaml"))
