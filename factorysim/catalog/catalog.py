@@ -13,7 +13,7 @@ from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
 from factorysim.catalog.names import NameIndex
 from factorysim.catalog.reading import Reading
 from factorysim.catalog.shipped import Tree
-from factorysim.catalog.trees import leaves
+from factorysim.catalog.trees import lay, leaves
 from factorysim.catalog.values import Device, Llm, Rack, Site, Switch
 from factorysim.errors import Fault, SpecError
 

@@ -106,9 +106,18 @@ def scores_of(rows: Sequence[Compared]) -> list[Score]:
     for (quantity, load), mine in sorted(found.items()):
         known = [row.error for row in mine if row.error is not None]
         size = np.array([abs(e) for e in known] + [1.0] * (len(mine) - len(known)))
-        told = [float(np.median(size)), float(size.mean()), float(np.quantile(size, 0.9))]
-        bias = float(np.median(known)) if known else None
-        scores.append(Score(quantity, load, len(mine), len(known), *told, bias))
+        scores.append(
+            Score(
+                quantity,
+                load,
+                len(mine),
+                len(known),
+                median=float(np.median(size)),
+                mean=float(size.mean()),
+                p90=float(np.quantile(size, 0.9)),
+                bias=float(np.median(known)) if known else None,
+            )
+        )
     return scores
 
 

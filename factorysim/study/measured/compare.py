@@ -1,4 +1,4 @@
-"""A file of measurements against the simulator: every row predicted, or set aside with the reason."""
+"""A file of measurements against the simulator: each row predicted, or set aside with a reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import UserError
-from factorysim.study.measured.conditions import NotUnderstood, Understood, understand
+from factorysim.study.measured.conditions import NotUnderstoodError, Understood, understand
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
 from factorysim.study.measured.rows import Row, Skipped, read_rows
 
@@ -70,7 +70,7 @@ def read_experiments(
     for row in rows:
         try:
             found = understand(row, catalog, together[_told(row)])
-        except NotUnderstood as error:
+        except NotUnderstoodError as error:
             unknown.append(_unpredicted(row, str(error)))
         else:
             by_conditions.setdefault(found.conditions, []).append(found)

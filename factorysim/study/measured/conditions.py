@@ -98,7 +98,7 @@ class Understood(NamedTuple):
     """What the row does not say."""
 
 
-class NotUnderstood(Exception):
+class NotUnderstoodError(Exception):
     """A row cannot be turned into an experiment; says why."""
 
 
@@ -168,7 +168,7 @@ def understand(row: Row, catalog: Catalog, others: Sequence[Row] = ()) -> Unders
 
     Raises
     ------
-    NotUnderstood
+    NotUnderstoodError
         With the reason.
     """
     return _Reader(row, catalog, others).read()
@@ -213,7 +213,7 @@ class _Reader:
         try:
             return self._catalog.llm(self._row.model)
         except UserError as error:
-            raise NotUnderstood(_first(error, f'LLM "{self._row.model}"')) from None
+            raise NotUnderstoodError(_first(error, f'LLM "{self._row.model}"')) from None
 
     def _device(self) -> tuple[Device, float]:
         """Find the device; words in brackets may tell an operating point."""
@@ -227,7 +227,7 @@ class _Reader:
                 return self._catalog.device(text), clock
             except UserError as error:
                 failed = error
-        raise NotUnderstood(_first(failed, f'device "{name}"'))
+        raise NotUnderstoodError(_first(failed, f'device "{name}"'))
 
     def _engine(self) -> str:
         low = self._row.engine.lower()
@@ -238,7 +238,7 @@ class _Reader:
         return "generic"
 
     def _precision(self, llm: Llm, device: Device, usual: Defaults) -> tuple[str, str, str]:
-        """Formats of weights, arithmetic and KV from one word."""
+        """Read formats of weights, arithmetic and KV from one word."""
         word = re.sub(r"[^a-z0-9]", "", self._row.precision.lower())
         if not word:
             word = llm.native_precision
@@ -250,7 +250,7 @@ class _Reader:
             elif compute == "fp4":
                 compute = "fp8" if "fp8" in device.flops and weights != "mxfp4" else "bf16"
             if compute not in device.flops:
-                raise NotUnderstood(f"{device.id} does not compute in {compute}")
+                raise NotUnderstoodError(f"{device.id} does not compute in {compute}")
         kv = "fp8" if usual.kv_fp8 and compute in ("fp8", "fp4") else "bf16"
         told = re.search(r"kv[ _-]*(?:cache)?[ _-]*(?:dtype)?[ =:]*(fp8|bf16|fp16)", self._notes)
         if told:
@@ -284,7 +284,9 @@ class _Reader:
         replicas = told.replicas or max(cut.replicas, 1)
         if devices is not None:
             if devices % cut.devices:
-                raise NotUnderstood(f"{devices} devices are no whole replicas of {cut.devices}")
+                raise NotUnderstoodError(
+                    f"{devices} devices are no whole replicas of {cut.devices}"
+                )
             replicas = devices // cut.devices
         return cut._replace(replicas=replicas)
 
@@ -301,7 +303,7 @@ class _Reader:
         text = self._row.n_gpus
         if text:
             if not re.fullmatch(r"\d{1,6}(\.0)?", text) or float(text) < 1:
-                raise NotUnderstood(f'n_gpus is "{text}"')
+                raise NotUnderstoodError(f'n_gpus is "{text}"')
             return int(float(text))
         return self._by_littles_law()
 
@@ -368,10 +370,10 @@ class _Reader:
         if row.scenario == "server" and "qps" in words:
             return self._offered(words), prompt, output, most
         what = f'scenario "{row.scenario}" with load "{row.concurrency_or_batch}"'
-        raise NotUnderstood(what)
+        raise NotUnderstoodError(what)
 
     def _queued(self) -> int:
-        """Calls of an offline run: as the notes tell for these lengths."""
+        """Count the calls of an offline run, as the notes tell for these lengths."""
         pair = f"{self._row.isl}/{self._row.osl}"
         for calls, pairs in re.findall(r"(\d+)(?: requests)?(?: for)? ((?:\d+/\d+(?:,| and )?)+)",
                                        self._notes):  # fmt: skip
@@ -403,15 +405,19 @@ class _Reader:
             if row.osl == "" and "decode-only" in self._notes:
                 pair = (pair[0], 64.0)
                 self._assumed.append("64 tokens of output")
-            kind = "uniform" if drawn else "fixed"
-            prompt, output = (LengthSpec(kind=kind, mean=mean * one, spread=spread) for one in pair)
+            prompt, output = (
+                LengthSpec(kind="uniform", mean=mean * one, spread=spread)
+                if drawn
+                else LengthSpec(mean=one)
+                for one in pair
+            )
             if not drawn and row.scenario == "server" and osl is not None and osl > 1:
                 output = LengthSpec(kind="uniform", mean=osl, spread=_JITTER)
                 self._assumed.append(f"outputs spread by {_JITTER:.0%}, lest they stay in step")
             return prompt, output
         name = _dataset(row.isl)
         if name not in _DATASETS:
-            raise NotUnderstood(f'prompt lengths "{row.isl}"')
+            raise NotUnderstoodError(f'prompt lengths "{row.isl}"')
         size = _DATASETS[name]
         self._assumed.append(f"prompts of {size:g} tokens on average ({row.isl})")
         if told:
@@ -447,7 +453,7 @@ def _formats(word: str) -> tuple[str, str]:
         "q4": ("q4_k_m", "bf16"), "q80": ("q8_0", "bf16"),
     }  # fmt: skip
     if word not in known:
-        raise NotUnderstood(f'precision "{word}"')
+        raise NotUnderstoodError(f'precision "{word}"')
     return known[word]
 
 

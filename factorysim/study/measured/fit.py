@@ -270,13 +270,14 @@ def _solve(
         dull = np.sign(errors) * np.sqrt(2.0 * (np.sqrt(1.0 + errors**2) - 1.0))
         return np.concatenate([dull, at / widths])
 
-    found = least_squares(residuals, theta, diff_step=0.02, max_nfev=12)
-    rows = len(seen.rows)
-    return found.x, found.jac[:rows], _errors(seen, names, start * np.exp(found.x)) / NOISE
+    found = least_squares(residuals, theta, diff_step=[0.02] * len(theta), max_nfev=12)
+    rows, jacobian = len(seen.rows), np.asarray(found.jac)
+    moved = np.asarray(found.x, dtype=np.float64)
+    return moved, jacobian[:rows], _errors(seen, names, start * np.exp(moved)) / NOISE
 
 
 def _spread(jacobian: Floats, errors: Floats, clusters: Sequence[str], widths: Floats) -> Floats:
-    """Standard error of the logs: errors of one source go together (Liang and Zeger 1986)."""
+    """Estimate standard errors of the logs; one source's go together (Liang and Zeger 1986)."""
     bread = np.linalg.inv(jacobian.T @ jacobian + np.diag(1.0 / widths**2))
     dull = np.sign(errors) * np.sqrt(2.0 * (np.sqrt(1.0 + errors**2) - 1.0))
     meat = np.diag(1.0 / widths**2)
@@ -286,7 +287,8 @@ def _spread(jacobian: Floats, errors: Floats, clusters: Sequence[str], widths: F
         meat = meat + np.outer(score, score)
     within = np.sqrt(np.diag(bread))
     # With few sources the sandwich is too narrow as often as not: never below the plain error.
-    return np.maximum(np.sqrt(np.diag(bread @ meat @ bread)), within)
+    spread: Floats = np.maximum(np.sqrt(np.diag(bread @ meat @ bread)), within)
+    return spread
 
 
 def _value(fact: Fact) -> float:
@@ -295,7 +297,7 @@ def _value(fact: Fact) -> float:
 
 
 def _width(fact: Fact) -> float:
-    """Standard deviation of the log of a fact, from its band."""
+    """Find the standard deviation of the log of a fact, from its band."""
     if not fact.low or not fact.high or fact.high <= fact.low:
         return 0.3
     return max(0.05, math.log(fact.high / fact.low) / (2 * CENTRAL))

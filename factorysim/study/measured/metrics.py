@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 Quantity: TypeAlias = Literal[
     "ttft", "tpot", "itl", "latency", "throughput", "tokens_per_s_per_user", "power", "energy"
 ]
+Per: TypeAlias = Literal["all", "device", "node"]
 
 
 class Metric(NamedTuple):
@@ -23,7 +24,7 @@ class Metric(NamedTuple):
     """`mean`, `median` or a quantile like `p99`, over calls."""
     counts: Literal["output", "input", "total"] = "output"
     """Tokens that a throughput counts."""
-    per: Literal["all", "device", "node"] = "all"
+    per: Per = "all"
     per_node: int | None = None
     wall: bool = False
     """Of a power: the whole server, not its devices alone."""
@@ -42,14 +43,18 @@ def read_metric(row: Row) -> Metric:
 
     Raises
     ------
-    NotUnderstood
+    NotUnderstoodError
         If the name is none of those known.
     """
-    from factorysim.study.measured.conditions import NotUnderstood
+    from factorysim.study.measured.conditions import NotUnderstoodError
 
     name = row.metric
     if rate := _RATE.fullmatch(name):
-        per = {"total": "all", "per_gpu": "device", "per_device": "device"}.get(rate[2], "node")
+        per: Per = "node"
+        if rate[2] == "total":
+            per = "all"
+        elif rate[3] is None:
+            per = "device"
         node = int(rate[3]) if rate[3] else None
         return Metric(name, "throughput", counts=rate[1], per=per, per_node=node)  # type: ignore[arg-type]
     if time := _TIME.fullmatch(name):
@@ -58,11 +63,11 @@ def read_metric(row: Row) -> Metric:
     if name == "tok_s_user":
         return Metric(name, "tokens_per_s_per_user")
     if name in ("power_w", "power_w_per_gpu"):
-        per = "all" if name == "power_w" else "device"
-        return Metric(name, "power", per=per, wall="wall" in row.notes.lower())
+        one: Per = "all" if name == "power_w" else "device"
+        return Metric(name, "power", per=one, wall="wall" in row.notes.lower())
     if name in ("joules_per_token", "j_per_output_token"):
         return Metric(name, "energy")
-    raise NotUnderstood(f'metric "{name}"')
+    raise NotUnderstoodError(f'metric "{name}"')
 
 
 def _statistic(row: Row) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Device
     from factorysim.catalog.efficiency import Efficiency
+    from factorysim.graph.laws import Work
     from factorysim.graph.links import Wiring
     from factorysim.physics.step import StepLaw
     from factorysim.run.prepare import Prepared
@@ -36,21 +37,15 @@ FS = 1e-15
 class Subject(NamedTuple):
     """What a law of the experiment's replica is made from, efficiencies apart."""
 
-    llm: Llm
+    work: Work
     device: Device
-    precision: PrecisionSpec
-    parallel: ParallelSpec
     wiring: Wiring
-    overlap: str
 
     def law(self, efficiency: Efficiency) -> StepLaw:
         """Law under some efficiencies."""
-        from factorysim.graph.layout import layout_law
+        from factorysim.graph.laws import Hardware, cut_law
 
-        return layout_law(
-            self.llm, self.device, self.precision, self.parallel, self.wiring, efficiency,
-            self.overlap,
-        )  # fmt: skip
+        return cut_law(self.work, Hardware(self.device, efficiency, self.wiring))
 
 
 def subject_of(prepared: Prepared, llm: str) -> Subject:

@@ -6,7 +6,7 @@ from factorysim.catalog import load_catalog
 from factorysim.study.measured.conditions import (
     Closed,
     Cut,
-    NotUnderstood,
+    NotUnderstoodError,
     Offered,
     Queued,
     Static,
@@ -165,7 +165,7 @@ def test_what_cannot_be_understood_says_why(changes, reason):
     if reason is None:  # computed in the next best format
         assert read(**changes).conditions.compute == "fp8"
         return
-    with pytest.raises(NotUnderstood) as caught:
+    with pytest.raises(NotUnderstoodError) as caught:
         read(**changes)
     assert str(caught.value).startswith(reason)
 
