@@ -157,9 +157,8 @@ class RooflineLaw:
 
     def step_fs(self, device_s: float, sequences: int, recent_s: float) -> int:
         """Femtoseconds of the device's part and the host's, which it may hide; at least 1."""
-        host = self.host.step_s
+        host = self.host.step_s + sequences * self.host.sequence_s
         spent = max(device_s, host) if self.hides_host else device_s + host
-        spent += sequences * self.host.sequence_s
         return max(1, whole_fs(spent + recent_s))
 
     def piece(self, decodes: int, context: int) -> Piece:
