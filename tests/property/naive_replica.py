@@ -14,11 +14,11 @@ from math import floor
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from factorysim.sim.call import Scheduler
     from collections.abc import Iterable, Sequence
 
     from factorysim.physics.step import StepLaw
     from factorysim.physics.vision import Encoder
+    from factorysim.sim.call import Scheduler
 
 Path = tuple[int, ...]
 """What a full block holds: the ids of all blocks from the start of the context to it."""
