@@ -44,10 +44,10 @@ ENOUGH = 0.01
 CENTRAL = 1.2816
 """Standard deviations of a normal distribution that bound its central 80 %."""
 CANDIDATES = (
-    "host_sequence_s",
     "linear_compute",
     "weight_bandwidth",
     "expert_compute",
+    "host_sequence_s",
     "host_step_s",
     "block_s",
     "kv_bandwidth",
