@@ -24,7 +24,9 @@ WAITING, PARTIAL, DECODING, GONE, MOVING, KEPT, FETCHING = range(7)
 set aside for KV that is on its way from another replica; all its tokens made, but kept until
 its batch ends; out of the queue until what it gets from slower tiers has landed."""
 
-Scheduler: TypeAlias = Literal["vllm", "prefill_first", "sarathi", "sglang", "orca", "static"]
+Scheduler: TypeAlias = Literal[
+    "vllm", "prefill_first", "sarathi", "sglang", "orca", "static", "trtllm"
+]
 
 
 class Tuning(NamedTuple):

@@ -53,6 +53,8 @@ def scheduler_kind(limits: Limits) -> type[Replica]:
             return OrcaReplica
         case "static":
             return StaticReplica
+        case "trtllm":
+            return TrtllmReplica
     assert_never(limits.scheduler)
 
 
@@ -178,18 +180,13 @@ class SarathiReplica(ReservingReplica):
         return self._decodes.blocks_now() if self.run.decodes else 0
 
 
-class SetAsideReplica(ReservingReplica):
+class WholeReplica(ReservingReplica):
     """Has every block of a call from its admission to its end, so that none is ever preempted.
 
     Then the blocks that are free change only as calls leave, never inside a run.
     """
 
     __slots__ = ()
-
-    def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
-        super().__init__(*given, **more)
-        # Engines of these rules bounded sequences, not tokens, and cached no prefixes.
-        self.limits = self.limits._replace(token_budget=_UNBOUNDED, retain="none")
 
     def _fit_steps(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> int:
         return steps
@@ -199,6 +196,41 @@ class SetAsideReplica(ReservingReplica):
 
     def _step_blocks(self, done: int) -> int:
         return 0
+
+
+class TrtllmReplica(WholeReplica):
+    """`trtllm`: steps as of `sarathi`, of calls that have KV for all that they make.
+
+    TensorRT-LLM calls this policy ``GUARANTEED_NO_EVICT``, and it is the default.
+    """
+
+    __slots__ = ()
+
+    def _reserved(self, call: Call) -> int:
+        return call.prompt_tokens + call.output_tokens - 1
+
+    def _form_step(self) -> None:
+        decodes = self._decodes.count
+        chunks: Sequence[Chunk] = NO_CHUNKS
+        call = self._partial
+        if call is not None:
+            prior = call.context
+            tokens = min(call.known - prior, self.limits.token_budget - decodes)
+            chunks = ((call, tokens, prior),)
+        if self.waiting:
+            chunks = self._admit(chunks, chunking=True)
+        if chunks or decodes:
+            self._start(decodes, chunks, False)
+
+
+class SetAsideReplica(WholeReplica):
+    """Bounds sequences, not tokens, and caches no prefixes, as engines before vLLM did."""
+
+    __slots__ = ()
+
+    def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*given, **more)
+        self.limits = self.limits._replace(token_budget=_UNBOUNDED, retain="none")
 
 
 class OrcaReplica(SetAsideReplica):

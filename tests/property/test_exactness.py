@@ -148,7 +148,7 @@ def check(case: Case) -> None:
         check_rows(outcome.rows, naive.steps, stepwise=stepwise)
         assert_gaps(outcome, naive)
         check_conservation(case, outcome, naive)
-    if case.limits.scheduler in ("orca", "static"):
+    if case.limits.scheduler in ("orca", "static", "trtllm"):
         assert not any(call.preemptions for call in naive.calls.values())
 
 
@@ -382,7 +382,7 @@ def submissions(draw: DrawFn) -> Submission:
 
 
 SCHEDULERS: tuple[Scheduler, ...] = (
-    "vllm", "prefill_first", "sarathi", "sglang", "orca", "static"
+    "vllm", "prefill_first", "sarathi", "sglang", "orca", "static", "trtllm"
 )  # fmt: skip
 
 
