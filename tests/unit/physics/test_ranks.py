@@ -57,6 +57,21 @@ def test_every_rank_reads_its_weights():
     assert four.flops == pytest.approx(one.flops)
 
 
+def test_links_are_busy_with_sums_of_each_rank_and_the_exchange_of_all():
+    """4 ranks of 2 devices, 8 groups of 2 experts: 3 steps of 4 decodes.
+
+    A rank sums after 2 attention blocks: 1 us and two hops of 1 us each, and 2 x 128 B a token
+    at half of 1 GB/s (0.256 us in both), for its own quarter of the tokens. Two MoE layers send
+    there and back: 1 us and a hop, four times. Of 8 groups a token reaches 8 x (1 - 91 / 120):
+    29/120 of 64 elements, 2 B there and 2 B back, 7/8 of it at 1 GB/s, in each layer.
+    """
+    law = ranks_of(4, tp=2, ep=8, collective_s=1e-6, collective_hop_s=1e-6)
+    runs = make_runs(steps=3, decodes=4, emitted_tokens=12)
+    token_us = 0.256 / 4 + 2 * 29 / 120 * 64 * 4 * 7 / 8 / 1e3
+    expected = 3 * (2 * 3 + 4 * 2) + 12 * token_us
+    assert law.activity(runs).link_s[0] * 1e6 == pytest.approx(expected, rel=1e-9)
+
+
 def test_ranks_of_a_dense_llm_are_refused():
     with pytest.raises(CapacityError, match="4 times the replicas"):
         ranks_of(4, llm=DENSE)

@@ -102,6 +102,18 @@ def test_the_last_tokens_are_read_from_the_first_on(law, llms):
     assert extra == 10 * 3 * 3 * 4 * 8 * 32 * 10**4
 
 
+def test_activity_counts_the_last_tokens(law, llms, runs):
+    """Two steps of 2 decodes beside a chunk of 10: 14 tokens of 9,216 FLOP, 4 reads of 576 B."""
+    found = law(llms["compressed"])
+    run = runs(steps=2, decodes=2, prompts=1, prompt_tokens=10, emitted_tokens=4)
+    whole = found.activity(run)
+    bare = replace(found, recent=None, totals=found.totals._replace(recent=0.0)).activity(run)
+    assert whole.flops[0] - bare.flops[0] == pytest.approx(14 * 9216, rel=1e-9)
+    assert whole.bytes_moved[0] - bare.bytes_moved[0] == pytest.approx(4 * 576, rel=1e-9)
+    assert whole.memory_s[0] - bare.memory_s[0] == pytest.approx(4 * 576e-9, rel=1e-9)
+    assert whole.compute_s[0] - bare.compute_s[0] == pytest.approx(14 * 9216e-11, rel=1e-9)
+
+
 @given(name=NAMES, tokens=TOKENS, prior=PRIORS, more=st.integers(1, 50))
 def test_chunks_grow_with_tokens_and_with_what_came_before(
     name, tokens, prior, more, law_of, llms_of

@@ -325,6 +325,28 @@ def test_flops_of_a_verify_by_hand(law, runs):
     )
 
 
+def test_each_query_of_a_verify_asks_the_window(law, llms, runs):
+    """One sliding layer of 8 heads of 8: 256 FLOP a query and token, 4 queries each."""
+    verify = speculative_law(law(llms["windowed"]), None, PAIRS)
+    fields = {"decodes": 2, "emitted_tokens": 5, "accepted_tokens": 3, "context_tokens": 28}
+    less = verify.activity(runs(**fields))
+    more = verify.activity(runs(**fields, window_tokens=20))
+    assert more.flops[0] - less.flops[0] == pytest.approx(20 * 4 * 256, rel=1e-9)
+
+
+def test_what_three_drafts_need_by_hand(law, runs):
+    """2 decodes of 10 cached tokens: the drafts read 11, 12 and 13 each, the verify 14.
+
+    A cached token is 2 layers x 4 x 8 heads x 8 = 512 FLOP.
+    """
+    small = law()
+    run = runs(decodes=2, emitted_tokens=5, accepted_tokens=3, context_tokens=28)
+    alone = speculative_law(small, None, PAIRS).activity(run)
+    drafting = speculative_law(small, small, PAIRS).activity(run)
+    linear = 6 * (small.totals.token + small.totals.emission)
+    assert drafting.flops[0] - alone.flops[0] == pytest.approx(linear + 72 * 512, rel=1e-9)
+
+
 def test_a_recurrent_state_is_kept_after_each_draft(law, llms, runs):
     """Read and written once without drafts; 3 drafts write it 3 times more."""
     llm = replace(llms["dense"], state_bytes_per_sequence=4096.0)

@@ -77,6 +77,14 @@ def test_state_of_sequences_is_set_aside():
     assert (few, many) == (9, 18)  # 384,928 and 780,928 B
 
 
+def test_state_counts_to_the_sequence():
+    """378,880 + 16 x 128 + 4,000 each: 808,928 B of 107 fit 18 x 45,000, those of 108 do not."""
+    llm = replace(DENSE, state_bytes_per_sequence=4000.0)
+    spec = SramSpec(kv_tokens=16)
+    stages = [sram_stages(llm, CHIP, FP8, ParallelSpec(), spec, KvSpec(), n) for n in (107, 108)]
+    assert stages == [18, 19]
+
+
 def test_what_is_left_are_blocks():
     """6 x 45,000 - 189,440 = 80,560 B; 16 tokens of 64 B a block."""
     parallel = ParallelSpec(tp=2)
@@ -101,6 +109,13 @@ def test_a_token_goes_through_all_stages():
     law = make_law()
     expected = STAGE_US + HOPS_US + SENT_US
     assert microseconds(law.base(1, 0, 0, 1)) == pytest.approx(expected, **EXACT)
+
+
+def test_links_at_half_their_rate_take_twice_as_long_for_sums_and_for_what_is_sent_on():
+    law = make_law(link_bandwidth=0.5)
+    expected = STAGE_US + 0.512 + HOPS_US + 2 * SENT_US
+    assert microseconds(law.base(1, 0, 0, 1)) == pytest.approx(expected, **EXACT)
+    assert law.hop_token_s == pytest.approx(128 / (2 * 0.5e9), **EXACT)
 
 
 def test_depth_takes_sequences_for_nothing_until_the_pipe_is_full():
