@@ -14,6 +14,8 @@ from factorysim.catalog import load_catalog
 from factorysim.catalog.efficiency import efficiency
 from factorysim.physics.collectives import Links
 from factorysim.physics.roofline import roofline_law
+from factorysim.physics.speculation import Pace, speculative_law
+from factorysim.physics.step import Piece
 from factorysim.physics.vision import Encoder
 from factorysim.records import StepChunk, StepRow
 from factorysim.sim.call import Call, Limits
@@ -116,6 +118,28 @@ def test_priority_decides_who_waits_and_who_is_preempted():
     assert ms(soon.first_token_fs) <= ms(late.first_token_fs)
 
 
+def test_a_stall_before_the_first_token_is_told_apart():
+    """Out at 10 ms with 5 of 12 tokens; in again at 11, and 4 + 5 + 3 in 5 + 5 + 3 ms."""
+    bench = Bench(LIMITS._replace(blocks=4, token_budget=5))
+    old = bench.call(0, prompt=4, output=4)
+    young = bench.call(0, prompt=12, output=1)
+    bench.run()
+    assert (old.preemptions, young.preemptions) == (0, 1)
+    assert ms(old.last_token_fs) == 16
+    assert ms(young.first_token_fs) == 24
+    assert (ms(young.stall_fs), ms(young.first_stall_fs)) == (14, 14)
+
+
+def test_a_stall_after_the_first_token_is_no_part_of_the_time_to_it():
+    bench = Bench(LIMITS._replace(blocks=4))
+    bench.call(0, prompt=4, output=9)
+    young = bench.call(0, prompt=4, output=9)
+    bench.run()
+    assert young.preemptions == 1
+    assert young.stall_fs > 0
+    assert young.first_stall_fs == 0
+
+
 def test_a_call_that_can_never_fit_is_rejected_at_once():
     bench = Bench(LIMITS._replace(blocks=4))
     call = bench.call(3, prompt=8, output=10)
@@ -132,6 +156,59 @@ def test_a_cancelled_call_leaves_when_its_step_ends():
     assert call.output_made == 1 + 7
     assert ms(call.last_token_fs) == 11
     assert bench.replica.ledger.free == 100
+
+
+def test_the_next_of_the_queue_takes_the_room_that_a_cancelled_head_found_too_small():
+    """6 blocks: 4 are taken as the head wants 4, and 5 as the one behind it wants 1."""
+    bench = Bench(LIMITS._replace(blocks=6))
+    running = bench.call(0, prompt=12, output=13)
+    head = bench.call(12.5, prompt=15, output=1)
+    behind = bench.call(12.75, prompt=4, output=1)
+    bench.at(15.5, bench.replica.cancel, head)
+    bench.run()
+    assert (running.outcome, head.outcome, behind.outcome) == (
+        "completed",
+        "cancelled",
+        "completed",
+    )
+    assert ms(behind.scheduled_fs) == 16
+
+
+def test_a_failure_in_the_midst_of_a_step_spends_its_time_and_loses_it():
+    bench = Bench()
+    bench.call(0, prompt=4, output=100)
+    bench.at(8.25, bench.replica.fail)
+    bench.run()
+    assert bench.replica.busy_fs == round(8.25 * MS)
+    assert (bench.replica.steps, bench.replica.steps_lost) == (1 + 4, 1)
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+@pytest.mark.parametrize(("off_fs", "made", "lost_fs"), [(-1, 4, MS - 1), (0, 5, 0), (1, 5, 1)])
+def test_a_step_that_ends_as_the_device_fails_has_ended(off_fs, made, lost_fs, stepwise):
+    """The first token at 4 ms, one a ms from then on; a femtosecond before 8, at it, after it."""
+    bench = Bench(LIMITS._replace(stepwise=stepwise))
+    call = bench.call(0, prompt=4, output=100)
+    bench.clock.at(8 * MS + off_fs, ARRIVAL, lambda _: bench.replica.fail())
+    bench.run()
+    assert call.output_made == made
+    assert bench.replica.busy_fs == 8 * MS + off_fs
+    assert bench.replica.steps_lost == (lost_fs > 0)
+    lost = [row.step_fs for row in bench.rows() if not row.emitted_tokens]
+    assert lost == ([lost_fs] if lost_fs else [])
+
+
+@pytest.mark.parametrize("stepwise", [False, True])
+@pytest.mark.parametrize(("off_fs", "made"), [(-1, 4), (0, 4), (1, 5)])
+def test_a_step_that_ends_with_the_simulation_has_not_ended(off_fs, made, stepwise):
+    """What is due at the end is not processed: so walking each step tells as much."""
+    bench = Bench(LIMITS._replace(stepwise=stepwise))
+    call = bench.call(0, prompt=4, output=100)
+    bench.clock.run_until(8 * MS + off_fs)
+    bench.replica.settle()
+    assert bench.replica.made(call) == made
+    assert bench.replica.busy_fs == (3 + made) * MS
+    assert bench.replica.steps == made
 
 
 def test_a_failure_loses_the_step_in_progress_and_everything_cached():
@@ -326,6 +403,37 @@ def test_a_step_whose_collectives_get_half_of_the_network_takes_twice_as_long():
     assert network.asked == pytest.approx([250e3, 250e3, 0.0])
 
 
+class Reading(UnitLaw):
+    """A cached token that a decode reads costs 1 ms more."""
+
+    def piece(self, decodes: int, context: int) -> Piece:
+        return Piece(0, MS, None)
+
+
+def test_steps_that_grow_grow_twice_as_much_with_half_of_the_network():
+    bench = Bench(law=Reading(link_token_bytes=1000.0))
+    bench.replica.standing = Network(0.5)
+    call = bench.call(0, prompt=4, output=4)
+    bench.run()
+    assert ms(call.first_token_fs) == 2 * 4
+    # 5, 6 and 7 tokens are read, and a millisecond each for the step itself
+    assert ms(call.last_token_fs) == 2 * (4 + 6 + 7 + 8)
+    row = bench.rows()[-1]
+    assert (row.steps, row.step_fs) == (3, 12 * MS)
+
+
+def test_collectives_carry_drafts_too():
+    """A verify of 4 tokens in 1 + 3 ms, after 8 tokens in 8 ms; over four ways."""
+    at = Pace(tokens=4, verifies=1, draft_tokens=3)
+    law: Any = speculative_law(UnitLaw(link_token_bytes=1000.0), None, at)
+    bench = Bench(LIMITS._replace(pace=at), law=law)
+    bench.replica.standing = network = Network(1.0)
+    call = bench.call(0, prompt=8, output=9)
+    bench.run()
+    assert ms(call.last_token_fs) == 8 + 2 * 4
+    assert network.asked == pytest.approx([250e3, 250e3, 0.0])
+
+
 def test_another_share_holds_from_the_next_step_on():
     bench = Bench(law=UnitLaw(link_token_bytes=1000.0))
     bench.replica.standing = network = Network(1.0)
@@ -356,6 +464,18 @@ def test_runs_not_steps_are_walked():
     assert len(bench.replica.rows) == 2
     assert bench.replica.steps == 10_000
     assert bench.clock.events < 10
+
+
+@pytest.mark.parametrize(("watched", "runs"), [(True, [16, 4, 4, 4, 1]), (False, [29])])
+def test_a_run_that_a_router_watches_ends_before_it_evicts(watched, runs):
+    """10 blocks, of which 5 stay cached: 4 + 16 tokens fill the others."""
+    bench = Bench(LIMITS._replace(blocks=10, watched=watched))
+    bench.call(0, prompt=20, output=1, content=((0, 5),))
+    call = bench.call(50, prompt=4, output=30)
+    bench.run()
+    assert [row.steps for row in bench.rows() if row.decodes] == runs
+    assert ms(call.last_token_fs) == 54 + 29
+    assert bench.replica.ledger.evicted == 4
 
 
 @pytest.mark.parametrize(
