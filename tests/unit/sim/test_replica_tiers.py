@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from factorysim.physics.step import Piece
-from factorysim.sim.call import FETCHING, GONE, WAITING
+from factorysim.sim.call import FETCHING, GONE, WAITING, Call, Limits
+from factorysim.sim.clock import ARRIVAL
+from factorysim.sim.replica import Replica
 from factorysim.sim.store import Span
 from factorysim.sim.tiers import (
     ADMIT,
@@ -17,7 +19,7 @@ from factorysim.sim.tiers import (
     TieredLedger,
     fetched_blocks,
 )
-from tests.unit.sim.builders import UnitLaw
+from tests.unit.sim.builders import MS, UnitLaw
 from tests.unit.sim.tier_builders import BLOCK, Bench, call_of
 
 LINE = ((), 0)
@@ -405,3 +407,73 @@ def test_without_a_fetch_all_hits_are_of_hbm():
     call.fetch = Fetch([Stretch(0, Span(LINE, 0, 3), 0)], 3, 1, 0)  # decided, and not begun
     assert credited(bench, call, 0, 40) == (40, {})
     assert fetched_blocks(call_of(TEN, 75)) == 0
+
+
+# On a replica that serves.
+
+
+def replica_over(bench, hbm, token_budget):
+    limits = Limits(BLOCK, hbm, token_budget, max_sequences=8, watched=True)
+    costs = bench.tiers.costs
+    return Replica(
+        bench.clock, 0, costs.law, limits, lambda _: None, costs=costs, tiers=bench.tiers
+    )
+
+
+def at_ms(bench, instant, action, *given):
+    bench.clock.at(instant * MS, ARRIVAL, lambda _: action(*given))
+
+
+def crowded(*blocks):
+    """Six blocks: a prompt of 51 tokens is out at 40 ms with 29 of them, 2 blocks cached.
+
+    10 + 10 tokens in 20 ms, then 1 + 19 in as many; the next 19 want a seventh block.
+    """
+    bench = Bench(*blocks, hbm=6, law=UnitLaw(), budget=20)
+    replica = replica_over(bench, 6, 20)
+    first, second = Call(0, 0, 10, 5), Call(1, 1, 51, 1, content=TEN)
+    for call in (first, second):
+        at_ms(bench, 0, replica.submit, call)
+    return bench, first, second
+
+
+def test_a_preempted_call_looks_into_the_tiers_again():
+    """They have five blocks since 30 ms. It gets the three that HBM lacks, once those have room:
+    the first call has ended at 43 ms. They land at 50, and one token is left."""
+    bench, first, second = crowded(100)
+    at_ms(bench, 30, bench.stored, 0, LINE, 0, 5)
+    at_ms(bench, 50, bench.road.land, "fetch_t0")
+    bench.clock.run_until(1000 * MS)
+    assert (first.last_token_fs, second.preemptions) == (43 * MS, 1)
+    assert bench.moved("fetch") == [("fetch_t0", [(90, 1)], 3)]
+    assert second.first_token_fs == 51 * MS
+    assert (second.fetch_fs, second.fetch_stall_fs) == (7 * MS, 7 * MS)
+    assert (second.computed_tokens, second.recomputed_tokens, second.hit_tokens) == (30, 0, 21)
+    bench.log.check(second)
+    assert (bench.log.hits_amiss, bench.log.found_tokens) == ([], 21)
+
+
+def test_what_a_preempted_call_finds_of_its_own_is_nobodys_hit():
+    """Back at 41 ms it finds 20 of the 29 tokens that it had, and 30 of 39 at 62."""
+    bench, _, second = crowded(100)
+    bench.clock.run_until(1000 * MS)
+    assert second.preemptions == 2
+    assert second.hit_tokens == 0
+    assert (second.computed_tokens, second.recomputed_tokens) == (51, 9 + 9)
+    bench.log.check(second)
+    assert (bench.log.hits_amiss, bench.log.found_tokens) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("token_fs", "each_fs", "fetches"), [(5, 50, 0), (5, 49, 1), (20, 199, 1), (20, 200, 0)]
+)
+def test_to_load_or_to_compute_is_weighed_by_the_law_as_it_is(token_fs, each_fs, fetches):
+    """A token took 10, and so a block 100, until another law came."""
+    bench = Bench(100, fetch="cheaper").stored(0, LINE, 0, 8)
+    bench.road.each_fs = {90: each_fs}
+    replica = replica_over(bench, 100, 1000)
+    at_ms(bench, 1, replica.change_law, UnitLaw(token_fs=token_fs, decode_fs=0))
+    at_ms(bench, 2, replica.submit, Call(0, 0, 91, 1, content=TEN))
+    bench.clock.run_until(1000 * MS)
+    assert len(bench.moved("fetch")) == fetches
+    assert bench.tiers.prefill_fs(0, 91) == 91 * token_fs
