@@ -47,13 +47,14 @@ def root(
 
 
 def _mount() -> None:
-    from factorysim.cli import capacity, catalog, files, pareto, predict, runs, trace
+    from factorysim.cli import capacity, catalog, files, imports, pareto, predict, runs, trace
 
     runs.register(app)
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
     files.register(app)
+    imports.register(app, catalog.app)
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(trace.app, name="trace")
 
