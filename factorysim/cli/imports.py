@@ -19,6 +19,7 @@ Facts = Annotated[
 def register(app: typer.Typer, catalog: typer.Typer) -> None:
     """Add the commands of this module to the program's, and to those of the catalog."""
     catalog.command("import-llm")(import_llm)
+    app.command("from-vllm")(from_vllm)
 
 
 def import_llm(
@@ -48,6 +49,54 @@ def import_llm(
         _tell(f"  unknown: {line}")
     if out is not None:
         _tell(f"use it with --catalog {out}, or `catalog: {out.name}` in a scenario beside it")
+
+
+def from_vllm(
+    command: Annotated[str, typer.Argument(help="A command line: 'vllm serve MODEL ...'.")],
+    device: Annotated[
+        str | None, typer.Option(help="An accelerator of the catalog, in servers as it takes.")
+    ] = None,
+    rack: Annotated[str | None, typer.Option(help="Or a rack or server of the catalog.")] = None,
+    racks: Annotated[
+        int | None, typer.Option(min=1, help="As few as hold the replicas, if not given.")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Servers of this command.")] = 1,
+    precision: Annotated[
+        str | None, typer.Option(metavar="P", help="fp8, or weights=w4a16,compute=bf16,kv=fp8.")
+    ] = None,
+    acceptance: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Of drafts, where it speculates.")
+    ] = None,
+    isl: Annotated[int, typer.Option(min=1, help="Prompt tokens of each call.")] = 1024,
+    osl: Annotated[int, typer.Option(min=1, help="Output tokens of each call.")] = 256,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at any time.")] = 32,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="List unknown flags and go on.")
+    ] = False,
+    out: Out = None,
+    catalog: Facts = None,
+) -> None:
+    """Turn a `vllm serve` command into a scenario; without a device, into its part of one."""
+    from factorysim.catalog import load_catalog
+    from factorysim.load.vllm_command import read_command
+    from factorysim.study.vllm_scenario import Site, scenario_of
+
+    named = None if catalog is None else _beside(catalog, out)
+    site = Site(device, rack, racks, replicas, precision, acceptance, isl, osl, concurrency, named)
+    told = read_command(command, skip_unknown=skip_unknown)
+    made = scenario_of(told, site, load_catalog(catalog))
+    _give(made.text, out)
+    for note in made.notes:
+        _tell(note)
+    if not made.whole:
+        _tell("a part of a scenario: --device or --rack makes it whole")
+
+
+def _beside(catalog: Path, out: Path | None) -> str:
+    """Name the file of facts as the scenario must: from its own folder."""
+    folder = (Path.cwd() if out is None else out.absolute().parent).resolve()
+    path = catalog.resolve()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
 def _give(text: str, out: Path | None) -> None:
