@@ -1,4 +1,4 @@
-"""What others wrote, as files of this program: ``catalog import-llm`` and ``from-vllm``."""
+"""What others wrote, as files of this program: configs, command lines, benchmarks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ def register(app: typer.Typer, catalog: typer.Typer) -> None:
     """Add the commands of this module to the program's, and to those of the catalog."""
     catalog.command("import-llm")(import_llm)
     app.command("from-vllm")(from_vllm)
+    app.command("import-bench")(import_bench)
 
 
 def import_llm(
@@ -90,6 +91,48 @@ def from_vllm(
         _tell(note)
     if not made.whole:
         _tell("a part of a scenario: --device or --rack makes it whole")
+
+
+def import_bench(
+    files: Annotated[
+        list[Path], typer.Argument(help="Of `vllm bench serve --save-result`, or AIPerf's exports.")
+    ],
+    hardware: Annotated[str, typer.Option(help="The device that it ran on, by any usual name.")],
+    gpus: Annotated[int, typer.Option(min=1, help="Devices in all.")],
+    parallelism: Annotated[str, typer.Option(help="Like TP4, or TP2 x 4 replicas.")] = "",
+    precision: Annotated[str, typer.Option(help="Like fp8; as published if not given.")] = "",
+    engine: Annotated[str, typer.Option(help="Like vLLM 0.11; the file's word if not given.")] = "",
+    model: Annotated[str, typer.Option(help="The LLM, where the file tells another name.")] = "",
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Calls in flight, where the file does not tell.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Turn results of benchmarks into a table for `check --data` and `calibrate --data`."""
+    from factorysim.errors import Fault, SpecError
+    from factorysim.study.measured.foreign import read_foreign, table_text
+
+    rows, skipped = [], []
+    for path in files:
+        told = read_foreign(
+            path,
+            hardware=hardware,
+            n_gpus=gpus,
+            parallelism=parallelism,
+            precision=precision,
+            engine=engine,
+            model=model,
+            concurrency=concurrency,
+        )
+        rows += told[0]
+        skipped += told[1]
+    for one in skipped:
+        _tell(f"set aside: {one.id}: {one.reason}")
+    if not rows:
+        found = f"no number to compare in {len(files)} file{'' if len(files) == 1 else 's'}"
+        raise SpecError(Fault("import-bench", "", found, "one or more", "the reasons are above"))
+    _give(table_text(rows), out)
+    _tell(f"{len(rows)} rows, {len(skipped)} set aside")
 
 
 def _beside(catalog: Path, out: Path | None) -> str:

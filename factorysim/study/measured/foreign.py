@@ -14,14 +14,14 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 from factorysim.errors import Fault, SpecError
 from factorysim.load.json_file import parse_json
 from factorysim.marked import printable, shown
-from factorysim.study.measured.rows import Row, Skipped
+from factorysim.study.measured.rows import COLUMNS, Row, Skipped
 from factorysim.yaml_reader import read_bytes
 
 Format: TypeAlias = Literal["vllm_bench", "aiperf_json", "aiperf_csv"]
@@ -137,6 +137,24 @@ def read_foreign(
                 continue
             skipped.append(Skipped(name, told.line, reason))
     return rows, skipped
+
+
+def table_text(rows: Iterable[Row]) -> str:
+    """Write rows as a table of measurements, which `check` and `calibrate` read.
+
+    Ids that come again, from files of one name, are numbered.
+    """
+    seen: dict[str, int] = {}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        number = seen[row.id] = seen.get(row.id, 0) + 1
+        told = row._asdict() | {"value": repr(row.value)}
+        if number > 1:
+            told["id"] = f"{row.id}-{number}"
+        writer.writerow({key: told[key] for key in COLUMNS})
+    return text.getvalue()
 
 
 def detect(path: Path, data: bytes) -> Format:
