@@ -73,9 +73,13 @@ class Config:
         return Config(self.where, value, f"{self._prefix}{key}.", self)
 
     def count(self, *keys: str, least: int = 1, most: int = MOST) -> Told | None:
-        """First of these keys that is told, else what the class takes; None if neither."""
-        for tree in (self._tree, self.usual):
-            for key in keys:
+        """First of these keys that is told, else what the class takes; None if neither.
+
+        A null in the file is the file's word: the class takes nothing else for it then.
+        """
+        silent = tuple(key for key in keys if key not in self._tree)
+        for tree, asked in ((self._tree, keys), (self.usual, silent)):
+            for key in asked:
                 value = tree.get(key)
                 if value is not None:
                     return Told(self._whole(key, value, least, most), key, tree is self.usual)

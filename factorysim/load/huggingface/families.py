@@ -1,7 +1,8 @@
 """The architectures that can be imported, by the `model_type` of their config.
 
 What a class takes where its file is silent is that of the class of the same name in
-`transformers` 4.57 (``configuration_*.py``); facts of the record say where it was used.
+`transformers` 4.57, or 5.23 of those that came later (``configuration_*.py``); facts of the record
+say where it was used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from factorysim.load.huggingface.config import LAYERS_MOST, Told
 from factorysim.load.huggingface.layers import (
     Experts,
-    first_dense,
+    dense_layers,
     read_dense,
     read_experts,
     read_frame,
@@ -179,7 +180,12 @@ def _qwen_moe(config: Config, draft: Draft) -> None:
     frame = read_frame(config, draft)
     draft.words["attention.type"] = "gqa"
     read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "upper")
+    if config.text("model_type") == "qwen2_moe":
+        read_windows(config, draft, frame, "upper")
+    else:
+        read_windows(
+            config, draft, frame, "all" if config.flag("use_sliding_window")[0] else "none"
+        )
     read_experts(config, draft, Experts(("num_experts",), ("moe_intermediate_size",)))
     width = config.count("shared_expert_intermediate_size", least=0)
     shared = 1 if width is not None and width.value else 0
@@ -200,7 +206,49 @@ def _deepseek(config: Config, draft: Draft) -> None:
     frame = read_frame(config, draft)
     read_latent(config, draft, frame.layers)
     _routed(config, draft)
-    split_layers(config, draft, frame, first_dense(config, frame.layers), "first_k_dense_replace")
+    split_layers(config, draft, frame, dense_layers(config, frame.layers), "first_k_dense_replace")
+
+
+_RATIOS = {
+    "sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128,
+}  # fmt: skip
+"""Kinds of DeepSeek V4's layers, by how many tokens an entry of the cache stands for."""
+
+
+def _deepseek_v4(config: Config, draft: Draft) -> None:
+    """Attention on compressed entries of the cache; experts in every layer."""
+    frame = read_frame(config, draft)
+    draft.words["attention.type"] = "compressed_sparse_mqa"
+    draft.state("attention.heads", config.need("num_attention_heads"))
+    for path, key in (
+        ("kv_heads", "num_key_value_heads"), ("head_dim", "head_dim"),
+        ("q_lora_rank", "q_lora_rank"), ("o_lora_rank", "o_lora_rank"), ("o_groups", "o_groups"),
+        ("indexer_heads", "index_n_heads"), ("indexer_head_dim", "index_head_dim"),
+    ):  # fmt: skip
+        draft.state(f"attention.{path}", config.need(key))
+    for path, key in (("sliding_window", "sliding_window"), ("indexer_topk", "index_topk")):
+        draft.state(f"attention.{path}", config.need(key), "tok")
+    how, ratios = _compression(config, frame.layers)
+    for ratio in (4, 128):
+        draft.derive(f"attention.layers_ratio_{ratio}", ratios.count(ratio), how)
+        if ratio not in ratios:
+            config.contradiction(how, f"no layer of ratio {ratio}", "one or more")
+    _routed(config, draft)
+    split_layers(config, draft, frame, 0, "of this architecture")
+
+
+def _compression(config: Config, layers: int) -> tuple[str, list[int]]:
+    """Tell each layer's ratio; the list may have one more for the MTP layer."""
+    listed = config.words("layer_types", tuple(_RATIOS), layers)
+    if listed is not None:
+        return "layer_types", [_RATIOS[kind] for kind in listed]
+    ratios = config.numbers("compress_ratios", most=128)
+    key = "compress_ratios"
+    if ratios is None or len(ratios) not in (layers, layers + 1) or set(ratios) - {0, 4, 128}:
+        found = "nothing" if ratios is None else f"a list of {len(ratios)}"
+        config.contradiction(key, found, f"0, 4 or 128 for each of the {layers} layers")
+        return key, [4, 128]
+    return key, ratios[:layers]
 
 
 def _glm_moe(config: Config, draft: Draft) -> None:
@@ -210,11 +258,15 @@ def _glm_moe(config: Config, draft: Draft) -> None:
     read_heads(config, draft, frame)
     read_windows(config, draft, frame, "none")
     _routed(config, draft)
-    split_layers(config, draft, frame, first_dense(config, frame.layers), "first_k_dense_replace")
+    split_layers(config, draft, frame, dense_layers(config, frame.layers), "first_k_dense_replace")
 
 
 def _routed(config: Config, draft: Draft) -> None:
-    read_experts(config, draft, Experts(("n_routed_experts",), ("moe_intermediate_size",)))
+    read_experts(
+        config,
+        draft,
+        Experts(("n_routed_experts", "num_local_experts"), ("moe_intermediate_size",)),
+    )
     read_shared(config, draft, "n_shared_experts")
     draft.state("mtp_layers", config.count("num_nextn_predict_layers", least=0))
 
@@ -256,17 +308,26 @@ def _chunks(config: Config, draft: Draft, layers: int) -> None:
 
 _BLOCKS = {"M": "Mamba-2", "*": "attention", "-": "a dense network", "E": "experts"}
 """Letters of `hybrid_override_pattern`."""
+_BLOCK_NAMES = {
+    "linear_attention": "M", "mamba": "M", "full_attention": "*", "attention": "*",
+    "mlp": "-", "moe": "E",
+}  # fmt: skip
+"""Words of `layers_block_type`, in later files."""
 
 
 def _nemotron_h(config: Config, draft: Draft) -> None:
     """One block a layer: Mamba-2, attention, a dense network or experts, without gates."""
     frame = read_frame(config, draft)
-    pattern = config.text("hybrid_override_pattern")
+    how = "hybrid_override_pattern"
+    pattern = config.text(how)
+    for key in ("layers_block_type", "layer_types"):
+        listed = config.words(key, tuple(_BLOCK_NAMES), frame.layers)
+        if listed is not None:
+            how, pattern = key, "".join(_BLOCK_NAMES[name] for name in listed)
     if len(pattern) != frame.layers or set(pattern) - set(_BLOCKS):
         expected = f"a letter for each of the {frame.layers} layers: {', '.join(_BLOCKS)}"
-        config.contradiction("hybrid_override_pattern", f"{len(pattern)} letters", expected)
+        config.contradiction(how, f"{len(pattern)} letters", expected)
     counts = {letter: pattern.count(letter) for letter in _BLOCKS}
-    how = "hybrid_override_pattern"
     draft.words["attention.type"] = "hybrid_mamba2_gqa"
     read_heads(config, draft, frame)
     if not counts["*"]:
@@ -307,54 +368,77 @@ def _mamba(config: Config, draft: Draft, layers: int, how: str) -> None:
 
 
 _GEMMA: Mapping[str, object] = {"tie_word_embeddings": True, "head_dim": 256}
-_LLAMA4: Mapping[str, object] = {"interleave_moe_layer_step": 1, "no_rope_layer_interval": 4}
+_GEMMA3: Mapping[str, object] = {
+    **_GEMMA,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "vocab_size": 262_208,
+    "max_position_embeddings": 131_072,
+    "sliding_window": 4096,
+    "sliding_window_pattern": 6,
+}
+_LLAMA4: Mapping[str, object] = {
+    "interleave_moe_layer_step": 1, "no_rope_layer_interval": 4, "num_key_value_heads": 8,
+    "attention_chunk_size": 8192,
+}  # fmt: skip
+_QWEN: Mapping[str, object] = {
+    "num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 28,
+}  # fmt: skip
+_QWEN3: Mapping[str, object] = {**_QWEN, "head_dim": 128}
+_QWEN_MOE: Mapping[str, object] = {**_QWEN, "num_key_value_heads": 16}
+_V3: Mapping[str, object] = {"first_k_dense_replace": 3, "n_shared_experts": 1}
+_BLOOM: Mapping[str, object] = {"tie_word_embeddings": True, "max_position_embeddings": 2048}
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "llama": Family(_llama),
-        "mistral": Family(_mistral),
-        "ministral3": Family(_mistral),
-        "mistral4": Family(_deepseek),
-        "mixtral": Family(_mixtral),
+        "mistral": Family(_mistral, {"num_key_value_heads": 8, "sliding_window": 4096}),
+        "ministral3": Family(_mistral, {"num_key_value_heads": 8, "head_dim": 128}),
+        "mistral4": Family(_deepseek, {"first_k_dense_replace": 0, "n_shared_experts": 1}),
+        "mixtral": Family(_mixtral, {"num_key_value_heads": 8}),
         "qwen": Family(_first_qwen),
-        "qwen2": Family(_qwen),
-        "qwen2_vl": Family(_qwen),
-        "qwen2_vl_text": Family(_qwen),
-        "qwen2_5_vl": Family(_qwen),
-        "qwen2_5_vl_text": Family(_qwen),
-        "qwen3": Family(_qwen, {"head_dim": 128}),
-        "qwen3_vl_text": Family(_qwen, {"head_dim": 128}),
-        "qwen2_moe": Family(_qwen_moe),
-        "qwen3_moe": Family(_qwen_moe),
-        "qwen3_vl_moe_text": Family(_qwen_moe),
-        "deepseek_v2": Family(_deepseek),
-        "deepseek_v3": Family(_deepseek),
-        "deepseek_v32": Family(_deepseek),
-        "kimi_k2": Family(_deepseek),
-        "glm_moe_dsa": Family(_deepseek),
-        "glm4_moe": Family(_glm_moe, {"head_dim": 128}),
-        "gpt_oss": Family(_gpt_oss, {"head_dim": 64}),
-        "minimax_m2": Family(_minimax),
+        "qwen2": Family(_qwen, _QWEN),
+        "qwen2_vl": Family(_qwen, _QWEN),
+        "qwen2_vl_text": Family(_qwen, _QWEN),
+        "qwen2_5_vl": Family(_qwen, _QWEN),
+        "qwen2_5_vl_text": Family(_qwen, _QWEN),
+        "qwen3": Family(_qwen, _QWEN3),
+        "qwen3_vl_text": Family(_qwen, _QWEN3),
+        "qwen2_moe": Family(_qwen_moe, {**_QWEN_MOE, "shared_expert_intermediate_size": 5632}),
+        "qwen3_moe": Family(_qwen_moe, {**_QWEN_MOE, "num_key_value_heads": 4}),
+        "qwen3_vl_moe_text": Family(_qwen_moe, _QWEN_MOE),
+        "deepseek_v2": Family(_deepseek, {"q_lora_rank": 1536, "n_shared_experts": 2}),
+        "deepseek_v3": Family(_deepseek, _V3),
+        "deepseek_v32": Family(_deepseek, _V3),
+        "deepseek_v4": Family(_deepseek_v4, {"n_shared_experts": 1, "num_key_value_heads": 1}),
+        "kimi_k2": Family(_deepseek, _V3),
+        "glm_moe_dsa": Family(_deepseek, _V3),
+        "glm4_moe": Family(
+            _glm_moe, {"num_key_value_heads": 8, "first_k_dense_replace": 1, "n_shared_experts": 1}
+        ),
+        "gpt_oss": Family(
+            _gpt_oss, {"num_key_value_heads": 8, "head_dim": 64, "sliding_window": 128}
+        ),
+        "minimax_m2": Family(_minimax, {"num_key_value_heads": 8, "head_dim": 128}),
         "llama4_text": Family(_llama4, _LLAMA4),
-        "gemma": Family(_gemma, _GEMMA),
-        "gemma2": Family(_gemma, {**_GEMMA, "sliding_window": 4096}),
-        "gemma3_text": Family(
-            _gemma,
+        "gemma": Family(_gemma, {**_GEMMA, "num_key_value_heads": 16}),
+        "gemma2": Family(_gemma, {**_GEMMA, "num_key_value_heads": 4, "sliding_window": 4096}),
+        "gemma3_text": Family(_gemma, _GEMMA3),
+        "gemma4_text": Family(
+            _gemma4,
             {
                 **_GEMMA,
-                "num_attention_heads": 8,
+                "global_head_dim": 512,
+                "hidden_size_per_layer_input": 256,
                 "num_key_value_heads": 4,
-                "vocab_size": 262_208,
-                "max_position_embeddings": 131_072,
-                "sliding_window": 4096,
+                "sliding_window": 512,
                 "sliding_window_pattern": 6,
             },
         ),
-        "gemma4_text": Family(_gemma4, {**_GEMMA, "sliding_window_pattern": 6}),
         "phi": Family(_phi),
         "phi3": Family(_mistral),
         "nemotron": Family(_phi),
-        "nemotron_h": Family(_nemotron_h),
-        "bloom": Family(_bloom, {"tie_word_embeddings": True, "max_position_embeddings": 2048}),
+        "nemotron_h": Family(_nemotron_h, {"num_key_value_heads": 8, "n_shared_experts": 1}),
+        "bloom": Family(_bloom, _BLOOM),
     }
 )

@@ -130,6 +130,12 @@ def read_latent(config: Config, draft: Draft, layers: int) -> None:
         draft.state("attention.sparse_indexer.heads", config.need("index_n_heads"))
         draft.state("attention.sparse_indexer.head_dim", config.need("index_head_dim"))
         draft.state("attention.sparse_indexer.topk", config.need("index_topk"), "tok")
+        modes = config.words("indexer_types", ("full", "shared"), layers)
+        if modes is not None:
+            own = modes.count("full")
+            draft.derive("attention.sparse_indexer.layers", max(1, own), "indexer_types: full")
+            if not own:
+                config.contradiction("indexer_types", "none full", "one or more", "some select")
         draft.leave_open("attention.sparse_indexer.key_bytes", "B", INDEX_KEYS)
 
 
@@ -190,8 +196,11 @@ def split_layers(config: Config, draft: Draft, frame: Frame, dense: int, how: st
         )
 
 
-def first_dense(config: Config, layers: int) -> int:
-    """Count the layers without experts: the first ones, and those between."""
+def dense_layers(config: Config, layers: int) -> int:
+    """Count the layers without experts: those of a list, or the first ones and those between."""
+    listed = config.words("mlp_layer_types", ("dense", "sparse"), layers)
+    if listed is not None:
+        return listed.count("dense")
     first = config.count("first_k_dense_replace", least=0)
     every = config.count("moe_layer_freq", most=LAYERS_MOST)
     start, step = first.value if first else 0, every.value if every else 1

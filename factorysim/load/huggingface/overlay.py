@@ -190,7 +190,15 @@ def _count(draft: Draft, identity: str) -> tuple[int, int]:
 
 
 def _kept(llm: Llm) -> int:
-    """Elements of a token that layers without a window keep; an indexer's keys left out."""
+    """Elements of a token that layers without a window keep.
+
+    Of compressed attention an indexer's keys are in it, of the sparse kind beside MLA not: as the
+    catalog's own records have it.
+    """
+    if llm.layers_ratio_4 is not None:
+        head, keys = llm.head_dim or 0, llm.indexer_head_dim or 0
+        entries = llm.layers_ratio_4 * (head + keys) // 4
+        return entries + (llm.layers_ratio_128 or 0) * head // 128
     if llm.kv_lora_rank is not None:
         return llm.kv_layers * (llm.kv_lora_rank + (llm.qk_rope_head_dim or 0))
     heads, size = llm.global_kv_heads or llm.kv_heads, llm.global_head_dim or llm.head_dim

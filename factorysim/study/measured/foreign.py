@@ -285,20 +285,45 @@ def _aiperf(name: str, line: int, record: Record) -> Told:
         if "avg" in _part(metrics, key)
     ]
     config = _part(record, "input_config")
-    loadgen = _part(config, "loadgen")
-    models = _part(config, "endpoint").get("model_names")
-    model = models[0] if isinstance(models, list) and len(models) == 1 else None
+    model = _model_of_aiperf(config)
     isl = _whole(_part(metrics, "input_sequence_length").get("avg"))
     osl = _whole(_part(metrics, "output_sequence_length").get("avg"))
     calls = _number(_part(metrics, "request_count").get("avg"))
-    load = _load_of_aiperf(loadgen, calls, isl, osl)
+    load = _load_of_aiperf(config, calls, isl, osl)
+    if record.get("was_cancelled") is True or record.get("is_complete") is False:
+        load = "the run did not come to its end"
     date = _text(record.get("start_time"))[:10]
     return Told(name, line, _model(model), date, "", load, isl, osl, tuple(numbers))
 
 
-def _load_of_aiperf(loadgen: Record, calls: float | None, isl: str, osl: str) -> Load | str:
+def _model_of_aiperf(config: Record) -> object:
+    """Find the one model: under `models`, or, of earlier versions, the endpoint's."""
+    models = config.get("models", _part(config, "endpoint").get("model_names"))
+    if isinstance(models, Mapping):
+        models = models.get("items")
+    first = models[0] if isinstance(models, list) and len(models) == 1 else models
+    return first.get("name") if isinstance(first, Mapping) else first
+
+
+def _load_of_aiperf(config: Record, calls: float | None, isl: str, osl: str) -> Load | str:
+    """Read the phase that counts, or, of earlier versions, the load generator's settings."""
     if calls == 0:
         return "no call was completed"
+    loadgen = _part(config, "loadgen")
+    phases = config.get("phases")
+    if isinstance(phases, list):
+        kept = [
+            phase
+            for phase in phases
+            if isinstance(phase, Mapping) and phase.get("exclude_from_results") is not True
+        ]
+        if len(kept) != 1:
+            return f"it has {len(kept)} phases that count: one can be replayed"
+        loadgen, kind = kept[0], _text(kept[0].get("type"))
+        if kind not in ("concurrency", "poisson"):
+            return f"its arrivals are {shown(kind)}: a concurrency or Poisson's can be replayed"
+        rate = _number(loadgen.get("rate")) if kind == "poisson" else None
+        return _load(_number(loadgen.get("concurrency")), rate, calls or 0.0, isl, osl)
     rate, concurrency = (_number(loadgen.get(key)) for key in ("request_rate", "concurrency"))
     mode = _text(loadgen.get("request_rate_mode"))
     if rate and mode and "poisson" not in mode.lower():

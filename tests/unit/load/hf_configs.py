@@ -204,6 +204,8 @@ def gemma4(llm: Llm) -> dict[str, object]:
         num_global_key_value_heads=llm.global_kv_heads,
         global_head_dim=llm.global_head_dim,
         attention_k_eq_v=llm.k_eq_v_global,
+        hidden_size_per_layer_input=0,
+        enable_moe_block=False,
         intermediate_size=llm.intermediate,
         sliding_window=llm.window,
         layer_types=names * (llm.layers // 6),
@@ -288,6 +290,34 @@ def glm_5(llm: Llm) -> dict[str, object]:
     return deepseek(llm, "GlmMoeDsa", "glm_moe_dsa")
 
 
+def glm_5_2(llm: Llm) -> dict[str, object]:
+    own, layers = llm.indexer_layers or 0, llm.layers
+    return glm_5(llm) | {"indexer_types": ["full"] * own + ["shared"] * (layers - own)}
+
+
+def deepseek_v4(llm: Llm) -> dict[str, object]:
+    four, many = llm.layers_ratio_4 or 0, llm.layers_ratio_128 or 0
+    ratios = [0] * (llm.layers - four - many) + [4] * four + [128] * many
+    return frame(
+        llm, "DeepseekV4ForCausalLM", "deepseek_v4",
+        num_key_value_heads=llm.kv_heads,
+        head_dim=llm.head_dim,
+        q_lora_rank=llm.q_lora_rank,
+        o_lora_rank=llm.o_lora_rank,
+        o_groups=llm.o_groups,
+        index_n_heads=llm.indexer_heads,
+        index_head_dim=llm.indexer_head_dim,
+        index_topk=llm.topk,
+        sliding_window=llm.window,
+        compress_ratios=[*ratios, 0],
+        n_routed_experts=llm.experts,
+        n_shared_experts=llm.shared_experts,
+        num_experts_per_tok=llm.experts_active,
+        moe_intermediate_size=llm.expert_intermediate,
+        quantization_config={"quant_method": "fp8", "weight_block_size": [128, 128]},
+    )  # fmt: skip
+
+
 CONFIGS: dict[str, Callable[[Llm], dict[str, object]]] = {
     "mistral_small_4": mistral4,
     "mistral_large_3": deepseek,
@@ -321,6 +351,9 @@ CONFIGS: dict[str, Callable[[Llm], dict[str, object]]] = {
     "gemma_4_31b": gemma4,
     "minimax_m2_5": minimax,
     "glm_5": glm_5,
+    "glm_5_2": glm_5_2,
+    "deepseek_v4_pro": deepseek_v4,
+    "deepseek_v4_flash": deepseek_v4,
     "bloom_176b": bloom,
     "phi_2": phi,
 }

@@ -13,10 +13,7 @@ from tests.unit.load.hf_configs import CONFIGS, deepseek, gpt_oss, llama, nemotr
 
 CATALOG = load_catalog()
 UNKNOWN_CONFIGS = {
-    "deepseek_v4_pro": "its attention is of a kind of its own",
-    "deepseek_v4_flash": "as deepseek_v4_pro",
     "kimi_k3": "Kimi delta attention",
-    "glm_5_2": "no key is known for its 21 indexer layers",
     "nemotron_4_coalition": "unpublished",
     "gpt_moe_2t_nvidia": "unpublished",
 }
@@ -153,6 +150,47 @@ def test_a_hybrid_without_experts(tmp_path):
     llm = catalog.llm("mine")
     assert (llm.dense_layers, llm.mamba_layers, llm.kv_layers) == (24, 24, 4)
     assert told.total_params == pytest.approx(8.1e9, rel=0.01)
+
+
+def test_a_null_is_not_silence(tmp_path):
+    """Mistral's class takes a window of 4096 where the file is silent, and none for a null."""
+    base = llama(CATALOG.llm("llama_3_1_8b")) | {"model_type": "mistral"}
+    (fault,) = refused(tmp_path, base)
+    assert fault.key == "sliding_window"
+    _, catalog = loaded(tmp_path, base | {"sliding_window": None})
+    assert catalog.llm("mine").window is None
+    gqa = {key: value for key, value in base.items() if key != "num_key_value_heads"}
+    told, catalog = loaded(tmp_path, gqa | {"sliding_window": None})
+    assert catalog.llm("mine").kv_heads == 8
+    assert "attention.kv_heads: 8" in told.usual
+
+
+def test_lists_of_later_files_say_the_same(tmp_path):
+    known = CATALOG.llm("nemotron_3_nano")
+    config = nemotron_h(known)
+    letters = config.pop("hybrid_override_pattern")
+    names = {"M": "linear_attention", "*": "full_attention", "E": "moe"}
+    config["layers_block_type"] = [names[letter] for letter in letters]
+    _, catalog = loaded(tmp_path, config)
+    assert catalog.llm("mine").mamba_layers == known.mamba_layers
+    known = CATALOG.llm("deepseek_v3_2")
+    config = deepseek(known, "DeepseekV32", "deepseek_v32")
+    del config["first_k_dense_replace"]
+    config["mlp_layer_types"] = ["dense"] * 3 + ["sparse"] * 58
+    _, catalog = loaded(tmp_path, config)
+    assert catalog.llm("mine").dense_layers == 3
+    known = CATALOG.llm("deepseek_v4_flash")
+    config = CONFIGS["deepseek_v4_flash"](known)
+    names = {
+        0: "sliding_attention",
+        4: "compressed_sparse_attention",
+        128: "heavily_compressed_attention",
+    }
+    ratios = config.pop("compress_ratios")[:-1]
+    config["layer_types"] = [names[ratio] for ratio in ratios]
+    _, catalog = loaded(tmp_path, config)
+    llm = catalog.llm("mine")
+    assert (llm.layers_ratio_4, llm.layers_ratio_128) == (21, 20)
 
 
 def test_windows_by_each_rule(tmp_path):

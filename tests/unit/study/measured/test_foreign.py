@@ -187,6 +187,36 @@ def test_earlier_aiperf_has_its_metrics_under_records(tmp_path):
     assert values(read(tmp_path, old)[0]) == values(read(tmp_path, AIPERF)[0])
 
 
+def phase(**more):
+    warm = {"name": "warmup", "type": "concurrency", "concurrency": 1, "exclude_from_results": True}
+    return {
+        "models": {"strategy": "round_robin", "items": [{"name": "Qwen/Qwen3-32B", "weight": 1.0}]},
+        "phases": [warm, {"name": "profiling", "exclude_from_results": False, **more}],
+    }  # fmt: skip
+
+
+def test_later_aiperf_has_models_and_phases(tmp_path):
+    """AIPerf 0.13 writes its configuration so (`JsonExportData.input_config`)."""
+    closed = AIPERF | {"input_config": phase(type="concurrency", concurrency=10)}
+    assert read(tmp_path, closed) == read(tmp_path, AIPERF)
+    paced = AIPERF | {"input_config": phase(type="poisson", rate=6.6)}
+    rows, skipped = read(tmp_path, paced)
+    assert (rows[0].scenario, rows[0].concurrency_or_batch) == ("server", "6.6 QPS")
+    assert [one.id for one in skipped] == ["bench-output_tokens_per_s_total"]
+    for more, reason in (
+        ({"type": "gamma", "rate": 3.0}, "'gamma'"),
+        ({"type": "poisson", "rate": 3.0, "concurrency": 8}, "a rate and a bound"),
+    ):
+        rows, (one,) = read(tmp_path, AIPERF | {"input_config": phase(**more)})
+        assert rows == []
+        assert reason in one.reason
+    config = phase(type="concurrency", concurrency=10)
+    twice = AIPERF | {"input_config": config | {"phases": config["phases"][1:] * 2}}
+    assert "2 phases" in read(tmp_path, twice)[1][0].reason
+    cut = closed | {"was_cancelled": True}
+    assert "come to its end" in read(tmp_path, cut)[1][0].reason
+
+
 @pytest.mark.parametrize(
     ("loadgen", "reason"),
     [
