@@ -224,6 +224,7 @@ class Catalog:
 
         Examples
         --------
+        >>> from factorysim.catalog import load_catalog
         >>> slow = load_catalog().with_values({"efficiency.vllm.hopper.host_step_s": 0.1})
         >>> slow.facts["efficiency.vllm.hopper.host_step_s"].value
         0.1
