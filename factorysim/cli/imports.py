@@ -136,10 +136,18 @@ def import_bench(
 
 
 def _beside(catalog: Path, out: Path | None) -> str:
-    """Name the file of facts as the scenario must: from its own folder."""
+    """Name the file of facts as the scenario must: from its own folder, and none outside it."""
+    from factorysim.errors import Fault, SpecError
+
     folder = (Path.cwd() if out is None else out.absolute().parent).resolve()
     path = catalog.resolve()
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    if out is None:
+        _tell(f"the scenario names {path.name}, which must lie beside it")
+        return path.name
+    cure = "scenarios read files from their own folder alone: put one beside the other"
+    raise SpecError(Fault("from-vllm", "--catalog", str(catalog), f"a file below {folder}", cure))
 
 
 def _give(text: str, out: Path | None) -> None:

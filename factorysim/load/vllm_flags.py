@@ -60,7 +60,10 @@ _NOTHING: dict[Takes, str] = {
         max-parallel-loading-workers prefix-caching-hash-algo stream-interval
         kv-events-config observability-config additional-config model-loader-extra-config
         override-generation-config allowed-local-media-path allowed-media-domains
-        attention-backend compilation-config cudagraph-capture-sizes
+        attention-backend compilation-config cudagraph-capture-sizes cuda-graph-sizes
+        max-cudagraph-capture-size max-seq-len-to-capture media-io-kwargs
+        mm-encoder-attn-backend mm-processor-cache-type ray-runtime-env tokenizer-pool-size
+        tokenizer-pool-type guided-decoding-disable-fallback
     """,
     "switch": """
         trust-remote-code disable-log-requests enable-log-requests disable-log-stats
@@ -70,7 +73,9 @@ _NOTHING: dict[Takes, str] = {
         headless skip-tokenizer-init enable-log-outputs enable-sleep-mode
         use-tqdm-on-load disable-frontend-multiprocessing disable-custom-all-reduce
         ray-workers-use-nsight log-error-stack fail-on-environ-validation
-        data-parallel-external-lb exclude-tools-when-tool-choice-none
+        data-parallel-external-lb exclude-tools-when-tool-choice-none enable-prompt-embeds
+        enable-mm-embeds interleave-mm-strings skip-mm-profiling use-v2-block-manager
+        enable-tokenizer-info-endpoint
     """,
     "words": "served-model-name allowed-origins allowed-methods allowed-headers middleware",
 }
@@ -80,6 +85,9 @@ _UNMODELLED: dict[str, tuple[Takes, str]] = {
     "enforce-eager": ("switch", "without CUDA graphs a step has more host overhead"),
     "cpu-offload-gb": ("word", "weights in host memory are read over PCIe each step"),
     "swap-space": ("word", "preempted KV would be swapped; here it is computed again"),
+    "kv-cache-memory-bytes": ("word", "`serving.kv.blocks` gives the cache outright"),
+    "num-scheduler-steps": ("word", "V0 scheduled several steps at once"),
+    "preemption-mode": ("word", "preempted KV is computed again"),
     "kv-offloading-size": ("word", "`serving.kv.tiers` puts KV below HBM"),
     "kv-offloading-backend": ("word", "`serving.kv.tiers` puts KV below HBM"),
     "kv-transfer-config": ("map", "`role: prefill` and `role: decode` are two deployments"),

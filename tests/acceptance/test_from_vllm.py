@@ -66,6 +66,22 @@ def test_an_imported_llm_is_served(tmp_path, monkeypatch):
     assert checked.code == 0, checked.err
 
 
+def test_facts_that_the_scenario_could_not_read_are_refused(tmp_path, monkeypatch):
+    facts, out = tmp_path / "facts.yaml", tmp_path / "apart" / "mine.yaml"
+    facts.write_text("schema: factorysim.catalog/1\n")
+    out.parent.mkdir()
+    command = ("from-vllm", "vllm serve Qwen/Qwen3-8B", "--device", "h100_sxm")
+    told = factorysim(*command, "--catalog", facts, "--out", out)
+    assert told.code == 2
+    assert "put one beside the other" in told.err
+    assert not out.exists()
+    monkeypatch.chdir(out.parent)
+    told = factorysim(*command, "--catalog", facts)
+    assert told.code == 0
+    assert "catalog: facts.yaml" in told.out
+    assert "must lie beside it" in told.err
+
+
 def test_without_a_device_the_part_is_printed(tmp_path):
     told = factorysim("from-vllm", "vllm serve Qwen/Qwen3-8B -tp 2")
     assert told.code == 0
