@@ -100,7 +100,7 @@ def overlay_text(found: Calibration) -> str:
     Examples
     --------
     >>> factor = Factor("vllm", "hopper", "host_step_s", 2e-3, 1e-3, 3e-3, 1.5e-3, "s", 12, ("A",))
-    >>> print(overlay_text(Calibration("mine.csv", (factor,), (), (), ())).splitlines()[4])
+    >>> print(overlay_text(Calibration("mine.csv", (factor,), (), (), ())).splitlines()[5])
     efficiency:
     """
     lines = [
