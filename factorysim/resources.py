@@ -73,3 +73,14 @@ def _unknown(kind: ResourceKind, name: str, names: list[str]) -> Fault:
     cure = f'did you mean "{near[0]}"? ' if near else ""
     shipped = f"shipped: {', '.join(names) or 'none'}"
     return Fault(name, "", f'"{name}"', f"a file or one of the shipped {kind}", cure + shipped)
+
+
+def measurements() -> Path:
+    """Table of published measurements that ships with the catalog.
+
+    Examples
+    --------
+    >>> measurements().name
+    'measurements.csv'
+    """
+    return _PACKAGE / "catalog" / "measurements.csv"

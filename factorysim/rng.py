@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-Part = str | int
+KeyPart = str | int
 """One part of a key: a name or a number."""
 
 
-def key_bytes(seed: int, *parts: Part, size: int = 16) -> bytes:
+def key_bytes(seed: int, *parts: KeyPart, size: int = 16) -> bytes:
     """Hash a seed and the parts of a key, stable over runs and platforms."""
     text = "\x1f".join(f"{type(part).__name__[0]}{part}" for part in (seed, *parts))
     return blake2b(text.encode(), digest_size=size).digest()
 
 
-def stream(seed: int, *parts: Part) -> np.random.Generator:
+def stream(seed: int, *parts: KeyPart) -> np.random.Generator:
     """Return the generator of one purpose.
 
     Examples
@@ -46,7 +46,7 @@ def stream(seed: int, *parts: Part) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def uniform(seed: int, *parts: Part) -> float:
+def uniform(seed: int, *parts: KeyPart) -> float:
     """One uniform in (0, 1), without the cost of a generator.
 
     Examples

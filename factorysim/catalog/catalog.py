@@ -13,7 +13,7 @@ from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
 from factorysim.catalog.names import NameIndex
 from factorysim.catalog.reading import Reading
 from factorysim.catalog.shipped import Tree
-from factorysim.catalog.trees import leaves
+from factorysim.catalog.trees import lay, leaves
 from factorysim.catalog.values import Device, Llm, Rack, Site, Switch
 from factorysim.errors import Fault, SpecError
 
@@ -52,6 +52,7 @@ class Catalog:
         self.sections = sections
         """All records as the files have them: kind -> id -> record."""
         self._rules = rules
+        self._told_sources = sources
         self.sources: Mapping[str, Source] = MappingProxyType(
             {name: Source(name, **told) for name, told in sources.items()}
         )
@@ -215,6 +216,33 @@ class Catalog:
         identity = self.find("sites", name)
         unit = self.sections["sites"][identity].get("energy_price", {}).get("unit", "USD/kWh")
         return build_site(self._reading("sites", identity), identity, unit.split("/")[0])
+
+    def with_values(self, values: Mapping[str, float]) -> Catalog:
+        """Copy the catalog with other values of some facts, by their ids.
+
+        A fact that was not there is added, as assumed.
+
+        Examples
+        --------
+        >>> slow = load_catalog().with_values({"efficiency.vllm.hopper.host_step_s": 0.1})
+        >>> slow.facts["efficiency.vllm.hopper.host_step_s"].value
+        0.1
+        """
+        changed: Tree = {}
+        for name, value in values.items():
+            section, *path, last = name.split(".")
+            inner = changed.setdefault(section, {})
+            for word in path:
+                inner = inner.setdefault(word, {})
+            fact = self.facts.get(name)
+            inner[last] = {
+                "value": value,
+                "unit": "" if fact is None else fact.unit,
+                "source": None,
+                "kind": "assumed",
+            }
+        merged = {kind: lay(tree, changed.get(kind, {})) for kind, tree in self.sections.items()}
+        return Catalog(merged, self._told_sources, self._rules)
 
     def _variant(self, variant: str | None) -> str | None:
         if variant is None or variant in self.variants:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from factorysim import __version__
+from factorysim.cli.stdout import NOBODY_READS, guarded_stdout
 from factorysim.errors import UserError
 from factorysim.marked import printable
 
@@ -47,13 +48,14 @@ def root(
 
 
 def _mount() -> None:
-    from factorysim.cli import capacity, catalog, files, pareto, predict, runs, trace
+    from factorysim.cli import capacity, catalog, check, files, pareto, predict, runs, trace
 
     runs.register(app)
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
     files.register(app)
+    check.register(app)
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(trace.app, name="trace")
 
@@ -64,10 +66,13 @@ _mount()
 def main() -> None:
     """Run the program; never returns.
 
-    Exits with 0, 1 for our fault, 2 for the user's, 130 if interrupted.
+    Exits with 0, 1 for our fault, 2 for the user's, 130 if interrupted, 141 if nobody reads on.
     """
-    with _told():
-        app()
+    try:
+        with _told(), guarded_stdout():
+            app()
+    except BrokenPipeError:  # of standard error's reader
+        sys.exit(NOBODY_READS)
     sys.exit(OK)
 
 
@@ -76,7 +81,6 @@ def _told() -> Iterator[None]:
     """Turn what escapes a command into words on stderr and an exit code."""
     try:
         yield
-        sys.stdout.flush()
     except UserError as error:
         print(printable(str(error)), file=sys.stderr)
         sys.exit(USERS)
@@ -85,11 +89,12 @@ def _told() -> Iterator[None]:
         # exit of it, without a word.
         if isinstance(getattr(leaving.__context__, "__cause__", None), KeyboardInterrupt):
             print("interrupted", file=sys.stderr)
+        # Standard error's reader has gone: `typer` makes an exit with 1 of it.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            sys.exit(NOBODY_READS)
         raise
     except BrokenPipeError:
-        # The reader has gone: say nothing more, not even at interpreter shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(OURS)
+        raise
     except Exception as error:  # the last resort: whatever escapes is our bug
         _tell_bug(error)
         sys.exit(OURS)

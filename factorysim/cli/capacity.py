@@ -34,7 +34,7 @@ def capacity(
     stream: Annotated[
         str | None, typer.Option(metavar="NAME", help="Scale this stream alone; all if not given.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Of each bracket, relative.")] = 0.02,
+    tolerance: Annotated[float, typer.Option(help="Of the bracket, relative.")] = 0.02,
     low: Annotated[
         float | None,
         typer.Option(metavar="RATE", help="Look no lower: sessions/s, or at any time."),

@@ -81,6 +81,24 @@ def _line(values: list[tuple[float | str | None, str]], conditional: str) -> Lin
     return Line(mean, interval.low, interval.high, len(numbers), None)
 
 
+def shares_in_slo(replications: Sequence[Replication]) -> dict[str, list[float | None]]:
+    """Share of each stream's sessions in SLO, by replication; None: none has a verdict."""
+    shares: dict[str, list[float | None]] = {}
+    for number, replication in enumerate(replications):
+        for value in replication.values:
+            if (value.name, value.by) == ("slo.sessions", "stream"):
+                blank: list[float | None] = [None] * len(replications)
+                share = None if value.value is None else float(value.value)
+                shares.setdefault(value.key, blank)[number] = share
+    return shares
+
+
+def pooled(shares: Sequence[float | None]) -> float | None:
+    """Mean of the shares that are known, by which a run is judged; None: none is."""
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
+
+
 def _order(name: str) -> tuple[int, str]:
     """Place in the table of names; names with a pool come with their family."""
     families = _FAMILIES

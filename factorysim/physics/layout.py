@@ -114,14 +114,17 @@ def _blocks(
         cure = "more tp, fewer bits, or another device"
         if parallel.pp > 1:
             cure = "more stages, " + cure
-        if state:
+        beside = f" (workspace {in_gb(kv.workspace)}, state {in_gb(state)})"
+        if kv.blocks is not None:
+            cure, beside = f"fewer serving.kv.blocks, {cure}", ""
+        elif state:
             cure += f"; {sequences} sequences set state aside: lower serving.max_sequences"
         raise CapacityError(
             Fault(
                 f"{llm.id} on {parallel.devices} x {device.id}",
                 f"parallel.{key}",
                 f"on each device of {held.what} {in_gb(held.weights)} of weights and {wanted} KV "
-                f"blocks of {in_gb(block)} (workspace {in_gb(kv.workspace)}, state {in_gb(state)})",
+                f"blocks of {in_gb(block)}{beside}",
                 f"no more than {in_gb(most)}",
                 cure,
             )

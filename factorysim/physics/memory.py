@@ -134,7 +134,9 @@ def kv_blocks(
     """Blocks of KV cache that a replica holds: what memory leaves, or `kv.blocks` as given.
 
     ``(memory_fraction * memory - weights / tp - workspace - sequences * state) / block``,
-    all per device. Weights are cut evenly over TP, experts over EP inside it.
+    all per device. Weights are cut evenly over TP, experts over EP inside it. Blocks as given
+    must lie beside the weights in all of the memory, workspace and state at the user's risk:
+    a law that gives times says nothing of memory, so this holds under any law.
 
     Parameters
     ----------
@@ -161,16 +163,18 @@ def kv_blocks(
         room = device.memory_bytes - weights
     if room < wanted * block:
         cure = "more tp, fewer bits, or another device"
+        beside_it = f" (workspace {in_gb(kv.workspace)}, state {in_gb(state)})"
         drafts = f" ({in_gb(more.weights)} of them what drafts)" if more.weights else ""
-        if state:
+        if kv.blocks is not None:
+            cure, beside_it = f"fewer serving.kv.blocks, {cure}", ""
+        elif state:
             cure += f"; {sequences} sequences set state aside: lower serving.max_sequences"
         raise CapacityError(
             Fault(
                 f"{llm.id} on {parallel.tp} x {device.id}",
                 "parallel.tp",
                 f"{in_gb(weights)} of weights{drafts} and {wanted} KV blocks of {in_gb(block)}"
-                " a device"
-                f" (workspace {in_gb(kv.workspace)}, state {in_gb(state)})",
+                f" a device{beside_it}",
                 f"no more than {kv.memory_fraction:.0%} of {in_gb(device.memory_bytes)}"
                 if kv.blocks is None
                 else f"no more than {in_gb(device.memory_bytes)}",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from factorysim.study.capacity import Capacity, Evaluation
+    from factorysim.study.capacity import Capacity, Point
 
 ROWS_MOST = 16
 """Rates of the table; those nearest to the capacity are kept."""
@@ -55,10 +55,9 @@ def verdict(found: Capacity) -> Text:
 
 def _between(found: Capacity) -> str:
     """Tell the last rate inside and the first outside, where they are all that is known."""
-    one = next(one for one in found.critical if one.rate is not None)
-    if one.inside is None or one.outside is None:
+    if found.rate is None or found.outside is None:
         return ""
-    return f"{digits(one.inside)} inside, {digits(one.outside)} outside; "
+    return f"{digits(found.rate)} inside, {digits(found.outside)} outside; "
 
 
 def _binding(found: Capacity) -> str:
@@ -82,10 +81,8 @@ def _missed(found: Capacity) -> str:
 
 
 def _points(found: Capacity) -> Table:
-    """List the rates seen, all replications of a rate in one row."""
-    by_rate: dict[float, list[Evaluation]] = {}
-    for one in found.evaluations:
-        by_rate.setdefault(one.rate, []).append(one)
+    """List the rates seen."""
+    by_rate = {point.rate: point for point in found.points}
     rates = sorted(by_rate)
     near = found.rate or found.own_rate
     kept = sorted(sorted(rates, key=lambda rate: abs(rate / near - 1))[:ROWS_MOST])
@@ -98,34 +95,28 @@ def _points(found: Capacity) -> Table:
     return table
 
 
-def _row(points: list[Evaluation]) -> list[str]:
-    shares: dict[str, list[float]] = {}
-    for one in points:
-        for name, seen in one.streams.items():
-            if seen.share is not None:
-                shares.setdefault(name, []).append(seen.share)
-    means = {name: sum(values) / len(values) for name, values in shares.items()}
-    attain = {name: seen.attain for name, seen in points[0].streams.items()}
-    full = [one.saturation for one in points if one.saturation is not None]
-    worst = max(means, key=lambda name: attain[name] - means[name], default=None)
-    inside = f"{sum(one.inside for one in points)} of {len(points)}"
+def _row(point: Point) -> list[str]:
+    known = {name: seen.share for name, seen in point.streams.items() if seen.share is not None}
+    attain = {name: point.streams[name].attain for name in known}
+    worst = max(known, key=lambda name: attain[name] - known[name], default=None)
     cells = ["", "-", "-"]
     if worst is not None:
-        cells = [printable(worst), percent(means[worst]), percent(attain[worst])]
-    fullness = percent(sum(full) / len(full)) if full else "-"
-    return [digits(points[0].rate), digits(points[0].scale), inside, *cells, fullness]
+        cells = [printable(worst), percent(known[worst]), percent(attain[worst])]
+    inside = "yes" if point.inside else "no"
+    fullness = "-" if point.saturation is None else percent(point.saturation)
+    return [digits(point.rate), digits(point.scale), inside, *cells, fullness]
 
 
 def _footer(found: Capacity) -> list[RenderableType]:
-    count, own = len(found.evaluations), f"{digits(found.own_rate)} {found.unit}"
-    window, several = found.window, len(found.critical)
-    replications = f"{several} replication{'s' * (several != 1)}"
+    count, own = len(found.points), f"{digits(found.own_rate)} {found.unit}"
+    window = found.window
+    replications = f"{found.n} replication{'s' * (found.n != 1)}"
     parts: list[RenderableType] = [
         mark(
             "Searched: ",
             printable(
-                f"{count} simulations of {replications}, each bisected to "
-                f"{percent(found.tolerance)} on the same sessions; {', '.join(found.streams)} "
+                f"{count} rates with {replications} of each, to "
+                f"{percent(found.tolerance)}, on the same sessions; {', '.join(found.streams)} "
                 f"scaled from {own}; {seconds(window.length_s)} measured after "
                 f"{seconds(window.start_s)} of warm-up"
             ),

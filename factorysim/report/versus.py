@@ -78,7 +78,7 @@ def unit_of(name: str) -> str:
 
 
 def _gain(comparison: Comparison) -> list[RenderableType]:
-    """Tell what the common random numbers were worth, and how large the factories are."""
+    """Tell how large the factories are, and what the common random numbers were worth."""
     from rich.text import Text
 
     a, b = comparison.a.manifest, comparison.b.manifest
@@ -88,6 +88,8 @@ def _gain(comparison: Comparison) -> list[RenderableType]:
             f"A {a['devices']}, B {b['devices']}"
         )
     ]
+    if comparison.power_mismatch is not None:
+        parts.append(Text(f"IT power differs by {comparison.power_mismatch:+.1%} (B against A)."))
     pair = comparison.pairs.get("tokens.output_per_s")
     if pair is not None and pair.variance_reduction is not None:
         factor = digits(pair.variance_reduction)

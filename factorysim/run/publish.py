@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import factorysim
 from factorysim.metrics.overload import Overload, overload
 from factorysim.metrics.replication import Replication
-from factorysim.metrics.summary import Summary, as_json, summarise
+from factorysim.metrics.summary import Summary, as_json, pooled, shares_in_slo, summarise
 from factorysim.records import TABLES, EnergyLine
 from factorysim.run.replication import Outcome
 from factorysim.store import (
@@ -166,16 +166,9 @@ def _manifest(
 
 def _attainment(prepared: Prepared, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Per stream: what is asked, and the share of sessions that got it."""
-    shares: dict[str, list[float]] = {}
-    for outcome in outcomes:
-        for value in outcome.metrics.values if outcome.metrics is not None else ():
-            if (value.name, value.by) == ("slo.sessions", "stream") and value.value is not None:
-                shares.setdefault(value.key, []).append(float(value.value))
+    shares = shares_in_slo([one.metrics for one in outcomes if one.metrics is not None])
     return {
-        name: {
-            **dict(stream.slo),
-            "share": sum(shares[name]) / len(shares[name]) if name in shares else None,
-        }
+        name: {**dict(stream.slo), "share": pooled(shares.get(name, ()))}
         for name, stream in prepared.scenario.streams.items()
     }
 

@@ -374,7 +374,7 @@ def _locks(replicas: Sequence[Replica]) -> AuditLine:
 def _holders(replica: Replica) -> list[Call]:
     """List the calls that hold blocks: that run, whose KV is to leave, or that fetch some."""
     fetching = {} if replica.tiers is None else replica.tiers.fetching
-    return [*replica.running.values(), *(replica.held or {}).values(), *fetching.values()]
+    return [*replica.running.values(), *replica.dock.kept.values(), *fetching.values()]
 
 
 def _little(station: StationLine) -> AuditLine:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
+
+from factorysim.workload.content import SESSION_BITS
 
 if TYPE_CHECKING:
     from factorysim.physics.speculation import Pace
     from factorysim.physics.vision import Encoder
-    from factorysim.sim.handoff import HandOff
     from factorysim.sim.prefix import Extent
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Router
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
 
 UNNAMED = -1
 """`Call.run` of a call without content that only itself may find again, once preempted."""
+_ALONE = 1 << 512
+"""Ids of calls that are named when they are preempted: far from all that others give."""
 WAITING, PARTIAL, DECODING, GONE, MOVING, KEPT, FETCHING = range(7)
 """States of a call: in the queue, its prompt under way, making tokens, done with; its blocks
 set aside for KV that is on its way from another replica; all its tokens made, but kept until
 its batch ends; out of the queue until what it gets from slower tiers has landed."""
 
-Scheduler: TypeAlias = Literal["vllm", "prefill_first", "sarathi", "sglang", "orca", "static"]
+Scheduler: TypeAlias = Literal[
+    "vllm", "prefill_first", "sarathi", "sglang", "orca", "static", "trtllm"
+]
 
 
 class Tuning(NamedTuple):
@@ -66,6 +71,28 @@ class Limits(NamedTuple):
     """Whether what a call answers can be found again, before it comes in a prompt."""
     pace: Pace | None = None
     """Of decodes that speculate, as of the law."""
+
+
+class Elsewhere(Protocol):
+    """How a prompt is computed elsewhere, as the replica sees it that will decode the call."""
+
+    context: int
+    """Tokens whose KV comes from there."""
+    asked_fs: int | None
+    """When the decode replica was asked for blocks."""
+
+    @property
+    def first_made(self) -> bool:
+        """Whether the first token is made there."""
+        ...
+
+    def reserved(self, held_tokens: int, /) -> None:
+        """Go on, now that there are blocks for what is to come."""
+        ...
+
+    def joins(self, now_fs: int, /) -> None:
+        """Note that the call decodes from now on."""
+        ...
 
 
 class Call:
@@ -194,7 +221,7 @@ class Call:
         """Spent waiting for blocks from slower tiers."""
         self.fetch_stall_fs = 0
         """The part of it after preemptions."""
-        self.handoff: HandOff | None = None
+        self.handoff: Elsewhere | None = None
         """How its prompt is computed elsewhere, if it is."""
         self.kv_fs = 0
         """From there: after the prompt until it decodes."""
@@ -220,6 +247,37 @@ class Call:
         """Runs of `content` that the path has entered, the last of them perhaps in part."""
         self.end = 0
         """Blocks of those runs."""
+
+
+def name_alone(call: Call, block_tokens: int, *, outputs: bool) -> None:
+    """Name the blocks of a call that shares them with nobody, from now on.
+
+    It is about to lose them, and is the only one that may find them again. Named from
+    the first, as those of others, they would be in the same place now; most calls are
+    never preempted, and pay nothing.
+    """
+    tokens = call.prompt_tokens
+    if outputs:
+        tokens += call.output_tokens
+    first = _ALONE + (call.number << SESSION_BITS)
+    call.content, call.run = ((first, tokens // block_tokens),), 0
+
+
+def find_again(call: Call, tokens: int) -> None:
+    """Credit what a call that was preempted found beyond all that it ever had cached."""
+    if tokens > call.peak:
+        prompt = call.prompt_tokens
+        call.hit_tokens += min(tokens, prompt) - min(call.peak, prompt)
+        call.peak = tokens
+
+
+def compute_again(call: Call, tokens: int) -> int:
+    """Credit tokens of a prompt that was preempted; returns those computed before."""
+    fresh = max(min(call.context, call.prompt_tokens) - call.peak, 0)
+    call.computed_tokens += fresh
+    call.recomputed_tokens += tokens - fresh
+    call.peak = max(call.peak, call.context)
+    return tokens - fresh
 
 
 def by_number(call: Call) -> int:

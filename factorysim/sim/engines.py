@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.pipeline import PipelineReplica, StagedCosts
 from factorysim.sim.ranks import RankedCosts, RankedReplica
-from factorysim.sim.schedulers import replica_kind as scheduled_kind
+from factorysim.sim.schedulers import scheduler_kind
 
 if TYPE_CHECKING:
     from factorysim.graph.plan import ReplicaPlan, ServePlan
@@ -19,7 +19,7 @@ def replica_kind(serve: ServePlan, limits: Limits) -> type[Replica]:
     """Ranks, a pipeline, or the replica of a scheduler: all are built and used alike."""
     if serve.ranks > 1:
         return RankedReplica
-    return PipelineReplica if serve.stages > 1 else scheduled_kind(limits)
+    return PipelineReplica if serve.stages > 1 else scheduler_kind(limits)
 
 
 def step_costs(serve: ServePlan) -> StepCosts:

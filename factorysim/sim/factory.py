@@ -584,7 +584,7 @@ class FactoryWorld:
             coming.update(pairing.legs.values())
         coming.update(getattr(flow.on_landed, "__self__", None) for flow in self._fabric.found())
         return sum(
-            call.state == MOVING and call.handoff not in coming and call not in replica.landed
+            call.state == MOVING and call.handoff not in coming and call not in replica.dock.landed
             for replica in self._replicas
             for call in replica.running.values()
         )

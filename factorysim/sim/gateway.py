@@ -17,7 +17,7 @@ from factorysim.sim.clock import ARRIVAL, FS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from factorysim.rng import Part
+    from factorysim.rng import KeyPart
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
@@ -30,7 +30,7 @@ class Visit(NamedTuple):
     """A call that is to be let in."""
 
     stream: str
-    draw: tuple[Part, ...]
+    draw: tuple[KeyPart, ...]
     """Key of its draws: its session, and its place there."""
     u: float
     """For a router that draws."""

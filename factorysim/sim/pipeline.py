@@ -28,11 +28,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from factorysim.sim.call import DECODING, GONE, PARTIAL, WAITING, by_number, by_priority
+from factorysim.records import RunStart
+from factorysim.sim.call import DECODING, GONE, PARTIAL, WAITING, by_priority
 from factorysim.sim.clock import COMPLETION, DECISION, S_PER_FS
 from factorysim.sim.costs import StepCosts
 from factorysim.sim.decodes import Decodes
-from factorysim.sim.replica import NO_CHUNKS, Replica
+from factorysim.sim.replica import Replica
+from factorysim.sim.step_run import StepRun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from factorysim.physics.step import StepLaw
     from factorysim.sim.call import Call, Limits
     from factorysim.sim.clock import Clock
-    from factorysim.sim.replica import Chunk
+    from factorysim.sim.step_run import Chunk
 
 
 class StagedCosts(StepCosts):
@@ -70,9 +72,8 @@ class Flight:
     """A step under way."""
 
     batch: MicroBatch
-    chunks: Sequence[Chunk]
-    begun: tuple[int, ...]
-    late_gaps: list[tuple[object, ...]]
+    run: StepRun
+    """Of this one step."""
     starts_fs: list[int] = field(default_factory=list)
     """At each stage."""
     ends_fs: list[int] = field(default_factory=list)
@@ -145,62 +146,36 @@ class PipelineReplica(Replica):
     def feel_network(self) -> None:
         """Nothing is to be cut: each step samples the share of its hops."""
 
-    def fail(self) -> None:
-        """Lose the devices: the steps under way, every call, the whole cache."""
-        if self.down:
-            return
-        self.down = True
-        self._cancelled.clear()
+    def settle(self) -> None:
+        """Take back what steps under way have taken: the end of a simulation."""
+        for flight in reversed(self._flights):
+            flight.lost = True
+            self.run, self._decodes = flight.run, flight.batch.decodes
+            self._undo_start()
+            for call, _, prior in flight.run.chunks:
+                call.context = prior
+        self._flights.clear()
+
+    def _lose_steps(self) -> None:
+        super()._lose_steps()
         now = self.clock.now_fs
         for flight in self._flights:
             self._lose(flight, now)
         self._flights.clear()
-        calls = [entry[2] for entry in self._queue if entry[2].state == WAITING]
-        for call in self.running.values():
-            if call.state == DECODING:
-                self._homes[call.number].decodes.drop(call)
-            calls.append(call)
+        self._free_fs = [now] * len(self._free_fs)
+
+    def _forget(self) -> None:
         for batch in self._batches:
             batch.away = False
             batch.decodes.clear()
         self._out.clear()
         self._reach.clear()
-        self._free_fs = [now] * len(self._free_fs)
-        self._forget()
-        if self.standing is not None:
-            self.standing.set_demand(0.0)
-        for call in sorted(calls, key=by_number):
-            self._leave(call, "failed")
+        super()._forget()
 
-    def settle(self) -> None:
-        """Take back what steps under way have taken: the end of a simulation."""
-        for flight in reversed(self._flights):
-            flight.lost = True
-            self._begun, self._chunks = flight.begun, flight.chunks
-            self._decodes = flight.batch.decodes
-            self.ledger.free += self._step_blocks(0)
-            for call, _, prior in flight.chunks:
-                call.context = prior
-        self._flights.clear()
-
-    def made(self, call: Call) -> int:
-        """Output tokens of a call so far."""
-        if call.state == DECODING:
-            return call.output_made + self._homes[call.number].decodes.tick - call.joined
-        return call.output_made
-
-    def blocks_of(self, call: Call) -> int:
-        """Blocks that a running call holds and the cache does not."""
-        context = call.context
-        if call.state == DECODING:
-            context += self._homes[call.number].decodes.tick - call.joined
-        return -(-context // self.limits.block_tokens) - call.shared
+    def _decodes_of(self, call: Call) -> Decodes:
+        return self._homes[call.number].decodes
 
     # Steps.
-
-    def _adopt_law(self, law: StepLaw) -> None:
-        super()._adopt_law(law)
-        self._costs = StagedCosts(law)
 
     def _schedule(self) -> None:
         """Feed the first stage, when it is free."""
@@ -234,7 +209,7 @@ class PipelineReplica(Replica):
         self._launched = None
         super()._schedule()
         self.limits = limits
-        self._n = 0
+        self.run.steps = 0
         return self._launched is not None
 
     def _make_room(self) -> bool | None:
@@ -270,13 +245,7 @@ class PipelineReplica(Replica):
         return call.number in self._out
 
     def _release(self, call: Call) -> None:
-        here = self._decodes
-        if call.state == DECODING:
-            self._decodes = decodes = self._homes[call.number].decodes
-            if decodes.joiners and call in decodes.joiners:
-                decodes.joiners.remove(call)  # it may join again before the next step
         super()._release(call)
-        self._decodes = here
         self._reach.pop(call.number, None)
 
     def _drop_cancelled(self) -> None:
@@ -313,7 +282,7 @@ class PipelineReplica(Replica):
             for costs in cast("StagedCosts", self._costs).stages
         ]
         hop = law.hop_fs(decodes + tokens, self._hop_share(decodes + tokens, times[0]))
-        flight = Flight(next_batch, chunks, (), [])
+        flight = Flight(next_batch, StepRun())
         at = now
         for stage, time in enumerate(times):
             start = max(at, self._free_fs[stage])
@@ -322,18 +291,20 @@ class PipelineReplica(Replica):
             self._free_fs[stage] = start + time
             at = start + time + hop
         end, mean = flight.ends_fs[-1], sum(times) // len(times)
+        run = flight.run
         survivors, stall, apart = batch.stalls(
-            end - mean, mean, flight.late_gaps, self._first_tokens, decodes
+            end - mean, mean, run.late_gaps, run.first_tokens, decodes
         )
-        flight.begun = (
+        begun = RunStart(
             self.index, mean, 0, decodes, len(chunks), tokens, pairs, priors,
             context, in_windows, windows_grow, self.waiting,
             ledger.blocks - ledger.free - ledger.evictable, survivors, stall, apart,
         )  # fmt: skip
+        run.begin(begun, chunks, 1, end - mean)
         next_batch.away = True
         self._flights.append(flight)
         self._launched = flight
-        self._n = 1  # for who looks whether a step was formed
+        self.run.steps = 1  # for who looks whether a step was formed
         clock = self.clock
         clock.at(self._free_fs[0], DECISION + self.index, self._decide, None)
         clock.at(end, COMPLETION + self.index, self._land, flight)
@@ -365,19 +336,17 @@ class PipelineReplica(Replica):
         assert self._flights.popleft() is flight, "steps end in the order in which they began"
         batch = flight.batch
         batch.away = False
-        for call, _, _ in flight.chunks:
+        chunks = flight.run.chunks
+        for call, _, _ in chunks:
             left = self._out[call.number] - 1
             if left:
                 self._out[call.number] = left
             else:
                 del self._out[call.number]
-        self._n = 1
-        self._begun, self._chunks = flight.begun, flight.chunks
-        self._late_gaps, self._decodes = flight.late_gaps, batch.decodes
-        self._start_fs = self.clock.now_fs - flight.begun[1]
+        self.run, self._decodes = flight.run, batch.decodes
+        self.run.steps = 1
         self._complete()
-        self._chunks = NO_CHUNKS
-        for call, _, _ in flight.chunks:
+        for call, _, _ in chunks:
             if call.state == PARTIAL:
                 call.context = self._reach[call.number]
             else:
@@ -390,12 +359,8 @@ class PipelineReplica(Replica):
         spans = zip(flight.starts_fs, flight.ends_fs, strict=True)
         lost = sum(max(0, min(end, now) - start) for start, end in spans) // len(self._free_fs)
         if lost:
-            self.busy_fs += lost
-            self.steps_lost += 1
-            index, _, _, decodes, prompts, *_ = flight.begun
-            *_, waiting, blocks, _, _, _ = flight.begun
-            row = (index, lost, 0, decodes, prompts, *(0,) * 6, waiting, blocks, 0, 0, decodes)
-            self.rows.append((1, (now - lost) * S_PER_FS, now * S_PER_FS, 0, 0, 0, row))
+            start = flight.run.start()
+            self._note_lost(start, lost, start.kv_blocks)
 
 
 def _stage_fs(

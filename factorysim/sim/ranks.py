@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from factorysim.sim.call import DECODING, GONE, WAITING, by_number
-from factorysim.sim.clock import COMPLETION, FS_PER_S, S_PER_FS
+from factorysim.records import RunStart
+from factorysim.sim.call import DECODING, GONE
+from factorysim.sim.clock import FS_PER_S, S_PER_FS
 from factorysim.sim.costs import MOST_ANSWERS, StepCosts
 from factorysim.sim.replica import Replica
+from factorysim.sim.step_run import NO_CHUNKS
 
 if TYPE_CHECKING:
     from typing import Any
@@ -89,13 +91,29 @@ class Rank(Replica):
     def _cut(self) -> None:
         self._engine.cut()
 
+    # What its engine does to it.
+
+    def form(self) -> bool:
+        """Form its next step, and bound a run of steps like it; False: it has no work."""
+        self._schedule()
+        return self.run.steps > 0
+
+    def line(self, tokens: int) -> tuple[int, int]:
+        """Duration of its first step, and its growth, beside so many tokens of all ranks."""
+        run, start = self.run, self.run.start()
+        ending = sum(prior + size == call.known for call, size, prior in run.chunks)
+        emitting = run.decodes + ending
+        counts = (run.decodes, start.chunk_tokens, start.prompts, emitting, tokens)
+        rank_base = cast("RankedCosts", self._costs).rank_base(counts)
+        return run.step_fs + rank_base, run.slope_fs
+
     def follow(self, steps: int, first: int, slope: int) -> None:
         """Take part in a run of steps that are as long as those of the slowest rank."""
-        begun = self._begun
-        *_, survivors, stall, apart = begun
-        end_fs = self._start_fs + first
-        longer = first - begun[1]
-        gaps = self._late_gaps
+        run = self.run
+        begun, gaps = run.start(), run.late_gaps
+        survivors, stall, apart = begun.survivors, begun.stall_fs, begun.apart
+        end_fs = run.started_fs + first
+        longer = first - begun.step_fs
         for k, (number, _, gap_s, kind) in enumerate(gaps):
             gap_fs = round(cast("float", gap_s) * FS_PER_S) + longer
             gaps[k] = (number, end_fs * S_PER_FS, gap_fs * S_PER_FS, kind)
@@ -107,25 +125,48 @@ class Rank(Replica):
                 if call.state == DECODING and call.joined < tick:
                     gaps.append((call.number, end_fs * S_PER_FS, gap_s, "prefill"))
             survivors, apart = 0, apart + survivors
-        self._n = steps
-        self._begun = (self.index, first, slope, *begun[3:13], survivors, 0, apart)
+        begun = begun._replace(
+            step_fs=first, slope_fs=slope, survivors=survivors, stall_fs=0, apart=apart
+        )
+        run.begin(begun, run.chunks, steps, run.started_fs)
+
+    def finish(self, steps: int) -> tuple[int, int]:
+        """Credit so many steps; returns the tokens emitted, and those computed again."""
+        self.run.steps = steps
+        self._complete()
+        _, _, _, emitted, recomputed, _, _ = self.rows.pop()
+        return emitted, recomputed
+
+    def abandon(self) -> None:
+        """Leave the run, whose steps are credited or lost."""
+        self.run.steps = 0
+
+    def undo_start(self) -> None:
+        """Leave the run, of which no step has ended."""
+        self.run.steps = 0
+        self._undo_start()
+
+    def blocks_in(self, done: int) -> int:
+        """KV blocks held in the run's next step, after so many that are credited."""
+        return self._blocks_in(done)
+
+    def step_by(self, law: StepLaw, costs: RankedCosts) -> None:
+        """Take the law of its engine."""
+        self.law, self._costs = law, costs
+
+    def keep_cancelled(self) -> None:
+        """Have the cancelled fail like the others: their step never ends."""
+        self._cancelled.clear()
 
     def let_fall(self) -> list[Call]:
         """Empty queue, batch and cache; returns the calls that were there."""
-        calls = [entry[2] for entry in self._queue if entry[2].state == WAITING]
-        for call in self.running.values():
-            if call.state == DECODING:
-                self._decodes.drop(call)
-            calls.append(call)
-        self._cancelled.clear()
-        self._forget()
-        return calls
+        return self._let_fall()
 
 
 class RankedReplica(Replica):
     """An engine whose ranks step together; `ledger` tells the size of all caches, no more."""
 
-    __slots__ = ("_active", "_home", "_leaving", "_ranked", "ranks")
+    __slots__ = ("_active", "_home", "_leaving", "ranks")
 
     def __init__(
         self,
@@ -137,13 +178,12 @@ class RankedReplica(Replica):
         **more: Any,  # noqa: ANN401
     ) -> None:
         costs = more.get("costs")
-        self._ranked = costs if isinstance(costs, RankedCosts) else RankedCosts(law)
-        more["costs"] = self._ranked
+        more["costs"] = costs = costs if isinstance(costs, RankedCosts) else RankedCosts(law)
         super().__init__(clock, index, law, limits, *given, **more)
         assert self.tiers is None, "ranks have no tiers below HBM"
         ranks = cast("RankedLaw", law).ranks
         own = limits._replace(blocks=limits.blocks // ranks)
-        self.ranks = tuple(Rank(self, own, self._ranked) for _ in range(ranks))
+        self.ranks = tuple(Rank(self, own, costs) for _ in range(ranks))
         self._active: list[Rank] = []
         """Ranks with work in the run in progress."""
         self._home: dict[int, Rank] = {}
@@ -168,37 +208,6 @@ class RankedReplica(Replica):
         if call.state != GONE:
             self._home[call.number].cancel(call)
 
-    def fail(self) -> None:
-        """Lose the devices: the step in progress, every call, all caches."""
-        if self.down:
-            return
-        self.down = True
-        for rank in self.ranks:
-            rank._cancelled.clear()  # their step never ends: they fail like the others
-        if self._n:
-            self._lose_step()
-        calls: list[Call] = []
-        for rank in self.ranks:
-            calls += rank.let_fall()
-        if self.standing is not None:
-            self.standing.set_demand(0.0)
-        for call in sorted(calls, key=by_number):
-            del self._home[call.number]
-            self._leave(call, "failed")
-
-    def settle(self) -> None:
-        """Credit the steps that ended before now, and stop: the end of a simulation."""
-        if self._n:
-            elapsed = self.clock.now_fs - self._start_fs
-            self._n = self._steps_ended(elapsed - 1) if elapsed else 0
-            self._generation += 1
-            if self._n:
-                self._complete()
-            else:
-                for rank in self._active:
-                    rank._n = 0
-                    rank.ledger.free += rank._step_blocks(0)
-
     def made(self, call: Call) -> int:
         """Output tokens of a call so far, by the last run that ended."""
         rank = self._home.get(call.number)
@@ -212,15 +221,11 @@ class RankedReplica(Replica):
 
     def ask(self) -> None:
         """Have a rank's work taken up: with the next step."""
-        if self._n:
-            self._cut()
-        else:
-            self._ask()
+        self._look_again()
 
     def cut(self) -> None:
         """End the run in progress with the step in progress."""
-        if self._n:
-            self._cut()
+        self._cut()
 
     def note_left(self, call: Call) -> None:
         """Send a call back that has left its rank, or keep it until the step has ended."""
@@ -234,17 +239,14 @@ class RankedReplica(Replica):
 
     def _adopt_law(self, law: StepLaw) -> None:
         super()._adopt_law(law)
-        self._ranked = RankedCosts(law)
         for rank in self.ranks:
-            rank.law, rank._costs = law, self._ranked
+            rank.step_by(law, cast("RankedCosts", self._costs))
 
     def _schedule(self) -> None:
         """Have each rank form its next step, and take as many like it as all can."""
         if self._news:
             self._take_news()
-        for rank in self.ranks:
-            rank._schedule()
-        self._active = active = [rank for rank in self.ranks if rank._n]
+        self._active = active = [rank for rank in self.ranks if rank.form()]
         if active:
             self._step_together(active)
         elif self.standing is not None:
@@ -252,11 +254,12 @@ class RankedReplica(Replica):
 
     def _step_together(self, active: list[Rank]) -> None:
         """Begin a run of steps along the longest of the ranks' lines."""
-        tokens = sum(rank._begun[3] + rank._begun[5] for rank in active)
-        lines = [self._line(rank, tokens) for rank in active]
+        begun = [rank.run.start() for rank in active]
+        tokens = sum(one.decodes + one.chunk_tokens for one in begun)
+        lines = [rank.line(tokens) for rank in active]
         first, slope = max(lines)  # of equal ones the one that grows faster
-        steps = min(rank._n for rank in active)
-        if sum(rank._begun[4] for rank in active) > 1 or any(rank._begun[10] for rank in active):
+        steps = min(rank.run.steps for rank in active)
+        if sum(one.prompts for one in begun) > 1 or any(one.windows_grow for one in begun):
             # The sums over a run's steps are those of one chunk; and while windows fill, the
             # slope of the longest rank does not tell how many do.
             steps = 1
@@ -269,71 +272,59 @@ class RankedReplica(Replica):
             first, slope = self._slowed(self.standing, first, slope, tokens)
         for rank in active:
             rank.follow(steps, first, slope)
-        summed = [sum(column) for column in zip(*(rank._begun for rank in active), strict=True)]
-        self._begun = (self.index, first, slope, *summed[3:14], 0, summed[15])
-        self._n = steps
-        self._cut_short = False
-        self._start_fs = start = self.clock.now_fs
-        end = start + steps * first + slope * (steps * (steps - 1) // 2)
-        self._generation = generation = self._generation + 1
-        self.clock.at(end, COMPLETION + self.index, self._wake, generation)
-
-    def _line(self, rank: Rank, tokens: int) -> tuple[int, int]:
-        """Duration of a rank's first step, and its growth, beside so many tokens of all."""
-        _, first, slope, decodes, prompts, chunk_tokens, *_ = rank._begun
-        ending = sum(prior + size == call.known for call, size, prior in rank._chunks)
-        counts = (decodes, chunk_tokens, prompts, decodes + ending, tokens)
-        return first + self._ranked.rank_base(counts), slope
+        columns = zip(*(rank.run.begun for rank in active), strict=True)
+        summed = RunStart._make(map(sum, columns))
+        summed = summed._replace(replica=self.index, step_fs=first, slope_fs=slope)
+        self._begin(summed, NO_CHUNKS, steps)
 
     def _complete(self) -> None:
         """Credit the run's steps on every rank, and let those that are done go, in order."""
-        n, begun, start = self._n, self._begun, self._start_fs
-        duration = n * begun[1] + begun[2] * (n * (n - 1) // 2)
-        self._n = 0
+        run = self.run
+        n, start, duration = run.steps, run.started_fs, run.lasts_fs(run.steps)
+        run.steps = 0
         self.steps += n
         self.busy_fs += duration
         leaving: list[Call] = []
         self._leaving = leaving
         emitted = recomputed = 0
         for rank in self._active:
-            rank._n = n
-            rank._complete()
-            *_, rank_emitted, rank_recomputed, _, _ = rank.rows.pop()
-            emitted += rank_emitted
-            recomputed += rank_recomputed
+            made, again = rank.finish(n)
+            emitted += made
+            recomputed += again
             if rank.gaps:
                 self.gaps.extend(rank.gaps)
                 rank.gaps.clear()
         self._leaving = None
         end_s = (start + duration) * S_PER_FS
-        self.rows.append((n, start * S_PER_FS, end_s, emitted, recomputed, 0, begun))
+        self.rows.append((n, start * S_PER_FS, end_s, emitted, recomputed, 0, run.begun))
         if leaving:
             for call in sorted(leaving, key=_in_order):
                 self.on_done(call)
 
-    def _lose_step(self) -> None:
-        """Credit the run's ended steps; the one in progress is lost, its time spent."""
-        now, start = self.clock.now_fs, self._start_fs
-        _, first, slope, decodes, prompts, *_ = begun = self._begun
-        n = self._steps_ended(now - start)
-        self._generation += 1
-        self._n = n
-        blocks = begun[12]
-        if n:
-            self._complete()
-            blocks = sum(rank.ledger.held for rank in self.ranks)
-            blocks += sum(rank._step_blocks(n) for rank in self._active)
+    # The devices fail, or the simulation ends.
+
+    def _leave(self, call: Call, outcome: str) -> None:
+        self._home.pop(call.number, None)
+        super()._leave(call, outcome)
+
+    def _lose_steps(self) -> None:
+        for rank in self.ranks:
+            rank.keep_cancelled()
+        super()._lose_steps()
         for rank in self._active:
-            rank._n = 0
-        self._n = 0
-        lost_from = start + n * first + slope * (n * (n - 1) // 2)
-        if lost_from < now:
-            lost = now - lost_from
-            self.busy_fs += lost
-            self.steps_lost += 1
-            zeros = (0,) * 6
-            row = (self.index, lost, 0, decodes, prompts, *zeros, begun[11], blocks, 0, 0, decodes)
-            self.rows.append((1, lost_from * S_PER_FS, now * S_PER_FS, 0, 0, 0, row))
+            rank.abandon()
+
+    def _let_fall(self) -> list[Call]:
+        return [call for rank in self.ranks for call in rank.let_fall()]
+
+    def _undo_start(self) -> None:
+        for rank in self._active:
+            rank.undo_start()
+
+    def _blocks_in(self, done: int) -> int:
+        # A rank without work in the run holds what it holds.
+        held = sum(rank.ledger.held for rank in self.ranks if rank not in self._active)
+        return held + sum(rank.blocks_in(done) for rank in self._active)
 
 
 def parts_of(replica: Replica) -> tuple[Replica, ...]:

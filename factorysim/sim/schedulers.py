@@ -14,28 +14,30 @@ from abc import ABC, abstractmethod
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, assert_never
 
+from factorysim.records import RunStart
 from factorysim.sim.call import DECODING, KEPT, PARTIAL, by_number
-from factorysim.sim.clock import COMPLETION, DECISION
+from factorysim.sim.clock import DECISION
 from factorysim.sim.kv import Ledger
-from factorysim.sim.replica import NO_CHUNKS, Replica
+from factorysim.sim.replica import Replica
+from factorysim.sim.step_run import NO_CHUNKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from factorysim.sim.call import Call, Limits
-    from factorysim.sim.replica import Chunk
+    from factorysim.sim.step_run import Chunk
 
 _UNBOUNDED = 1 << 62
 """More tokens, or blocks, than there are."""
 
 
-def replica_kind(limits: Limits) -> type[Replica]:
+def scheduler_kind(limits: Limits) -> type[Replica]:
     """Class of the replicas that serve by a scheduler's rules.
 
     Examples
     --------
     >>> from factorysim.sim.call import Limits
-    >>> replica_kind(Limits(16, 100, 512, 8, "orca")).__name__
+    >>> scheduler_kind(Limits(16, 100, 512, 8, "orca")).__name__
     'OrcaReplica'
     """
     match limits.scheduler:
@@ -51,6 +53,8 @@ def replica_kind(limits: Limits) -> type[Replica]:
             return OrcaReplica
         case "static":
             return StaticReplica
+        case "trtllm":
+            return TrtllmReplica
     assert_never(limits.scheduler)
 
 
@@ -91,15 +95,16 @@ class PacedReplica(Replica):
         # After a step with prompts and decodes comes one without prompts.
         super()._start(decodes, chunks, preempted or bool(decodes and chunks))
 
-    def _fit_steps(self, decodes: int, steps: int) -> int:
+    def _fit_steps(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> int:
         if 0 < self._rest < steps:
             steps = self._rest
-        return super()._fit_steps(decodes, steps)
+        return super()._fit_steps(decodes, chunks, steps)
 
     def _complete(self) -> None:
-        n, chunks = self._n, self._chunks
+        run = self.run
+        steps = run.steps
         super()._complete()
-        self._quiet = 0 if chunks else self._quiet + n
+        self._quiet = 0 if run.chunks else self._quiet + steps
 
 
 class ReservingLedger(Ledger):
@@ -140,7 +145,7 @@ class ReservingReplica(Replica, ABC):
         reserved = -(-self._reserved(call) // self.limits.block_tokens)
         return max(super().blocks_of(call), reserved - call.shared)
 
-    def _chunk_blocks(self, steps: int) -> int:
+    def _chunk_blocks(self, chunk: Chunk, steps: int) -> int:
         return 0
 
 
@@ -172,10 +177,10 @@ class SarathiReplica(ReservingReplica):
             self._start(decodes.count, chunks, preempted)
 
     def _step_blocks(self, done: int) -> int:
-        return self._decodes.blocks_now() if self._begun[3] else 0
+        return self._decodes.blocks_now() if self.run.decodes else 0
 
 
-class SetAsideReplica(ReservingReplica):
+class WholeReplica(ReservingReplica):
     """Has every block of a call from its admission to its end, so that none is ever preempted.
 
     Then the blocks that are free change only as calls leave, never inside a run.
@@ -183,12 +188,7 @@ class SetAsideReplica(ReservingReplica):
 
     __slots__ = ()
 
-    def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
-        super().__init__(*given, **more)
-        # Engines of these rules bounded sequences, not tokens, and cached no prefixes.
-        self.limits = self.limits._replace(token_budget=_UNBOUNDED, retain="none")
-
-    def _fit_steps(self, decodes: int, steps: int) -> int:
+    def _fit_steps(self, decodes: int, chunks: Sequence[Chunk], steps: int) -> int:
         return steps
 
     def _take_later_blocks(self, steps: int) -> None:
@@ -196,6 +196,41 @@ class SetAsideReplica(ReservingReplica):
 
     def _step_blocks(self, done: int) -> int:
         return 0
+
+
+class TrtllmReplica(WholeReplica):
+    """`trtllm`: steps as of `sarathi`, of calls that have KV for all that they make.
+
+    TensorRT-LLM calls this policy ``GUARANTEED_NO_EVICT``, and it is the default.
+    """
+
+    __slots__ = ()
+
+    def _reserved(self, call: Call) -> int:
+        return call.prompt_tokens + call.output_tokens - 1
+
+    def _form_step(self) -> None:
+        decodes = self._decodes.count
+        chunks: Sequence[Chunk] = NO_CHUNKS
+        call = self._partial
+        if call is not None:
+            prior = call.context
+            tokens = min(call.known - prior, self.limits.token_budget - decodes)
+            chunks = ((call, tokens, prior),)
+        if self.waiting:
+            chunks = self._admit(chunks, chunking=True)
+        if chunks or decodes:
+            self._start(decodes, chunks, False)
+
+
+class SetAsideReplica(WholeReplica):
+    """Bounds sequences, not tokens, and caches no prefixes, as engines before vLLM did."""
+
+    __slots__ = ()
+
+    def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*given, **more)
+        self.limits = self.limits._replace(token_budget=_UNBOUNDED, retain="none")
 
 
 class OrcaReplica(SetAsideReplica):
@@ -279,7 +314,7 @@ class StaticReplica(SetAsideReplica):
         if not self._places:
             batch = self._gather()
             if batch:
-                self._begin(batch)
+                self._begin_batch(batch)
         elif decodes == len(self._places):
             self._start(decodes, NO_CHUNKS, False)
         else:
@@ -316,7 +351,7 @@ class StaticReplica(SetAsideReplica):
             self._due_fs = due_fs
             self.clock.at(due_fs, DECISION + self.index, self._decide, None)
 
-    def _begin(self, batch: list[Call]) -> None:
+    def _begin_batch(self, batch: list[Call]) -> None:
         """Compute the prompts of a batch."""
         now, limits = self.clock.now_fs, self.limits
         self._places = batch
@@ -360,29 +395,23 @@ class StaticReplica(SetAsideReplica):
                 first += law.window_fs * in_windows
         if self.standing is not None:
             first, _ = self._slowed(self.standing, first, 0, decodes + tokens)
-        self._chunks = chunks
-        self._n = 1
-        self._cut_short = False
-        self._start_fs = start = self.clock.now_fs
-        self._begun = (
+        begun = RunStart(
             self.index, first, 0, decodes, idle, tokens, pairs, 0,
             context, in_windows, windows_grow, self.waiting, self.ledger.held, decodes, 0, 0,
         )  # fmt: skip
-        self._generation = generation = self._generation + 1
-        self.clock.at(start + first, COMPLETION + self.index, self._wake, generation)
+        self._begin(begun, chunks, 1)
 
     # Ends.
 
     def cancel(self, call: Call) -> None:
         """Let a call go, whose place in the batch goes on to cost what it does."""
         super().cancel(call)
-        if not self._n:
+        if not self.run.steps:
             self._end_batch_if_over()
 
     def _complete(self) -> None:
-        began = bool(self._chunks)
         super()._complete()
-        if began:
+        if self.run.chunks:
             self._first_tick = self._decodes.tick
         self._end_batch_if_over()
 
@@ -491,7 +520,7 @@ class SglangReplica(Replica):
             super()._form_step()
         else:
             self._decide_apart()
-        if not self._n:
+        if not self.run.steps:
             self._ratio = self._initial
 
     def _decide_apart(self) -> None:
@@ -577,12 +606,14 @@ class SglangReplica(Replica):
         # A fraction behind the latest, ahead of the next: exact in floating point.
         place = self._highest + (self._retractions % 2**20 + 1) / 2**21
         heappush(self._queue, (call.priority if self._by_priority else 0, place, call))
+        self.waiting += 1
 
     # Ends.
 
     def _complete(self) -> None:
-        if not self._chunks and not self._retracted:
-            self._ratio = max(self._ratio - self._n * self._decay, self._least)
+        run = self.run
+        if not run.chunks and not self._retracted:
+            self._ratio = max(self._ratio - run.steps * self._decay, self._least)
         super()._complete()
 
     def _finish(self, call: Call) -> None:

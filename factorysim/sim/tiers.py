@@ -41,7 +41,7 @@ BATCH_SHARE = 128
 """HBM evicts at least this part of its blocks at a time, so that blocks move together."""
 
 
-class Part(NamedTuple):
+class Stretch(NamedTuple):
     """Blocks of a prompt that one tier has."""
 
     level: int
@@ -55,7 +55,7 @@ class Fetch:
 
     __slots__ = ("at_fs", "had", "left", "level_blocks", "parts", "started_fs", "until")
 
-    def __init__(self, parts: list[Part], until: int, levels: int, at_fs: int) -> None:
+    def __init__(self, parts: list[Stretch], until: int, levels: int, at_fs: int) -> None:
         self.parts = parts
         self.had = 0
         """Blocks of the prompt that HBM had as it began."""
@@ -254,9 +254,9 @@ class ReplicaTiers:
             until = parts[-1].after + parts[-1].span.high - parts[-1].span.low
         return Fetch(parts, until, levels, self._clock.now_fs)
 
-    def _parts(self, call: Call, hit: int, most: int) -> list[Part]:
+    def _parts(self, call: Call, hit: int, most: int) -> list[Stretch]:
         """Find the longest prefix beyond HBM's that is in the tiers, each block in the fastest."""
-        parts: list[Part] = []
+        parts: list[Stretch] = []
         after = hit
         for line, low, high in lines_of(call.content, hit, most):
             at = low
@@ -266,7 +266,7 @@ class ReplicaTiers:
                     if end > at:
                         for faster in self.shelves[:level]:
                             end = faster.begins(line, at, end)
-                        parts.append(Part(level, Span(line, at, end), after))
+                        parts.append(Stretch(level, Span(line, at, end), after))
                         after += end - at
                         at = end
                         break
@@ -274,7 +274,7 @@ class ReplicaTiers:
                     return parts
         return parts
 
-    def _worthwhile(self, call: Call, hit: int, parts: list[Part]) -> list[Part]:
+    def _worthwhile(self, call: Call, hit: int, parts: list[Stretch]) -> list[Stretch]:
         """Cut parts where loading more would take longer than computing it.
 
         A prompt is loaded, from all tiers at once, and then the rest of it computed.

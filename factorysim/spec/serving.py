@@ -11,7 +11,7 @@ from factorysim.spec.base import Seconds, Spec, refuse
 from factorysim.spec.kv import KvSpec
 from factorysim.spec.router import RouterSpec
 
-SchedulerName = Literal["vllm", "sglang", "sarathi", "orca", "static", "prefill_first"]
+SchedulerName = Literal["vllm", "sglang", "sarathi", "orca", "static", "trtllm", "prefill_first"]
 
 _SCHEDULER_KEYS: dict[str, tuple[SchedulerName, ...]] = {
     "prefill_every": ("vllm",),

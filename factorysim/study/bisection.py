@@ -1,7 +1,7 @@
 """Bracket and bisect: the highest scale at which something holds, if it holds below it.
 
-What is asked is told by whoever uses it, one scale at a time, so that many searches
-can go on side by side. The scales asked for depend on the answers alone.
+What is asked is told by whoever uses it, one scale at a time. The scales asked for
+depend on the answers alone.
 """
 
 from __future__ import annotations
@@ -57,11 +57,9 @@ class Search:
             return self._snapped(min(max(1.0, self._low), self._high))
         if self.outside is None:
             assert self.inside is not None  # one of them is
-            further = self._snapped(min(self.inside * STEP, self._high))
-            return further if further > self.inside else None
+            return self.beyond(self.inside, STEP)
         if self.inside is None:
-            further = self._snapped(max(self.outside / STEP, self._low))
-            return further if further < self.outside else None
+            return self.beyond(self.outside, 1 / STEP)
         if self.outside <= self.inside * (1 + self._tolerance):
             return None
         middle = self._snapped((self.inside * self.outside) ** 0.5)
@@ -74,15 +72,15 @@ class Search:
         else:
             self.outside = scale
 
-    @property
-    def critical(self) -> float | None:
-        """Geometric middle of the bracket, or its lower end among whole numbers.
+    def beyond(self, scale: float, ratio: float) -> float | None:
+        """Give the scale a step further up or down; None: it is at a bound."""
+        further = self._snapped(min(max(scale * ratio, self._low), self._high))
+        moved = further > scale if ratio > 1 else further < scale
+        return further if moved else None
 
-        None where a bound was reached first.
-        """
-        if self.inside is None or self.outside is None:
-            return None
-        return self.inside if self._units else (self.inside * self.outside) ** 0.5
+    def within(self, scale: float) -> float:
+        """Give the highest scale that may be asked and is no higher; any, without a grid."""
+        return floor(scale * self._units + SLACK) / self._units if self._units else scale
 
     def _snapped(self, scale: float) -> float:
         """Round to the grid, within the bounds."""

@@ -1,14 +1,13 @@
 """The highest rate that stays inside the SLOs, and what binds just above it.
 
-Each replication has a critical rate of its own, found by bisection: the same
-sessions come at every rate, closer together. The capacity is the mean of the
-critical rates; what lies between them is chance, and makes its interval.
+A rate is judged as `run` judges it: by the attainment of all replications together.
+Bisection finds where that falls below what is asked; the same sessions come at every
+rate, closer together. What the replications say apart makes the interval.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from factorysim.errors import Fault, SpecError
 from factorysim.metrics.overload import overload
 from factorysim.metrics.slo import has_threshold
-from factorysim.metrics.statistics import t_interval
-from factorysim.metrics.summary import ONE_REPLICATION
-from factorysim.study.bisection import Search, Share, rises
+from factorysim.metrics.summary import ONE_REPLICATION, pooled, shares_in_slo, summarise
+from factorysim.study.bisection import STEP, Search, Share, rises
+from factorysim.study.crossing import Asked, Ends, Tried, ends
 from factorysim.study.scaling import Scaling, scaling_of
 
 if TYPE_CHECKING:
     from factorysim.metrics.inputs import Window
+    from factorysim.metrics.replication import Replication
     from factorysim.run.prepare import Prepared
     from factorysim.run.publish import Settings
     from factorysim.run.replicate import Progress
@@ -33,28 +33,34 @@ if TYPE_CHECKING:
 SCHEMA = "factorysim.capacity/1"
 SPAN = 1024.0
 """Default bounds: so much below and above the scenario's own rate."""
-USUAL_EVALUATIONS = 9
-"""Of a replication, for the progress bar: three to bracket, six to bisect to 2 %."""
+USUAL_RATES = 9
+"""Rates, for the progress bar: three to bracket, six to bisect to 2 %."""
 OVERLOAD = "overload"
+OVERLOAD_BINDS = "overload binds, a verdict on all replications at once: it has no spread"
+OPEN_END = (
+    "it reaches beyond the rates that were tried: more replications or a longer window would tell"
+)
 
 
 class Attained(NamedTuple):
     """What the sessions of a stream got at one point."""
 
     share: float | None
-    """In SLO; None where no session has a verdict."""
+    """In SLO, mean over replications, as `run` has it; None where no session has a verdict."""
     attain: float
     """Asked for."""
     sessions: int
-    """With a verdict."""
+    """With a verdict, in all replications."""
+    shares: tuple[float | None, ...]
+    """By replication."""
     missed: dict[str, float]
-    """Threshold -> share of sessions past it; `failed`: past none, and not in SLO."""
+    """Threshold -> share of sessions past it; `failed`: past none, and not in SLO. Means
+    over replications."""
 
 
-class Evaluation(NamedTuple):
-    """One replication at one rate."""
+class Point(NamedTuple):
+    """All replications at one rate."""
 
-    replication: int
     scale: float
     """Of the scenario's own rate."""
     rate: float
@@ -66,20 +72,8 @@ class Evaluation(NamedTuple):
     bottleneck: str
 
 
-class Critical(NamedTuple):
-    """Where one replication leaves its SLOs."""
-
-    replication: int
-    rate: float | None
-    """None where a bound was reached first."""
-    inside: float | None
-    """Highest rate seen inside."""
-    outside: float | None
-    """Lowest rate seen outside."""
-
-
 class Binds(NamedTuple):
-    """What is missed just above the capacity; means over replications."""
+    """What is missed just above the capacity."""
 
     stream: str
     threshold: str
@@ -104,11 +98,15 @@ class Capacity(NamedTuple):
     own_rate: float
     """The scenario's."""
     rate: float | None
-    """Mean of the critical rates."""
+    """Highest seen inside; None where a bound was reached first."""
+    outside: float | None
+    """Lowest rate seen outside."""
     ci_low: float | None
+    """The rates of the interval, those of the bracket among them, are where chance alone
+    may decide between inside and outside."""
     ci_high: float | None
     n: int
-    """Critical rates behind it."""
+    """Replications at each rate."""
     reason: str | None
     """Why rate or interval are missing."""
     bounds: tuple[float, float]
@@ -116,12 +114,11 @@ class Capacity(NamedTuple):
     binds: Binds | None
     """None where nothing was seen outside."""
     bottleneck: str | None
-    """Just above the capacity, as `run` names it."""
+    """At `outside`, as `run` names it."""
     saturation: float | None
-    """Of the fullest pool, just below the capacity."""
-    critical: tuple[Critical, ...]
-    evaluations: tuple[Evaluation, ...]
-    """By replication and rate."""
+    """Of the fullest pool, at `rate`."""
+    points: tuple[Point, ...]
+    """By rate."""
     window: Window
     warmup: WarmUp
     notes: tuple[str, ...]
@@ -147,16 +144,16 @@ def capacity(
 ) -> Capacity:
     """Find the highest rate at which every stream stays inside its SLO.
 
-    A rate is inside, for one replication, if every stream with a threshold has at
-    least its `attain` of sessions in SLO and, in a steady state, the backlog does not
-    grow.
+    A rate is inside if `run` would say so: every stream with a threshold has at least its
+    `attain` of sessions in SLO, in the mean over replications, and in a steady state the
+    backlog does not grow.
 
     Parameters
     ----------
     stream
         To scale alone; all are scaled by one factor if not given.
     tolerance
-        Of each replication's bracket, relative.
+        Of the bracket, relative.
     low, high
         Bounds on the rate, in the unit of the result; 1/1024 and 1024 times the
         scenario's own if not given.
@@ -176,7 +173,7 @@ def capacity(
     --------
     >>> found = capacity("quickstart-open")  # doctest: +SKIP
     >>> round(found.rate, 2), found.binds.threshold  # a minute later  # doctest: +SKIP
-    (3.41, 'ttft')
+    (3.83, 'ttft')
     """
     from factorysim.run.prepare import prepare
     from factorysim.run.replicate import Watch, cores, resolved, settings_of, warmup_of
@@ -217,7 +214,7 @@ def _bounds(scaling: Scaling, low: float | None, high: float | None) -> tuple[fl
 
 
 class _Hunt:
-    """All replications, each on its own way to its critical rate."""
+    """Rate after rate, all replications of one at a time."""
 
     def __init__(
         self,
@@ -229,18 +226,21 @@ class _Hunt:
         progress: Callable[[Progress], None] | None,
     ) -> None:
         low, high = (bound / scaling.rate for bound in bounds)
-        self.searches = [Search(low, high, tolerance, scaling.units) for _ in range(settings.asked)]
-        self.evaluations: list[Evaluation] = []
+        self.search = Search(low, high, tolerance, scaling.units)
+        self.points: list[Point] = []
         self._prepared = prepared
         self._scaling = scaling
         self._settings = settings
         self._progress = progress
-        self._asked: dict[int, float] = {}
+        self._scale = 0.0
+        self._ended: list[Outcome] = []
+        self._further: list[float] | None = None
+        self._simulations = 0
         self._sessions = 0
         self._folder = Path()
 
     def run(self, workers: int, policies: Policies | None) -> None:
-        """Evaluate rate after rate, until every replication has its bracket."""
+        """Try rate after rate, until the bracket and the interval are known."""
         from tempfile import TemporaryDirectory
 
         from factorysim.run.result import Interrupted
@@ -248,63 +248,107 @@ class _Hunt:
 
         with TemporaryDirectory(prefix="factorysim-") as folder:
             self._folder = Path(folder)
-            first = [job for r in range(len(self.searches)) for job in self._next(r)]
             self._say()
             try:
-                for _ in run_jobs(first, workers, None, policies, self._then):
+                for _ in run_jobs(self._next(), workers, None, policies, self._then):
                     self._say()
             except KeyboardInterrupt:
-                raise Interrupted(None, 0, len(self.searches)) from None
-        self.evaluations.sort(key=lambda one: (one.replication, one.scale))
+                raise Interrupted(None, 0, self._settings.asked) from None
+
+    def at(self, scale: float | None) -> Point | None:
+        """Give what was seen at a scale."""
+        return next((point for point in self.points if point.scale == scale), None)
+
+    def ends(self) -> Ends:
+        """Scales between which chance may have put the capacity."""
+        return ends(
+            Tried(p.scale, [Asked(seen.shares, seen.attain) for seen in p.streams.values()])
+            for p in self.points
+        )
 
     def _then(self, outcome: Outcome) -> list[Job]:
         from shutil import rmtree
 
-        replication = outcome.replication
-        rmtree(self._folder / f"{replication}")
+        rmtree(self._folder / f"{outcome.replication}")
         self._sessions += outcome.sessions
-        evaluation = self._evaluated(outcome, self._asked[replication])
-        self.evaluations.append(evaluation)
-        self.searches[replication].tell(evaluation.scale, evaluation.inside)
-        return self._next(replication)
+        self._simulations += 1
+        self._ended.append(outcome)
+        if len(self._ended) < self._settings.asked:
+            return []
+        ordered = sorted(self._ended, key=lambda one: one.replication)
+        point = self._judged([one.metrics for one in ordered if one.metrics is not None])
+        self._ended = []
+        self.points.append(point)
+        self.points.sort(key=lambda one: one.scale)
+        if self._further is None:
+            self.search.tell(point.scale, point.inside)
+        return self._next()
 
-    def _next(self, replication: int) -> list[Job]:
+    def _next(self) -> list[Job]:
+        """Give the replications of the next rate."""
         from factorysim.run.replication import Job
 
-        scale = self.searches[replication].next()
+        scale = self._following()
         if scale is None:
             return []
-        self._asked[replication] = scale
-        folder = self._folder / f"{replication}"
-        folder.mkdir()
+        self._scale = scale
         scenario, settings = self._scaling.at(scale), self._settings
         steady = scenario.run.kind == "steady_state"
         end_s = settings.horizon_s if steady else settings.window.end_s
         text = scenario.model_dump_json(by_alias=True)
-        return [Job(text, replication, settings.window, settings.horizon_s, end_s, str(folder))]
+        jobs: list[Job] = []
+        for replication in range(settings.asked):
+            folder = self._folder / f"{replication}"
+            folder.mkdir()
+            place = str(folder)
+            jobs.append(Job(text, replication, settings.window, settings.horizon_s, end_s, place))
+        return jobs
 
-    def _evaluated(self, outcome: Outcome, scale: float) -> Evaluation:
-        metrics, scenario = outcome.metrics, self._prepared.scenario
-        assert metrics is not None  # it is no pilot
-        values = {(v.name, v.key): v for v in metrics.values}
+    def _following(self) -> float | None:
+        """Scale to try next: of the search, then beyond open ends of the interval."""
+        if self._further is None:
+            scale = self.search.next()
+            if scale is not None:
+                return scale
+            self._further = self._open()
+        return self._further.pop() if self._further else None
+
+    def _open(self) -> list[float]:
+        """Give a scale beyond each end of the interval that the search has not seen."""
+        outside = self.at(self.search.outside)
+        bracketed = self.search.inside is not None and outside is not None and misses(outside)
+        if self._settings.asked < 2 or not bracketed:
+            return []
+        low, high = self.ends()
+        least, most = self.points[0].scale, self.points[-1].scale
+        steps = (
+            self.search.beyond(least, 1 / STEP) if low is None else None,
+            self.search.beyond(most, STEP) if high is None else None,
+        )
+        return [scale for scale in steps if scale is not None]
+
+    def _judged(self, replications: list[Replication]) -> Point:
+        """Judge a rate by all its replications, as a run of it is judged."""
+        scenario = self._prepared.scenario
+        shares = shares_in_slo(replications)
         streams: dict[str, Attained] = {}
         for name, stream in scenario.streams.items():
             if has_threshold(stream.slo):
-                share = values.get(("slo.sessions", name))
-                missed = {
-                    v.name.removeprefix("slo.missed."): float(v.value)
-                    for v in metrics.values
-                    if v.name.startswith("slo.missed.") and v.key == name and v.value is not None
-                }
-                number = None if share is None or share.value is None else float(share.value)
-                seen = 0 if share is None else share.n
-                streams[name] = Attained(number, stream.slo.attain, seen, missed)
-        state = overload([metrics]).state if scenario.run.kind == "steady_state" else None
-        fullest, bottleneck = values["saturation", ""].value, values["bottleneck", ""].value
-        return Evaluation(
-            outcome.replication,
-            scale,
-            scale * self._scaling.rate,
+                mine = tuple(shares.get(name, [None] * len(replications)))
+                streams[name] = Attained(
+                    pooled(mine),
+                    stream.slo.attain,
+                    _verdicts(replications, name),
+                    mine,
+                    _missed(replications, name),
+                )
+        verdict = overload(replications) if scenario.run.kind == "steady_state" else None
+        state = None if verdict is None else verdict.state
+        lines = summarise(replications, verdict, 0)
+        fullest, bottleneck = lines["saturation"].value, lines["bottleneck"].value
+        return Point(
+            self._scale,
+            self._scale * self._scaling.rate,
             is_inside(streams.values(), state),
             streams,
             state,
@@ -316,8 +360,8 @@ class _Hunt:
         if self._progress is not None:
             from factorysim.run.replicate import Progress
 
-            done, horizon_s = len(self.evaluations), self._settings.horizon_s
-            total = max(done, USUAL_EVALUATIONS * len(self.searches))
+            done, horizon_s = self._simulations, self._settings.horizon_s
+            total = max(done, USUAL_RATES * self._settings.asked)
             phase = "bisection"
             self._progress(
                 Progress(phase, done, total, done * horizon_s, total * horizon_s, self._sessions)
@@ -334,6 +378,32 @@ def is_inside(streams: Iterable[Attained], state: str | None) -> bool:
     return bool(met) and all(met) and state != "overloaded"
 
 
+def misses(point: Point) -> bool:
+    """Whether a stream has less than its share."""
+    return any(s.share is not None and s.share < s.attain for s in point.streams.values())
+
+
+def _verdicts(replications: Iterable[Replication], stream: str) -> int:
+    """Sessions of a stream with a verdict."""
+    return sum(
+        value.n
+        for replication in replications
+        for value in replication.values
+        if (value.name, value.key) == ("slo.sessions", stream)
+    )
+
+
+def _missed(replications: Iterable[Replication], stream: str) -> dict[str, float]:
+    """Share of a stream's sessions past each threshold, mean over replications."""
+    shares: dict[str, list[float]] = {}
+    for replication in replications:
+        for value in replication.values:
+            _, found, threshold = value.name.partition("slo.missed.")
+            if found and value.key == stream and value.value is not None:
+                shares.setdefault(threshold, []).append(float(value.value))
+    return {threshold: sum(some) / len(some) for threshold, some in shares.items()}
+
+
 def _result(
     hunt: _Hunt,
     scaling: Scaling,
@@ -341,115 +411,90 @@ def _result(
     bounds: tuple[float, float],
     tolerance: float,
 ) -> Capacity:
-    """Put together what the searches have found."""
-
-    def rate(scale: float | None) -> float | None:
-        return None if scale is None else scale * scaling.rate
-
-    critical = tuple(
-        Critical(r, rate(search.critical), rate(search.inside), rate(search.outside))
-        for r, search in enumerate(hunt.searches)
-    )
-    rates = [one.rate for one in critical if one.rate is not None]
-    mean, low, high, reason = _mean(critical, rates, bounds, scaling.unit, settings.conditional)
-    above = [one for one in hunt.evaluations if one.scale == hunt.searches[one.replication].outside]
-    below = [
-        one.saturation
-        for one in hunt.evaluations
-        if one.scale == hunt.searches[one.replication].inside and one.saturation is not None
-    ]
-    words = Counter(one.bottleneck for one in above or hunt.evaluations)
+    """Put together what the search has found."""
+    below, above = hunt.at(hunt.search.inside), hunt.at(hunt.search.outside)
+    known = below is not None and above is not None
+    rate = below.rate if below is not None and known else None
+    low, high, reason = _interval(hunt, scaling, settings, bounds)
     return Capacity(
         settings.name,
         scaling.streams,
         scaling.unit,
         scaling.rate,
-        mean,
+        rate,
+        None if above is None else above.rate,
         low,
         high,
-        len(rates),
+        settings.asked,
         reason,
         bounds,
         tolerance,
-        _binds(above, scaling.scenario) if above else None,
-        words.most_common(1)[0][0] or None,
-        sum(below) / len(below) if below else None,
-        critical,
-        tuple(hunt.evaluations),
+        None if above is None else _binds(above, scaling.scenario),
+        (above or hunt.points[-1]).bottleneck or None,
+        None if below is None else below.saturation,
+        tuple(hunt.points),
         settings.window,
         settings.warmup,
-        tuple(_notes(hunt, scaling, settings, mean)),
+        tuple(_notes(hunt, scaling, settings, rate)),
     )
 
 
-def _mean(
-    critical: Sequence[Critical],
-    rates: list[float],
-    bounds: tuple[float, float],
-    unit: str,
-    conditional: str,
-) -> tuple[float | None, float | None, float | None, str | None]:
-    """Mean and interval of the critical rates, or why there is none."""
-    never = sum(one.inside is None for one in critical)
-    always = sum(one.outside is None for one in critical)
-    if never:
-        at = f"{never} of {len(critical)} replications miss their SLOs at every rate"
-        return None, None, None, f"{at} down to {bounds[0]:.3g} {unit}"
-    if always:
-        at = f"{always} of {len(critical)} replications meet their SLOs at every rate"
-        return None, None, None, f"{at} up to {bounds[1]:.3g} {unit}"
-    mean = sum(rates) / len(rates)
-    if conditional or len(rates) < 2:
-        return mean, None, None, conditional or ONE_REPLICATION
-    interval = t_interval(rates)
-    return mean, interval.low, interval.high, None
+def _interval(
+    hunt: _Hunt, scaling: Scaling, settings: Settings, bounds: tuple[float, float]
+) -> tuple[float | None, float | None, str | None]:
+    """Rates between which chance may have put the capacity, or why there are none."""
+    search = hunt.search
+    above = hunt.at(search.outside)
+    if search.inside is None:
+        return None, None, f"SLOs are missed at every rate down to {bounds[0]:.3g} {scaling.unit}"
+    if above is None:
+        return None, None, f"SLOs are met at every rate up to {bounds[1]:.3g} {scaling.unit}"
+    if settings.conditional or settings.asked < 2:
+        return None, None, settings.conditional or ONE_REPLICATION
+    if not misses(above):
+        return None, None, OVERLOAD_BINDS
+    low, high = hunt.ends()
+    if low is None or high is None:
+        return None, None, OPEN_END
+    low, high = search.within(low), search.within(high)
+    edge = search.inside if scaling.units else above.scale
+    return min(low, search.inside) * scaling.rate, max(high, edge) * scaling.rate, None
 
 
-def _binds(above: Sequence[Evaluation], scenario: ScenarioSpec) -> Binds:
+def _binds(above: Point, scenario: ScenarioSpec) -> Binds:
     """Which stream falls shortest of its share, and by which threshold."""
-
-    def share(name: str) -> float | None:
-        known = [e.streams[name].share for e in above if e.streams[name].share is not None]
-        return sum(s for s in known if s is not None) / len(known) if known else None
-
-    slos = {name: stream.slo for name, stream in scenario.streams.items()}
     short = {
-        name: slos[name].attain - found
-        for name in above[0].streams
-        if (found := share(name)) is not None
+        name: seen.attain - seen.share
+        for name, seen in above.streams.items()
+        if seen.share is not None
     }
     if not short:
         return Binds("", OVERLOAD, None, 0.0, None, None)
     worst = max(short, key=lambda name: short[name])
+    seen = above.streams[worst]
     if short[worst] <= 0:
-        return Binds("", OVERLOAD, None, 0.0, share(worst), slos[worst].attain)
-    past: dict[str, float] = {}
-    for one in above:
-        for threshold, missed in one.streams[worst].missed.items():
-            past[threshold] = past.get(threshold, 0.0) + missed / len(above)
-    threshold, missed = max(past.items(), key=lambda item: item[1])
-    limit = getattr(slos[worst], threshold, None)
-    return Binds(worst, threshold, limit, missed, share(worst), slos[worst].attain)
+        return Binds("", OVERLOAD, None, 0.0, seen.share, seen.attain)
+    threshold, missed = max(seen.missed.items(), key=lambda item: item[1])
+    limit = getattr(scenario.streams[worst].slo, threshold, None)
+    return Binds(worst, threshold, limit, missed, seen.share, seen.attain)
 
 
-def _notes(hunt: _Hunt, scaling: Scaling, settings: Settings, mean: float | None) -> list[str]:
+def _notes(hunt: _Hunt, scaling: Scaling, settings: Settings, rate: float | None) -> list[str]:
     """Tell what a reader must know before trusting the number."""
     notes: list[str] = []
-    for number in range(len(hunt.searches)):
-        mine = [one for one in hunt.evaluations if one.replication == number]
-        for name in mine[0].streams:
-            points = [
-                Share(one.rate, seen.share, seen.sessions)
-                for one in mine
-                if (seen := one.streams[name]).share is not None
-            ]
-            notes += [
-                f"attainment of {name} rises with the rate in replication {number}, from "
-                f"{a.share:.1%} at {a.scale:.3g} to {b.share:.1%} at {b.scale:.3g} "
-                f"{scaling.unit}: bisection takes for granted that it falls"
-                for a, b in rises(points)
-            ]
-    scale = (mean or scaling.rate) / scaling.rate
+    for name in hunt.points[0].streams:
+        seen = [
+            Share(point.rate, one.share, one.sessions)
+            for point in hunt.points
+            if (one := point.streams[name]).share is not None
+        ]
+        notes += [
+            f"attainment of {name} rises with the rate, from {a.share:.1%} at {a.scale:.3g} to "
+            f"{b.share:.1%} at {b.scale:.3g} {scaling.unit}: bisection takes for granted that it "
+            "falls"
+            for a, b in rises(seen)
+        ]
+    scale = (rate or scaling.rate) / scaling.rate
     for name, last_s in scaling.run_out(scale, settings.window.end_s).items():
         notes.append(
             f"the sessions of {name} have all come after {last_s:.3g} s of "
@@ -476,9 +521,8 @@ def as_json(found: Capacity) -> dict[str, Any]:
     told["binds"] = None if found.binds is None else found.binds._asdict()
     told["window"] = found.window._asdict()
     told["warmup"] = found.warmup._asdict()
-    told["critical"] = [one._asdict() for one in found.critical]
-    told["evaluations"] = [
+    told["points"] = [
         one._asdict() | {"streams": {n: seen._asdict() for n, seen in one.streams.items()}}
-        for one in found.evaluations
+        for one in found.points
     ]
     return told

@@ -48,6 +48,17 @@ class Comparison(NamedTuple):
     verdict: str
     notes: tuple[str, ...]
 
+    @property
+    def power_mismatch(self) -> float | None:
+        """IT power of B over that of A, less one; None where either is withheld.
+
+        What is left of it where factories are meant to be of equal power.
+        """
+        pair = self.pairs.get("power.it_w.mean")
+        if pair is None or not pair.a or pair.b is None:
+            return None
+        return pair.b / pair.a - 1.0
+
 
 def compare(
     scenarios: Sequence[ScenarioSpec | str | Path],
@@ -292,5 +303,6 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "notes": list(comparison.notes),
         "warmup_s": a.manifest["window"]["start_s"],
         "devices": {"a": a.manifest["devices"], "b": b.manifest["devices"]},
+        "power_mismatch": comparison.power_mismatch,
         "metrics": {name: pair._asdict() for name, pair in comparison.pairs.items()},
     }

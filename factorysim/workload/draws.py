@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
-from factorysim.rng import Part, key_bytes
+from factorysim.rng import KeyPart, key_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,14 +36,14 @@ class KeyedUniforms:
     True
     """
 
-    def __init__(self, seed: int, *parts: Part) -> None:
+    def __init__(self, seed: int, *parts: KeyPart) -> None:
         self._seed = seed
         self._parts = parts
         self._bits = np.random.Philox(key=0)
         self._generator = np.random.Generator(self._bits)
         self._state = self._bits.state
 
-    def at(self, *parts: Part) -> np.random.Generator:
+    def at(self, *parts: KeyPart) -> np.random.Generator:
         """Return the generator of one key; it is the same object at every call."""
         key = key_bytes(self._seed, *self._parts, *parts)
         words = self._state["state"]

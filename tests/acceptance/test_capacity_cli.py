@@ -15,7 +15,7 @@ QUICK = ("--tolerance", "0.3", "--workers", "1")
 @pytest.fixture
 def factorysim(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    small = mm1(replications=2, window="60 s", drain="20 s")
+    small = mm1(replications=3, window="60 s", drain="20 s")
     (tmp_path / "mine.yaml").write_text(dump_scenario(small), encoding="utf-8")
 
     def call(*words):
@@ -36,7 +36,7 @@ def test_the_verdict_comes_first_and_nothing_is_written(factorysim, tmp_path, mo
     lines = out.splitlines()
     assert lines[0].startswith("Sustains ")
     head = " ".join(" ".join(lines[:3]).split())
-    assert "95 %, 2 replications" in head
+    assert "95 %, 3 replications" in head
     assert "binds: ttft of calls (4.00 s)" in head
     assert max(map(len, lines)) <= 80
     assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml"}
@@ -51,7 +51,7 @@ def test_json_is_what_the_file_holds(factorysim, tmp_path):
     assert told["unit"] == "sessions/s"
     assert told["ci_low"] < told["rate"] < told["ci_high"]
     assert told["scale"] == pytest.approx(told["rate"] / 0.5)
-    assert {"ttft", "failed"} == told["evaluations"][0]["streams"]["calls"]["missed"].keys()
+    assert {"ttft", "failed"} == told["points"][0]["streams"]["calls"]["missed"].keys()
 
 
 def test_options_reach_the_search(factorysim):
@@ -62,16 +62,15 @@ def test_options_reach_the_search(factorysim):
     assert told["bounds"] == [0.2, 0.3]
     assert told["tolerance"] == 0.3
     assert told["window"] == {"start_s": 20.0, "end_s": 70.0}
-    assert all(0.2 <= one["rate"] <= 0.3 for one in told["evaluations"])
-    assert {one["replication"] for one in told["evaluations"]} == {0}
+    assert all(0.2 <= one["rate"] <= 0.3 for one in told["points"])
+    assert {len(one["streams"]["calls"]["shares"]) for one in told["points"]} == {1}
 
 
 def test_quiet_is_the_verdict_alone(factorysim):
     code, out, _ = factorysim("mine.yaml", *QUICK, "--quiet", "--high", "0.55", "--reps", "1")
     assert code == 0
     assert " ".join(out.split()) == (
-        "No capacity to tell: 1 of 1 replications meet their SLOs at every rate up to 0.55 "
-        "sessions/s."
+        "No capacity to tell: SLOs are met at every rate up to 0.55 sessions/s."
     )
 
 

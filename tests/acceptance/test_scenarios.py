@@ -118,6 +118,19 @@ def test_quickstart_answers_closed_or_open():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("family", ["lpx-splits", "lpx-splits-2t"])
+def test_lpx_splits_are_of_equal_power(family):
+    """Within 2 %: a rack of GPUs is 7 to 9 % of such a factory."""
+    watts = []
+    for name in (family, f"{family}-afd", f"{family}-decode", f"{family}-draft"):
+        told("run", name, "--reps", "2", "--out", name, "--quiet")
+        summary = json.loads(Path(name, "summary.json").read_text(encoding="utf-8"))
+        assert summary["calls.rejected"]["value"] == 0
+        watts.append(summary["power.it_w.mean"]["value"])
+    assert max(watts) < 1.02 * min(watts), watts
+
+
+@pytest.mark.slow
 def test_kv_tiers_tells_where_context_should_wait():
     """Tiers below HBM spare prompts; behind a slow link they bring them back late."""
     rows = {}

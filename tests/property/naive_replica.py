@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from factorysim.physics.step import StepLaw
     from factorysim.physics.vision import Encoder
+    from factorysim.sim.call import Scheduler
 
 Path = tuple[int, ...]
 """What a full block holds: the ids of all blocks from the start of the context to it."""
@@ -53,7 +54,7 @@ class NaiveLimits(NamedTuple):
     blocks: int
     token_budget: int
     max_sequences: int
-    scheduler: Literal["vllm", "prefill_first", "sarathi", "sglang", "orca", "static"] = "vllm"
+    scheduler: Scheduler = "vllm"
     order: Literal["fcfs", "priority"] = "fcfs"
     retain: Literal["session", "none"] = "session"
     tuning: NaiveTuning = NaiveTuning()
@@ -433,6 +434,8 @@ class NaiveReplica:
             decodes, chunks = self.schedule_prefill_first(now)
         elif self.limits.scheduler == "sarathi":
             decodes, chunks = self.schedule_sarathi(now)
+        elif self.limits.scheduler == "trtllm":
+            decodes, chunks = self.schedule_trtllm(now)
         elif self.limits.scheduler == "sglang":
             decodes, chunks = self.schedule_sglang(now)
         elif self.limits.scheduler == "orca":
@@ -557,6 +560,27 @@ class NaiveReplica:
             self.admit(now, head, hit)
             head.reserved = head.known
             self.grow(head, head.known - hit)
+            chunks.append((head, min(head.known - hit, budget)))
+            budget -= chunks[-1][1]
+        return self.decodes(), chunks
+
+    def schedule_trtllm(self, now: int) -> tuple[list[NaiveCall], list[tuple[NaiveCall, int]]]:
+        """Decodes, what was begun, what waits and has KV for all that it will make."""
+        budget = self.limits.token_budget - len(self.decodes())
+        chunks: list[tuple[NaiveCall, int]] = []
+        for call in self.running:
+            if not call.decoding:
+                chunks.append((call, min(call.known - call.cached, budget)))
+                budget -= chunks[-1][1]
+        while self.waiting and budget > 0 and len(self.running) < self.limits.max_sequences:
+            head = min(self.waiting, key=self.key)
+            hit = self.hit_of(head)
+            whole = head.sub.prompt + head.sub.output - 1
+            if self.growth(hit, whole - hit) > self.available_beside(head, hit):
+                break
+            self.admit(now, head, hit)
+            head.reserved = whole
+            self.grow(head, whole - hit)
             chunks.append((head, min(head.known - hit, budget)))
             budget -= chunks[-1][1]
         return self.decodes(), chunks

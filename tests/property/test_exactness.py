@@ -22,7 +22,7 @@ from factorysim.physics.vision import Encoder
 from factorysim.records import GapRow, StepChunk
 from factorysim.sim.call import Call, Limits, Tuning
 from factorysim.sim.clock import ARRIVAL, FS_PER_S, Clock
-from factorysim.sim.schedulers import replica_kind
+from factorysim.sim.schedulers import scheduler_kind
 from tests.property.exactness_contents import contents, first_blocks, texts
 from tests.property.exactness_laws import LinearLaw, PiecewiseLaw, WindowChunkLaw, sparse_law
 from tests.property.naive_replica import (
@@ -120,7 +120,7 @@ def simulate(case: Case, *, stepwise: bool, end_fs: int) -> Outcome:
     clock = Clock()
     departures: list[tuple[int, int]] = []
     limits = limits_of(case.limits, stepwise=stepwise)
-    replica = replica_kind(limits)(
+    replica = scheduler_kind(limits)(
         clock,
         0,
         case.laws[0],
@@ -148,7 +148,7 @@ def check(case: Case) -> None:
         check_rows(outcome.rows, naive.steps, stepwise=stepwise)
         assert_gaps(outcome, naive)
         check_conservation(case, outcome, naive)
-    if case.limits.scheduler in ("orca", "static"):
+    if case.limits.scheduler in ("orca", "static", "trtllm"):
         assert not any(call.preemptions for call in naive.calls.values())
 
 
@@ -382,7 +382,7 @@ def submissions(draw: DrawFn) -> Submission:
 
 
 SCHEDULERS: tuple[Scheduler, ...] = (
-    "vllm", "prefill_first", "sarathi", "sglang", "orca", "static"
+    "vllm", "prefill_first", "sarathi", "sglang", "orca", "static", "trtllm"
 )  # fmt: skip
 
 

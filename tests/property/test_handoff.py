@@ -81,14 +81,14 @@ CASES = {
 }
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(**CASES)
 def test_runs_and_single_steps_agree(made, how, shape, kv):
     check(made, how, shape, kv)
 
 
 @pytest.mark.slow
-@settings(max_examples=1500)
+@settings(deadline=None, max_examples=1500)
 @given(**CASES)
 def test_runs_and_single_steps_agree_at_length(made, how, shape, kv):
     check(made, how, shape, kv)

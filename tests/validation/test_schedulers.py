@@ -7,7 +7,7 @@ import pytest
 
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
-from factorysim.sim.schedulers import replica_kind
+from factorysim.sim.schedulers import scheduler_kind
 from tests.unit.sim.builders import MS, UnitLaw
 
 PLACES, LONGEST, BATCHES = 8, 40, 400
@@ -18,7 +18,7 @@ def makespan_ms(limits: Limits, outputs: list[int]) -> float:
     clock = Clock()
     done: list[Call] = []
     law = UnitLaw(token_fs=0)
-    replica = replica_kind(limits)(clock, 0, law, limits, done.append)
+    replica = scheduler_kind(limits)(clock, 0, law, limits, done.append)
     for number, output in enumerate(outputs):
         clock.at(0, ARRIVAL, replica.submit, Call(number, number, 1, output))
     clock.run_until(10**9 * MS)

@@ -90,8 +90,11 @@ def test_weights_that_do_not_fit_are_refused_with_the_arithmetic(llms, device):
 def test_blocks_given_outright_are_taken_if_they_fit(llms, device):
     kv = KvSpec(blocks=77)
     assert kv_blocks(llms["dense"], device, BF16, ParallelSpec(), kv) == 77
-    with pytest.raises(CapacityError, match="1000000 KV blocks"):
-        kv_blocks(llms["dense"], device, BF16, ParallelSpec(), KvSpec(blocks=1_000_000))
+    with pytest.raises(CapacityError, match="1000000 KV blocks") as refused:
+        kv_blocks(llms["dense"], device, BF16, ParallelSpec(), KvSpec(blocks=1_000_000), 8)
+    [fault] = refused.value.faults
+    assert fault.cure.startswith("fewer serving.kv.blocks, ")
+    assert "workspace" not in fault.found  # which blocks given outright do not wait for
 
 
 def test_what_drafts_keep_for_a_sequence_is_set_aside(llms, device):

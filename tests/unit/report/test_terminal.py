@@ -80,3 +80,5 @@ def test_a_comparison_fits_and_names_both(one_against_two, width):
     assert text.splitlines()[0] == "Both one and two sustain this demand. Both meet their SLOs."
     for word in ("A = one, B = two", "per device", "TTFT, mean", "paired replications"):
         assert word in text
+    a, b = (run.summary["power.it_w.mean"].value for run in (found.a, found.b))
+    assert f"IT power differs by +{100 * (b / a - 1):.1f}% (B against A)." in text

@@ -308,7 +308,9 @@ class TestPlantedLeaks:
         return simulate(calls([0, 5, 9], prompt=10, output=3), **changes)["broken"]
 
     def test_blocks_that_never_come_back(self, monkeypatch):
-        monkeypatch.setattr(Replica, "let_go", lambda self, call: bool(self.held.pop(call.number)))
+        monkeypatch.setattr(
+            Replica, "let_go", lambda self, call: bool(self.dock.kept.pop(call.number))
+        )
         assert "KV blocks: free + cached + private" in self.broken()
 
     def test_tokens_of_a_leg_that_nobody_gets(self, monkeypatch):

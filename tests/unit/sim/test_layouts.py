@@ -81,7 +81,7 @@ def test_a_leak_on_one_rank_is_found(monkeypatch):
 def test_a_token_lost_by_a_rank_is_found(monkeypatch):
     def leaky(self, steps, first, slope):
         follow(self, steps, first, slope)
-        self._begun = (*self._begun[:3], max(0, self._begun[3] - 1), *self._begun[4:])
+        self.run.decodes = max(0, self.run.decodes - 1)
 
     follow = Rank.follow
     monkeypatch.setattr(Rank, "follow", leaky)

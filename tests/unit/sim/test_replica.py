@@ -19,7 +19,7 @@ from factorysim.records import StepChunk, StepRow
 from factorysim.sim.call import Call, Limits
 from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.replica import Replica
-from factorysim.sim.schedulers import replica_kind
+from factorysim.sim.schedulers import scheduler_kind
 from factorysim.spec.layout import ParallelSpec
 from factorysim.spec.llm import PrecisionSpec
 from tests.unit.sim.builders import MS, UnitLaw
@@ -33,7 +33,7 @@ class Bench:
     def __init__(self, limits: Limits = LIMITS, law: UnitLaw | None = None) -> None:
         self.clock = Clock()
         self.done: list[Call] = []
-        self.replica = replica_kind(limits)(
+        self.replica = scheduler_kind(limits)(
             self.clock, 0, UnitLaw() if law is None else law, limits, self.done.append
         )
         self._number = 0

@@ -13,7 +13,7 @@ from factorysim.sim.tiers import (
     BLOCKED,
     FETCHED,
     Fetch,
-    Part,
+    Stretch,
     TieredLedger,
     fetched_blocks,
 )
@@ -402,6 +402,6 @@ def test_without_a_fetch_all_hits_are_of_hbm():
     call = call_of(TEN, 75)
     assert credited(bench, call, 10, 40) == (30, {})
     assert credited(bench, call, 40, 10) == (0, {})
-    call.fetch = Fetch([Part(0, Span(LINE, 0, 3), 0)], 3, 1, 0)  # decided, and not begun
+    call.fetch = Fetch([Stretch(0, Span(LINE, 0, 3), 0)], 3, 1, 0)  # decided, and not begun
     assert credited(bench, call, 0, 40) == (40, {})
     assert fetched_blocks(call_of(TEN, 75)) == 0

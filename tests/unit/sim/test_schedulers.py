@@ -175,6 +175,39 @@ def test_sglang_retracts_who_has_made_the_least_and_queues_it_last():
     assert third.last_token_fs < young.last_token_fs
 
 
+# trtllm
+
+
+def test_trtllm_admits_who_has_kv_for_all_that_it_will_make():
+    """26 blocks of 4 for 104 tokens, of 40: a second such call waits for the first to end."""
+    made = bench("trtllm", more={"blocks": 40})
+    first = made.call(0, prompt=5, output=100)
+    second = made.call(1, prompt=5, output=100)
+    short = made.call(2, prompt=5, output=2)
+    made.run()
+    assert first.preemptions == second.preemptions == 0
+    assert second.scheduled_fs == first.last_token_fs
+    assert short.scheduled_fs == second.scheduled_fs  # it waits behind, in one step with it
+
+
+def test_trtllm_cuts_prompts_to_the_budget_beside_decodes():
+    made = bench("trtllm")
+    made.call(0, prompt=4, output=40)
+    made.call(4, prompt=40, output=1)
+    made.run()
+    assert steps(made)[:5] == [(0, 4), (1, 15), (1, 15), (1, 10), (1, 0)]
+
+
+def test_trtllm_keeps_what_it_has_computed_for_calls_that_begin_alike():
+    made = bench("trtllm")
+    content = ((1 << 40, 6),)
+    made.call(0, prompt=24, output=4, content=content)
+    again = made.call(100, prompt=25, output=4, content=content)
+    made.run()
+    assert again.hit_tokens == 24
+    assert made.replica.ledger.held == 0
+
+
 # orca
 
 
@@ -326,7 +359,8 @@ def test_sglang_admits_again_after_a_failure_of_a_full_batch():
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "blocks"), [("vllm", 3), ("sarathi", 3), ("sglang", 3), ("orca", 26)]
+    ("scheduler", "blocks"),
+    [("vllm", 3), ("sarathi", 3), ("sglang", 3), ("orca", 26), ("trtllm", 26)],
 )
 def test_a_step_that_a_failure_cut_holds_what_its_scheduler_took(scheduler, blocks):
     made = bench(scheduler)

@@ -22,7 +22,6 @@ def test_the_bracket_holds_what_is_sought_and_is_as_narrow_as_asked(critical, to
     search, asked = hunt(lambda scale: scale <= critical, tolerance=tolerance)
     assert search.inside <= critical < search.outside
     assert search.outside <= search.inside * (1 + tolerance)
-    assert search.inside < search.critical < search.outside
     assert len(set(asked)) == len(asked)
 
 
@@ -41,13 +40,13 @@ def test_few_questions_are_asked():
 def test_what_always_holds_ends_at_the_upper_bound():
     search, asked = hunt(lambda scale: True, high=6.0)
     assert asked == [1.0, 2.0, 4.0, 6.0]
-    assert (search.inside, search.outside, search.critical) == (6.0, None, None)
+    assert (search.inside, search.outside) == (6.0, None)
 
 
 def test_what_never_holds_ends_at_the_lower_bound():
     search, asked = hunt(lambda scale: False, low=0.2)
     assert asked == [1.0, 0.5, 0.25, 0.2]
-    assert (search.inside, search.outside, search.critical) == (None, 0.2, None)
+    assert (search.inside, search.outside) == (None, 0.2)
 
 
 @pytest.mark.parametrize(("low", "high", "first"), [(3.0, 9.0, 3.0), (0.1, 0.4, 0.4)])
@@ -56,7 +55,7 @@ def test_bounds_that_leave_out_the_scenarios_own_rate(low, high, first):
     search, asked = hunt(lambda scale: scale <= middle, low, high)
     assert asked[0] == first
     assert all(low <= scale <= high for scale in asked)
-    assert search.critical == pytest.approx(middle, rel=0.02)
+    assert search.inside <= middle < search.outside <= search.inside * 1.02
 
 
 @pytest.mark.parametrize("units", [1, 3, 7, 100])
@@ -65,7 +64,7 @@ def test_whole_numbers_are_found_exactly(units, most):
     search, asked = hunt(lambda scale: round(scale * units) <= most, units=units, tolerance=1e-6)
     whole = [scale * units for scale in asked]
     assert whole == pytest.approx([round(number) for number in whole])
-    assert round(search.critical * units) == most
+    assert round(search.inside * units) == most
     assert round(search.outside * units) == most + 1
     assert len(set(asked)) == len(asked)
 
@@ -75,13 +74,28 @@ def test_whole_numbers_keep_within_bounds_that_divisions_have_rounded():
     assert round(asked[-1] * 7) == 21
     search, asked = hunt(lambda scale: False, low=3 / 7, units=7)
     assert round(asked[-1] * 7) == 3
-    assert search.critical is None
+    assert search.inside is None
 
 
 def test_fewer_than_one_session_is_never_asked_for():
     search, asked = hunt(lambda scale: False, units=5)
     assert min(asked) == 1 / 5
-    assert search.critical is None
+    assert search.inside is None
+
+
+def test_a_step_beyond_keeps_to_the_bounds_and_the_grid():
+    free = Search(0.3, 5.0, 0.02)
+    assert (free.beyond(2.0, 2.0), free.beyond(3.0, 2.0), free.beyond(5.0, 2.0)) == (4.0, 5.0, None)
+    assert (free.beyond(1.0, 0.5), free.beyond(0.4, 0.5), free.beyond(0.3, 0.5)) == (0.5, 0.3, None)
+    whole = Search(0.0, 10.0, 0.02, units=3)
+    assert whole.beyond(1 / 3, 2.0) == 2 / 3
+    assert whole.beyond(1 / 3, 0.5) is None
+
+
+def test_what_is_between_whole_numbers_is_the_lower():
+    assert Search(0.1, 9.0, 0.02, units=4).within(1.6) == 1.5
+    assert Search(0.1, 9.0, 0.02, units=49).within(3 / 49) == 3 / 49
+    assert Search(0.1, 9.0, 0.02).within(1.6) == 1.6
 
 
 def test_a_dip_does_not_trap_the_search():

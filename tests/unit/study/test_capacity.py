@@ -10,8 +10,9 @@ from factorysim.metrics.inputs import Window
 from factorysim.spec.arrivals import FixedConcurrency
 from factorysim.spec.stream import SloSpec
 from factorysim.study.capacity import (
+    OPEN_END,
+    OVERLOAD_BINDS,
     Attained,
-    Evaluation,
     as_json,
     capacity,
     is_inside,
@@ -21,7 +22,7 @@ from tests.unit.run.builders import mm1
 
 def queue(slo=None, arrivals=None, **run):
     """An M/M/1 queue of a mean second with another SLO, or other arrivals."""
-    base = mm1(**{"replications": 2, "window": "100 s"} | run)
+    base = mm1(**{"replications": 3, "window": "100 s"} | run)
     update = {} if slo is None else {"slo": slo}
     update |= {} if arrivals is None else {"arrivals": arrivals}
     return base.model_copy(
@@ -35,27 +36,60 @@ def found(tmp_path_factory):
     return capacity(queue(), tolerance=0.1, out=out, workers=1, name="mine"), out
 
 
-def test_capacity_is_the_mean_of_the_replications_critical_rates(found):
+def at(rate, **run):
+    """Run the same queue at another rate."""
+    from factorysim.run import simulate
+
+    arrivals = queue().streams["calls"].arrivals.model_copy(update={"rate": rate})
+    return simulate(queue(arrivals=arrivals, **run), workers=1)
+
+
+def test_a_run_at_the_capacity_meets_its_slo_and_just_above_it_misses(found):
     result, _ = found
-    rates = [one.rate for one in result.critical]
-    assert len(set(rates)) == result.n == 2
-    assert result.rate == pytest.approx(sum(rates) / 2)
-    # Student's t with one degree of freedom at 95 %: 12.706.
-    half = 12.706 * abs(rates[0] - rates[1]) / 2
-    assert result.ci_high - result.rate == pytest.approx(half, rel=1e-4)
+    inside, outside = (at(rate).manifest["slo"]["calls"] for rate in (result.rate, result.outside))
+    assert result.outside <= result.rate * 1.1
+    assert outside["share"] < inside["attain"] <= inside["share"]
+    assert at(result.rate * 1.1).manifest["slo"]["calls"]["share"] < inside["attain"]
+
+
+def test_every_point_is_what_a_run_of_it_says(found):
+    result, _ = found
+    for point in (one for one in result.points if one.rate in (result.rate, result.outside)):
+        run, seen = at(point.rate), point.streams["calls"]
+        table = run.metrics[run.metrics.by == "stream"].sort_values("replication")
+        shares = table[table.name == "slo.sessions"]
+        assert tuple(shares.value) == seen.shares
+        assert shares.n.sum() == seen.sessions
+        assert seen.share == run.manifest["slo"]["calls"]["share"]
+        assert point.overload == run.manifest["overload"]["state"]
+        assert point.saturation == run.summary["saturation"].value
+        assert point.bottleneck == run.summary["bottleneck"].value
+        late = table[table.name == "slo.missed.ttft"].value
+        assert seen.missed["ttft"] == pytest.approx(late.mean())
+
+
+def test_the_bracket_is_what_the_points_say(found):
+    result, _ = found
+    assert result.rate == max(one.rate for one in result.points if one.inside)
+    assert result.outside == min(one.rate for one in result.points if not one.inside)
+    assert [one.rate for one in result.points] == sorted({one.rate for one in result.points})
+    for one in result.points:
+        seen = one.streams["calls"]
+        assert seen.share == pytest.approx(sum(seen.shares) / 3)
+        assert one.inside == (seen.share >= 0.5 and one.overload != "overloaded")
     assert result.scale == pytest.approx(result.rate / 0.5)
 
 
-def test_every_bracket_is_what_its_evaluations_say(found):
+def test_the_interval_is_that_of_the_points_and_holds_the_bracket(found):
+    from factorysim.study.crossing import Asked, Tried, ends
+
     result, _ = found
-    for one in result.critical:
-        mine = [e for e in result.evaluations if e.replication == one.replication]
-        assert one.inside == max(e.rate for e in mine if e.inside)
-        assert one.outside == min(e.rate for e in mine if not e.inside)
-        assert one.inside < one.rate < one.outside <= one.inside * 1.1
-        for e in mine:
-            share = e.streams["calls"].share
-            assert e.inside == (share >= 0.5 and e.overload != "overloaded")
+    tried = [Tried(p.rate, [Asked(p.streams["calls"].shares, 0.5)]) for p in result.points]
+    low, high = ends(tried)
+    assert result.ci_low == pytest.approx(min(low, result.rate))
+    assert result.ci_high == pytest.approx(max(high, result.outside))
+    assert result.ci_low < result.rate < result.outside < result.ci_high
+    assert (result.n, result.reason) == (3, None)
 
 
 def test_what_binds_is_the_threshold_that_sessions_miss(found):
@@ -71,27 +105,13 @@ def test_the_file_holds_the_same_as_the_result(found):
     told = json.loads((out / "capacity.json").read_text())
     assert told == json.loads(json.dumps(as_json(result), allow_nan=False))
     assert told["schema"] == "factorysim.capacity/1"
-    assert len(told["evaluations"]) == len(result.evaluations)
+    assert len(told["points"]) == len(result.points)
     assert {path.name for path in out.iterdir()} == {"capacity.json"}
 
 
 @pytest.mark.slow
 def test_the_result_does_not_depend_on_the_number_of_workers(found):
     assert capacity(queue(), tolerance=0.1, workers=2, name="mine") == found[0]
-
-
-def test_a_rate_that_was_found_is_what_a_run_of_it_says(found):
-    """The point just inside, run on its own, has the attainment that the search saw."""
-    from factorysim.run import simulate
-
-    seen = max((e for e in found[0].evaluations if e.replication == 0 and e.inside),
-               key=lambda e: e.rate)  # fmt: skip
-    arrivals = queue().streams["calls"].arrivals.model_copy(update={"rate": seen.rate})
-    table = simulate(queue(arrivals=arrivals), workers=1).metrics
-    share = table[
-        (table.name == "slo.sessions") & (table.by == "stream") & (table.replication == 0)
-    ]
-    assert share.value.tolist() == [seen.streams["calls"].share]
 
 
 def test_without_a_tight_slo_overload_binds():
@@ -102,6 +122,28 @@ def test_without_a_tight_slo_overload_binds():
     assert 0.8 < result.rate < 2.0  # the server takes one a second
     assert result.ci_low is None
     assert "one replication" in result.reason
+
+
+@pytest.mark.slow
+def test_overload_has_no_interval():
+    """Sustained by the test over all replications, as `run` has it: no spread between them."""
+    result = capacity(queue(SloSpec(ttft="1000 h"), window="400 s"), tolerance=0.2, workers=1)
+    assert result.binds.threshold == "overload"
+    assert (result.ci_low, result.ci_high, result.reason) == (None, None, OVERLOAD_BINDS)
+
+
+def test_an_interval_beyond_the_rates_that_may_be_tried_is_not_told():
+    result = capacity(queue(replications=2), low=0.7, high=1.2, tolerance=0.8, workers=1)
+    assert (result.rate, result.outside) == (0.7, 1.2)
+    assert (result.ci_low, result.ci_high, result.reason) == (None, None, OPEN_END)
+
+
+def test_an_open_end_is_looked_for_a_step_further():
+    """The scenario's own rate is just inside, so nothing below it is of the search."""
+    base = queue(arrivals=queue().streams["calls"].arrivals.model_copy(update={"rate": 0.8}))
+    result = capacity(base, tolerance=0.1, workers=1)
+    assert result.points[0].rate == pytest.approx(0.4)
+    assert result.ci_low is not None
 
 
 def test_a_fixed_concurrency_is_found_to_the_session():
@@ -116,8 +158,7 @@ def test_a_fixed_concurrency_is_found_to_the_session():
     scenario = base.model_copy(update={"deployments": {"queue": deployment}})
     result = capacity(scenario, tolerance=0.001, workers=1)
     assert result.unit == "sessions at any time"
-    assert [one.rate for one in result.critical] == [6.0, 6.0]
-    assert [one.outside for one in result.critical] == [7.0, 7.0]
+    assert result.outside == 7.0
     assert (result.own_rate, result.rate, result.ci_low, result.ci_high) == (3.0, 6.0, 6.0, 6.0)
 
 
@@ -125,14 +166,14 @@ def test_where_every_rate_is_inside_there_is_a_reason_and_no_number():
     result = capacity(queue(), high=0.6, low=0.1, workers=1)
     assert result.rate is None
     assert result.binds is None
-    assert "meet their SLOs at every rate up to 0.6" in result.reason
-    assert {one.rate for one in result.evaluations} == {0.5, 0.6}
+    assert "SLOs are met at every rate up to 0.6" in result.reason
+    assert {one.rate for one in result.points} == {0.5, 0.6}
 
 
 def test_where_no_rate_is_inside_there_is_a_reason_and_no_number():
     result = capacity(queue(SloSpec(ttft="1 ms", attain=0.99)), low=0.2, workers=1)
     assert result.rate is None
-    assert "miss their SLOs at every rate down to 0.2" in result.reason
+    assert "SLOs are missed at every rate down to 0.2" in result.reason
     assert result.binds.threshold == "ttft"
 
 
@@ -161,8 +202,8 @@ def test_bad_options_are_refused_by_name(options, named):
 
 
 def test_inside_needs_every_stream_and_no_overload():
-    good, bad = Attained(0.96, 0.95, 100, {}), Attained(0.94, 0.95, 100, {})
-    unseen = Attained(None, 0.95, 0, {})
+    good, bad = Attained(0.96, 0.95, 100, (0.96,), {}), Attained(0.94, 0.95, 100, (0.94,), {})
+    unseen = Attained(None, 0.95, 0, (None,), {})
     assert is_inside([good, good], "steady")
     assert is_inside([good, unseen], None)
     assert is_inside([good], "unsettled")
@@ -175,15 +216,15 @@ def test_an_attainment_that_rises_is_told(monkeypatch):
     """A queue that serves better when it is fuller contradicts what bisection assumes."""
     from factorysim.study import capacity as study
 
-    genuine = study._Hunt._evaluated
+    genuine = study._Hunt._judged
 
-    def odd(self, outcome, scale):
-        one: Evaluation = genuine(self, outcome, scale)
-        share = 0.7 if scale < 1.5 else 0.95 if scale < 3 else 0.1
-        seen = {"calls": Attained(share, 0.5, 1000, {"ttft": 1 - share})}
+    def odd(self, replications):
+        one = genuine(self, replications)
+        share = 0.7 if one.scale < 1.5 else 0.95 if one.scale < 3 else 0.1
+        seen = {"calls": Attained(share, 0.5, 1000, (share,), {"ttft": 1 - share})}
         return one._replace(streams=seen, inside=share >= 0.5, overload="steady")
 
-    monkeypatch.setattr(study._Hunt, "_evaluated", odd)
+    monkeypatch.setattr(study._Hunt, "_judged", odd)
     result = capacity(queue(window="20 s", replications=1), tolerance=0.5, workers=1)
     rising = [note for note in result.notes if "rises with the rate" in note]
     assert len(rising) == 1

@@ -48,6 +48,16 @@ def test_rates_are_given_per_device_and_per_megawatt(one_against_two):
     )
 
 
+def test_the_mismatch_of_power_is_given(one_against_two):
+    _, found = one_against_two
+    a, b = (run.summary["power.it_w.mean"].value for run in (found.a, found.b))
+    assert b > 1.2 * a  # twice the servers, else the next line could not fail
+    assert found.power_mismatch == pytest.approx(b / a - 1, rel=1e-12)
+    assert as_json(found)["power_mismatch"] == found.power_mismatch
+    withheld = found._replace(pairs={**found.pairs, "power.it_w.mean": found.pairs["ttft_s.p99"]})
+    assert withheld.power_mismatch is None
+
+
 def test_what_one_withholds_is_withheld_with_its_reason(one_against_two):
     _, found = one_against_two
     pair = found.pairs["ttft_s.p99"]

@@ -1,0 +1,100 @@
+"""The commands ``check`` and ``calibrate``: predictions against measurements, and fits to them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from factorysim.cli.runs import Json, Quiet, Workers, print_parts
+
+Data = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Measurements as CSV; the shipped table if not given."),
+]
+Overlay = Annotated[
+    Path | None, typer.Option("--catalog", help="A file of facts over the shipped ones.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to the program's."""
+    app.command("check")(check)
+    app.command("calibrate")(calibrate)
+
+
+def check(
+    data: Data = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help="Rows whose id begins so.")
+    ] = None,
+    catalog: Overlay = None,
+    workers: Workers = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict published measurements, or your own, and say how far off each is."""
+    from factorysim.report.check import check_report
+    from factorysim.run.replicate import cores
+    from factorysim.study import check as study
+
+    with _counting(quiet, "experiments") as tell:
+        found = study.check(
+            data,
+            catalog=catalog,
+            only=only,
+            workers=workers or cores(),
+            on_experiment=tell,
+        )
+    if as_json:
+        typer.echo(json.dumps(study.as_json(found), indent=2, allow_nan=False))
+    else:
+        parts = check_report(found)
+        print_parts(parts[:1] if quiet else parts)
+
+
+def calibrate(
+    data: Data = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="Like vllm, hopper or vllm.hopper.")
+    ] = None,
+    catalog: Overlay = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the factors as a catalog file.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit efficiencies and host overheads to measurements."""
+    from factorysim.cli.files import write_atomic
+    from factorysim.report.check import calibration_report
+    from factorysim.study import calibrate as study
+
+    with _counting(quiet, "groups") as tell:
+        found = study.calibrate(
+            data,
+            catalog=catalog,
+            only=only,
+            on_group=None if tell is None else lambda _, done, of: tell(done, of),
+        )
+    print_parts(calibration_report(found))
+    if out is not None:
+        write_atomic(out, study.overlay_text(found).encode())
+
+
+@contextmanager
+def _counting(quiet: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Count on standard error while a terminal looks on."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)

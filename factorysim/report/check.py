@@ -1,0 +1,106 @@
+"""Predictions against measurements in the terminal: the scores, then the rows that are worst."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.marked import printable
+from factorysim.report.numbers import digits, percent
+from factorysim.report.terminal import mark, titled_table
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from factorysim.study.calibrate import Calibration
+    from factorysim.study.check import Check
+
+WORST = 12
+"""Rows that are shown beside the scores."""
+REASONS = 8
+
+
+def check_report(found: Check) -> list[RenderableType]:
+    """Everything that a check says, as parts to print one after the other."""
+    predicted = [row for row in found.rows if row.error is not None]
+    total = len(found.rows) + len(found.skipped)
+    parts: list[RenderableType] = [
+        mark("Predicted: ", printable(f"{len(predicted)} of {total} rows of {found.data}"), "bold"),
+        "",
+        _scores(found),
+        "",
+        _worst(found),
+    ]
+    return [*parts, *_unpredicted(found)]
+
+
+def _scores(found: Check) -> Table:
+    head = ("error of", "load", "rows", "predicted", "median", "mean", "90 % below", "bias")
+    table = titled_table("Errors, as shares of what was measured", head)
+    for score in found.scores:
+        numbers = (score.median, score.mean, score.p90)
+        cells = ["-" if one is None else percent(one) for one in numbers]
+        bias = "-" if score.bias is None else f"{100 * score.bias:+.1f} %"
+        table.add_row(
+            score.quantity, score.load, str(score.rows), str(score.predicted), *cells, bias
+        )
+    table.columns[1].justify = "left"
+    return table
+
+
+def _worst(found: Check) -> Table:
+    """List the rows that are farthest off."""
+    known = [row for row in found.rows if row.error is not None]
+    worst = sorted(known, key=lambda row: -abs(row.error or 0.0))[:WORST]
+    table = titled_table("Farthest off", ("row", "metric", "measured", "predicted", "error"))
+    for row in worst:
+        got, error = row.got or 0.0, row.error or 0.0
+        table.add_row(
+            printable(row.id), printable(row.metric), digits(row.expected), digits(got),
+            f"{100 * error:+.0f} %",
+        )  # fmt: skip
+    table.columns[1].justify = "left"
+    return table
+
+
+def _unpredicted(found: Check) -> list[RenderableType]:
+    """Count rows that were set aside, by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.error is None:
+            reasons.setdefault(row.reason, []).append(row.id)
+    for one in found.skipped:
+        reasons.setdefault(one.reason, []).append(f"{one.id} (line {one.line})")
+    parts: list[RenderableType] = []
+    ordered = sorted(reasons.items(), key=lambda pair: -len(pair[1]))
+    for reason, ids in ordered[:REASONS]:
+        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+        text = f"{len(ids)} rows: {reason} ({', '.join(ids[:3])}{more})"
+        parts.append(mark("Set aside: ", printable(text), "yellow"))
+    if len(ordered) > REASONS:
+        parts.append(mark("Set aside: ", f"{len(ordered) - REASONS} more reasons: --json", ""))
+    return parts
+
+
+def calibration_report(found: Calibration) -> list[RenderableType]:
+    """Everything that a calibration says, as parts to print one after the other."""
+    table = titled_table(
+        "Fitted", ("engine", "on", "factor", "value", "80 % band", "before", "rows")
+    )
+    for one in found.factors:
+        band = f"{digits(one.low)} to {digits(one.high)}"
+        table.add_row(
+            printable(one.engine), one.generation, one.name, digits(one.value), band,
+            digits(one.before), str(one.rows),
+        )  # fmt: skip
+    for column in (1, 2):
+        table.columns[column].justify = "left"
+    parts: list[RenderableType] = [table]
+    for group in found.refused:
+        text = f"{group.engine} on {group.generation}, {group.rows} rows: {group.reason}"
+        parts.append(mark("Not fitted: ", printable(text), "yellow"))
+    aside = len(found.not_understood) + len(found.skipped)
+    if aside:
+        text = f"{aside} rows; `factorysim check` tells why"
+        parts.append(mark("Set aside: ", text, "yellow"))
+    return parts

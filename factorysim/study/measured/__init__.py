@@ -1,0 +1,1 @@
+"""Measurements of others as experiments of this simulator: read, understood, run, scored."""

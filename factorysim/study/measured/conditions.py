@@ -1,0 +1,466 @@
+"""What a row of measurements was measured on and under, in this program's words.
+
+Tables leave much unsaid. What has to be assumed is written down with each row, so that an
+error can be traced to the assumption; what cannot be understood sets the row aside.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from factorysim.errors import UserError
+from factorysim.spec.stream import LengthSpec
+from factorysim.study.measured.layout import Cut, read_layout
+from factorysim.study.measured.metrics import Metric, read_metric
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from factorysim.catalog import Catalog, Device, Llm
+    from factorysim.study.measured.rows import Row
+
+
+class Closed(NamedTuple):
+    """So many calls in flight at any time, all started at once; the whole run counts."""
+
+    concurrency: int
+    calls: int
+    kind: Literal["closed"] = "closed"
+
+
+class Queued(NamedTuple):
+    """All calls queued at once; the whole run counts."""
+
+    calls: int
+    kind: Literal["queued"] = "queued"
+
+
+class Offered(NamedTuple):
+    """Poisson arrivals at a rate, or at the highest one that keeps p99 limits."""
+
+    rate_per_s: float | None
+    """Of all replicas; None: the highest within the limits, which is what a rate of tokens at
+    "the highest valid rate" was, whatever the table says of it."""
+    ttft_s: float
+    tpot_s: float
+    kind: Literal["offered"] = "offered"
+
+
+class Static(NamedTuple):
+    """One batch from beginning to end."""
+
+    batch: int
+    kind: Literal["static"] = "static"
+
+
+class Steady(NamedTuple):
+    """So many calls in flight, long after the start."""
+
+    batch: int
+    kind: Literal["steady"] = "steady"
+
+
+Load: TypeAlias = Closed | Queued | Offered | Static | Steady
+
+
+class Conditions(NamedTuple):
+    """Of one experiment; rows that differ in their metric alone share it."""
+
+    llm: str
+    device: str
+    clock: float
+    """Of the device, over its usual one."""
+    cut: Cut
+    weights: str
+    compute: str
+    kv: str
+    engine: str
+    """Family, as the catalog has it."""
+    date: str
+    load: Load
+    prompt: LengthSpec
+    output: LengthSpec
+    max_sequences: int
+    token_budget: int
+    memory_fraction: float
+    per_node: int
+    """Devices of a server."""
+
+
+class Understood(NamedTuple):
+    """A row, and the experiment that it belongs to."""
+
+    row: Row
+    conditions: Conditions
+    metric: Metric
+    assumed: tuple[str, ...]
+    """What the row does not say."""
+
+
+class NotUnderstoodError(Exception):
+    """A row cannot be turned into an experiment; says why."""
+
+
+_ENGINES = (
+    ("splitwise", "splitwise_2023"),
+    ("tensorrt", "trtllm"),
+    ("trt", "trtllm"),
+    ("sglang", "sglang"),
+    ("vllm", "vllm"),
+    ("llama.cpp", "llama_cpp"),
+    ("llama_cpp", "llama_cpp"),
+)
+"""Words in the name of an engine, and the family that they tell."""
+
+
+class Defaults(NamedTuple):
+    """What an engine does where nobody says otherwise."""
+
+    max_sequences: int
+    token_budget: int
+    memory_fraction: float
+    kv_fp8: bool
+    """Whether the KV cache is in FP8 beside FP8 arithmetic."""
+
+
+_DEFAULTS = {
+    "vllm": Defaults(1024, 8192, 0.9, False),
+    "sglang": Defaults(1024, 8192, 0.88, False),
+    "trtllm": Defaults(2048, 8192, 0.9, True),
+    "llama_cpp": Defaults(64, 2048, 1.0, False),
+    "splitwise_2023": Defaults(256, 1 << 20, 0.9, False),
+    "generic": Defaults(1024, 8192, 0.9, False),
+}
+
+_DATASETS = {
+    "openorca": 294.0,
+    "openorca+gsm8k+mbxp": 300.0,
+    "lm-arena-chat": 100.0,
+}
+"""Mean prompt of a dataset in tokens, assumed."""
+_SPREAD = 0.95
+"""Of lengths of which only a mean is stated, uniform around it: assumed. Longest outputs are
+bounded in benchmarks, so a distribution with a long tail would overstate how a run ends."""
+
+_CLOCKS = {"cts": 1.08, "maxq": 0.80}
+"""Operating points that a table names beside a device: assumed."""
+
+_LIMITS = {"server": (2.0, 0.2), "interactive": (0.45, 0.04)}
+"""p99 of TTFT and TPOT in MLPerf Inference for Llama-2-70B and Mixtral, s."""
+_JITTER = 0.1
+"""Of fixed output lengths in a closed loop: calls of a real engine do not end together for
+ever, as those of a simulated one would."""
+_CALLS_QUEUED = 3000
+_CALLS_OF_DATASET = {"openorca": 24_576, "openorca+gsm8k+mbxp": 15_000}
+"""Samples of a dataset in MLPerf Inference, all of which an offline run serves."""
+WEIGHTS_SHARE = 0.6
+"""Of memory that weights may take, where nobody says over how many devices they are cut."""
+
+
+def understand(row: Row, catalog: Catalog, others: Sequence[Row] = ()) -> Understood:
+    """Turn a row into the experiment that it was.
+
+    Parameters
+    ----------
+    others
+        Rows of the same experiment, which may tell what this one does not.
+
+    Raises
+    ------
+    NotUnderstoodError
+        With the reason.
+    """
+    return _Reader(row, catalog, others).read()
+
+
+class _Reader:
+    """Reads one row; collects what it has to assume."""
+
+    def __init__(self, row: Row, catalog: Catalog, others: Sequence[Row]) -> None:
+        self._row = row
+        self._catalog = catalog
+        self._others = others
+        self._assumed: list[str] = []
+        self._notes = row.notes.lower()
+
+    def read(self) -> Understood:
+        row = self._row
+        metric = read_metric(row)
+        llm = self._llm()
+        device, clock = self._device()
+        engine = self._engine()
+        usual = _DEFAULTS[engine]
+        weights, compute, kv = self._precision(llm, device, usual)
+        cut = self._cut(llm, device, weights, compute, kv)
+        load, prompt, output, most = self._load(cut, usual)
+        if isinstance(load, Offered) and metric.quantity == "throughput":
+            load = load._replace(rate_per_s=None)
+        if prompt.mean + output.mean > llm.context_length:
+            self._assumed.append(f"longer than the {llm.context_length:,} tokens of {llm.id}")
+        return Understood(
+            row,
+            Conditions(
+                llm.id, device.id, clock, cut, weights, compute, kv, engine, row.date, load,
+                prompt, output, most, max(usual.token_budget, most), usual.memory_fraction,
+                metric.per_node or 8,
+            ),
+            metric,
+            tuple(self._assumed),
+        )  # fmt: skip
+
+    def _llm(self) -> Llm:
+        try:
+            return self._catalog.llm(self._row.model)
+        except UserError as error:
+            raise NotUnderstoodError(_first(error, f'LLM "{self._row.model}"')) from None
+
+    def _device(self) -> tuple[Device, float]:
+        """Find the device; words in brackets may tell an operating point."""
+        name, clock = self._row.hardware, 1.0
+        for word, factor in _CLOCKS.items():
+            if re.search(rf"\b{word}\b", name.lower()):
+                clock = factor
+                self._assumed.append(f"clock {factor:g} of the usual one ({word})")
+        for text in (name, re.sub(r"\s*\(.*?\)", "", name), re.sub(r"\s.*", "", name)):
+            try:
+                return self._catalog.device(text), clock
+            except UserError as error:
+                failed = error
+        raise NotUnderstoodError(_first(failed, f'device "{name}"'))
+
+    def _engine(self) -> str:
+        low = self._row.engine.lower()
+        for word, family in _ENGINES:
+            if word in low:
+                return family
+        self._assumed.append(f'engine "{self._row.engine}": generic overheads')
+        return "generic"
+
+    def _precision(self, llm: Llm, device: Device, usual: Defaults) -> tuple[str, str, str]:
+        """Read formats of weights, arithmetic and KV from one word."""
+        word = re.sub(r"[^a-z0-9]", "", self._row.precision.lower())
+        if not word:
+            word = llm.native_precision
+            self._assumed.append(f"precision {word}, as published")
+        weights, compute = _formats(word)
+        if compute not in device.flops:
+            if weights == "fp8" and "bf16" in device.flops:
+                compute = "bf16"
+            elif compute == "fp4":
+                compute = "fp8" if "fp8" in device.flops and weights != "mxfp4" else "bf16"
+            if compute not in device.flops:
+                raise NotUnderstoodError(f"{device.id} does not compute in {compute}")
+        kv = "fp8" if usual.kv_fp8 and compute in ("fp8", "fp4") else "bf16"
+        told = re.search(r"kv[ _-]*(?:cache)?[ _-]*(?:dtype)?[ =:]*(fp8|bf16|fp16)", self._notes)
+        if told:
+            kv = "fp8" if told[1] == "fp8" else "bf16"
+        elif compute in ("fp8", "fp4"):
+            self._assumed.append(f"KV cache in {kv}")
+        return weights, compute, kv
+
+    def _cut(self, llm: Llm, device: Device, weights: str, compute: str, kv: str) -> Cut:
+        """Layout, from `parallelism` and the number of devices."""
+        row = self._row
+        told = read_layout(row.parallelism)
+        devices = self._count()
+        if told.layers:
+            return Cut(pp=devices or 1)
+        if told.attention_dp and told.dp:
+            return self._ranked(llm, told.dp, devices)
+        if told.says_something:
+            tp, pp = told.tp or 1, told.pp or 1
+            dp = told.dp or 1
+            cut = Cut(tp=tp, pp=pp, ep=min(told.ep or 1, tp), replicas=dp)
+        else:
+            inferred = not row.n_gpus and devices is not None
+            cut = (
+                Cut(tp=devices or 1)
+                if inferred
+                else Cut(tp=self._smallest_tp(llm, device, weights, compute, kv, devices))
+            )
+        if llm.ffn_kind != "moe":
+            cut = cut._replace(ep=1)
+        replicas = told.replicas or max(cut.replicas, 1)
+        if devices is not None:
+            if devices % cut.devices:
+                raise NotUnderstoodError(
+                    f"{devices} devices are no whole replicas of {cut.devices}"
+                )
+            replicas = devices // cut.devices
+        return cut._replace(replicas=replicas)
+
+    def _ranked(self, llm: Llm, dp: int, devices: int | None) -> Cut:
+        """Attention-DP with as many experts on each device: spare copies are not modelled."""
+        experts = llm.experts or 1
+        even = max(size for size in range(1, dp + 1) if experts % size == 0)
+        if even != dp:
+            self._assumed.append(f"{even} ranks for {dp}: as many as divide {experts} experts")
+        return Cut(ep=even, dp=even, replicas=max(1, (devices or dp) // dp))
+
+    def _count(self) -> int | None:
+        """Devices in all; from Little's law where only a rate per device is told."""
+        text = self._row.n_gpus
+        if text:
+            if not re.fullmatch(r"\d{1,6}(\.0)?", text) or float(text) < 1:
+                raise NotUnderstoodError(f'n_gpus is "{text}"')
+            return int(float(text))
+        return self._by_littles_law()
+
+    def _by_littles_law(self) -> int | None:
+        """Devices = tokens in flight / latency / rate of a device, rounded."""
+        values = {other.metric: other.value for other in (*self._others, self._row)}
+        numbers = [_number(getattr(self._row, name)) for name in ("isl", "osl")]
+        concurrency = _number(self._row.concurrency_or_batch)
+        rate = values.get("total_tokens_per_s_per_gpu")
+        if rate is None or concurrency is None or None in numbers:
+            return None
+        if not {"ttft_ms", "tpot_ms"} <= values.keys():
+            return None
+        isl, osl = (0.9 * (number or 0.0) for number in numbers)
+        latency_s = (values["ttft_ms"] + values["tpot_ms"] * (osl - 1)) / 1e3
+        devices = max(1, round(concurrency * (isl + osl) / latency_s / rate))
+        self._assumed.append(f"{devices} devices, by Little's law")
+        return devices
+
+    def _smallest_tp(
+        self, llm: Llm, device: Device, weights: str, compute: str, kv: str, devices: int | None
+    ) -> int:
+        from factorysim.physics.memory import weight_bytes
+        from factorysim.spec.llm import PrecisionSpec
+
+        precision = PrecisionSpec.model_validate({"weights": weights, "compute": compute, "kv": kv})
+        held = weight_bytes(llm, precision).total
+        tp = 1
+        while held > WEIGHTS_SHARE * tp * device.memory_bytes and tp < (devices or 8):
+            tp *= 2
+        if devices is not None and devices > 1:
+            self._assumed.append(f"tp {tp}: the weights take at most {WEIGHTS_SHARE:.0%} then")
+        elif self._row.n_gpus == "":
+            self._assumed.append(f"tp {tp}")
+        return tp
+
+    def _load(self, cut: Cut, usual: Defaults) -> tuple[Load, LengthSpec, LengthSpec, int]:
+        """Arrivals, both lengths, and how many sequences a step may hold."""
+        row = self._row
+        prompt, output = self._lengths()
+        most = usual.max_sequences
+        told = re.search(r"max[ _](?:batch|num[ _]seqs)[ =]*(\d+)", self._notes)
+        if told and "exist for" not in self._notes:
+            most = int(told[1])
+        words = row.concurrency_or_batch.lower()
+        number = _number(row.concurrency_or_batch)
+        per_device = re.search(r"(\d+)\s*(seqs|tokens)/gpu", words)
+        if per_device and per_device[2] == "seqs":
+            batch = int(per_device[1]) * cut.devices
+            return Steady(batch), prompt, output, max(most, batch)
+        if per_device:  # prompts alone, so many tokens of them at a time
+            batch = max(1, int(per_device[1]) * cut.dp // round(prompt.mean))
+            return Queued(20 * batch), prompt, output, max(most, batch)
+        if number is not None:
+            share = max(1, round(number / cut.replicas))
+            if row.scenario == "static":
+                return Static(share), prompt, output, max(most, share)
+            if "steady state" in self._notes:
+                return Steady(share), prompt, output, most
+            if row.scenario == "server":
+                return Closed(share, 10 * share), prompt, output, most
+        if row.scenario == "offline":
+            return Queued(self._queued() // cut.replicas), prompt, output, most
+        if row.scenario == "server" and "qps" in words:
+            return self._offered(words), prompt, output, most
+        what = f'scenario "{row.scenario}" with load "{row.concurrency_or_batch}"'
+        raise NotUnderstoodError(what)
+
+    def _queued(self) -> int:
+        """Count the calls of an offline run, as the notes tell for these lengths."""
+        pair = f"{self._row.isl}/{self._row.osl}"
+        for calls, pairs in re.findall(r"(\d+)(?: requests)?(?: for)? ((?:\d+/\d+(?:,| and )?)+)",
+                                       self._notes):  # fmt: skip
+            if pair in re.split(r",| and ", pairs):
+                return int(calls)
+        calls = _CALLS_OF_DATASET.get(_dataset(self._row.isl), _CALLS_QUEUED)
+        self._assumed.append(f"{calls:,} calls")
+        return calls
+
+    def _offered(self, words: str) -> Offered:
+        label = "interactive" if "interactive" in words else "server"
+        ttft_s, tpot_s = _LIMITS[label]
+        limits = re.search(r"ttft ([\d.]+) ms tpot ([\d.]+) ms", self._notes)
+        if limits:
+            ttft_s, tpot_s = (float(one) / 1e3 for one in limits.groups())
+        rate = re.search(r"([\d.]+) samples/s", self._notes)
+        return Offered(float(rate[1]) if rate else None, ttft_s, tpot_s)
+
+    def _lengths(self) -> tuple[LengthSpec, LengthSpec]:
+        """Lengths of prompts and outputs; those of a nominal range are drawn from it."""
+        row = self._row
+        drawn = re.search(r"lengths (?:uniform in )?([\d.]+)-([\d.]+) x nominal", self._notes)
+        low, high = (float(one) for one in drawn.groups()) if drawn else (1.0, 1.0)
+        mean, spread = (low + high) / 2, (high - low) / (high + low)
+        isl, osl = _number(row.isl), _number(row.osl)
+        told = re.search(r"mean osl=([\d.]+)", self._notes)
+        if isl is not None and (osl is not None or row.osl == ""):
+            pair = (max(1.0, isl), max(1.0, osl if osl is not None else 1.0))
+            if row.osl == "" and "decode-only" in self._notes:
+                pair = (pair[0], 64.0)
+                self._assumed.append("64 tokens of output")
+            prompt, output = (
+                LengthSpec(kind="uniform", mean=mean * one, spread=spread)
+                if drawn
+                else LengthSpec(mean=one)
+                for one in pair
+            )
+            if not drawn and row.scenario == "server" and osl is not None and osl > 1:
+                output = LengthSpec(kind="uniform", mean=osl, spread=_JITTER)
+                self._assumed.append(f"outputs spread by {_JITTER:.0%}, lest they stay in step")
+            return prompt, output
+        name = _dataset(row.isl)
+        if name not in _DATASETS:
+            raise NotUnderstoodError(f'prompt lengths "{row.isl}"')
+        size = _DATASETS[name]
+        self._assumed.append(f"prompts of {size:g} tokens on average ({row.isl})")
+        if told:
+            osl = float(told[1])
+        elif osl is None:
+            osl = 146.0 if "mbxp" in name else 294.0
+            self._assumed.append(f"outputs of {osl:g} tokens on average")
+        prompt, output = (
+            LengthSpec(kind="uniform", mean=one, spread=_SPREAD) for one in (size, osl)
+        )
+        return prompt, output
+
+
+def _dataset(text: str) -> str:
+    return re.sub(r"<=.*|^var\(|\)$", "", text.lower())
+
+
+def _formats(word: str) -> tuple[str, str]:
+    """Weights and arithmetic of a word of the field.
+
+    Examples
+    --------
+    >>> _formats("q4km"), _formats("fp16"), _formats("nvfp4")
+    (('q4_k_m', 'bf16'), ('bf16', 'bf16'), ('nvfp4', 'fp4'))
+    """
+    known = {
+        "fp8": ("fp8", "fp8"), "fp8e4m3": ("fp8", "fp8"), "w8a8": ("int8", "int8"),
+        "bf16": ("bf16", "bf16"), "bfloat16": ("bf16", "bf16"), "fp16": ("bf16", "bf16"),
+        "f16": ("bf16", "bf16"), "float16": ("bf16", "bf16"), "fp32": ("fp32", "fp32"),
+        "fp4": ("nvfp4", "fp4"), "nvfp4": ("nvfp4", "fp4"), "mxfp4": ("mxfp4", "fp4"),
+        "int8": ("int8", "int8"), "int4": ("w4a16", "bf16"), "w4a16": ("w4a16", "bf16"),
+        "awq": ("w4a16", "bf16"), "gptq": ("w4a16", "bf16"), "q4km": ("q4_k_m", "bf16"),
+        "q4": ("q4_k_m", "bf16"), "q80": ("q8_0", "bf16"),
+    }  # fmt: skip
+    if word not in known:
+        raise NotUnderstoodError(f'precision "{word}"')
+    return known[word]
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
+
+
+def _first(error: UserError, what: str) -> str:
+    fault = error.faults[0]
+    return f"{what}: {fault.found}; {fault.cure or fault.expected}"

@@ -1,0 +1,74 @@
+"""``check`` and ``calibrate`` as a user runs them."""
+
+import json
+
+import pytest
+
+from tests.acceptance.program import factorysim
+
+HEAD = (
+    "id,model,hardware,n_gpus,parallelism,engine,precision,scenario,isl,osl,"
+    "concurrency_or_batch,metric,value,notes\n"
+)
+GOOD = "good,Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,static,512,32,4,tpot_ms,5,\n"
+BAD = (
+    "who,NoSuchLLM,H100-SXM-80GB,1,TP1,vLLM,fp8,static,512,32,4,tpot_ms,5,\n"
+    "good,Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,static,512,32,4,ttft_ms,5,\n"
+    "low,Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,static,512,32,4,ttft_ms,-5,\n"
+    "big,Llama-3.1-405B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,server,512,32,4,tpot_ms,5,\n"
+)
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(HEAD + GOOD + BAD, encoding="utf-8")
+    return path
+
+
+def test_check_predicts_what_it_can_and_tells_the_rest(table):
+    done = factorysim("check", "--data", str(table), "--workers", "1")
+    assert done.code == 0, done.err
+    assert "Predicted: 1 of 5 rows" in done.out
+    assert 'LLM "NoSuchLLM"' in done.out
+    assert "its id is that of line 2" in done.out
+    assert "GB of weights" in done.out
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_check_in_json(table):
+    done = factorysim("check", "--data", str(table), "--json", "--workers", "2")
+    told = json.loads(done.out)
+    rows = {row["id"]: row for row in told["rows"]}
+    assert rows["good"]["expected"] == 5.0
+    assert rows["good"]["error"] == pytest.approx(rows["good"]["got"] / 5.0 - 1.0)
+    assert rows["who"]["got"] is None
+    assert rows["who"]["reason"].startswith('LLM "NoSuchLLM"')
+    assert {one["id"] for one in told["skipped"]} == {"good", "low"}
+    assert sum(score["rows"] for score in told["scores"]) == len(told["rows"])
+
+
+def test_a_table_without_its_columns_is_the_users_slip(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("id,value\n", encoding="utf-8")
+    done = factorysim("check", "--data", str(path))
+    assert done.code == 2
+    assert "mine.csv:1: model: found no such column" in done.err
+
+
+def test_a_calibration_is_a_catalog_file_that_a_run_takes(tmp_path):
+    lines = [
+        f"c{c},Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,server,256,16,{c},tpot_ms,8,\n"
+        for c in (1, 2, 3, 4, 6, 8, 12, 16)
+    ]
+    table, out = tmp_path / "mine.csv", tmp_path / "mine.yaml"
+    table.write_text(HEAD + "".join(lines), encoding="utf-8")
+    done = factorysim("calibrate", "--data", str(table), "--out", str(out))
+    assert done.code == 0, done.err
+    assert "linear_compute_fp8" in done.out
+    shown = factorysim("validate", str(out))
+    assert shown.code == 0, shown.err
+    again = factorysim("check", "--data", str(table), "--catalog", str(out), "--json")
+    before = factorysim("check", "--data", str(table), "--json")
+    mean = [json.loads(one.out)["scores"][0]["mean"] for one in (before, again)]
+    assert mean[1] < mean[0]

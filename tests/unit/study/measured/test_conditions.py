@@ -1,0 +1,175 @@
+"""From the words of a row to an experiment."""
+
+import pytest
+
+from factorysim.catalog import load_catalog
+from factorysim.study.measured.conditions import (
+    Closed,
+    Cut,
+    NotUnderstoodError,
+    Offered,
+    Queued,
+    Static,
+    Steady,
+    understand,
+)
+from factorysim.study.measured.layout import read_layout
+from factorysim.study.measured.rows import Row
+
+PLAIN = {
+    "line": 2, "id": "r", "value": 10.0, "model": "Llama-3.1-70B-Instruct", "precision": "fp8",
+    "hardware": "H100-SXM-80GB", "n_gpus": "2", "parallelism": "TP2", "engine": "vLLM 0.9",
+    "scenario": "server", "isl": "1024", "osl": "512", "concurrency_or_batch": "16",
+    "metric": "ttft_ms",
+}  # fmt: skip
+
+
+def row(**changes):
+    return Row(**(PLAIN | changes))
+
+
+def read(others=(), **changes):
+    return understand(row(**changes), load_catalog(), others)
+
+
+def test_a_closed_loop():
+    found = read().conditions
+    assert (found.llm, found.device, found.engine) == ("llama_3_1_70b", "h100_sxm", "vllm")
+    assert found.cut == Cut(tp=2)
+    assert found.load == Closed(16, 160)
+    assert (found.weights, found.compute, found.kv) == ("fp8", "fp8", "bf16")
+    assert (found.prompt.mean, found.output.mean) == (1024, 512)
+
+
+def test_what_a_row_does_not_say_is_told():
+    assumed = read().assumed
+    assert "KV cache in bf16" in assumed
+    assert any("lest they stay in step" in text for text in assumed)
+
+
+def test_nominal_lengths_are_drawn_as_the_source_says():
+    notes = "lengths uniform in 0.8-1.0 x nominal (random-range-ratio 0.8)"
+    found = read(notes=notes)
+    assert found.conditions.prompt.mean == pytest.approx(0.9 * 1024)
+    assert found.conditions.prompt.spread == pytest.approx(1 / 9)
+    assert not any("in step" in text for text in found.assumed)
+
+
+def test_trtllm_keeps_kv_in_fp8_unless_told():
+    assert read(engine="TensorRT-LLM (TensorRT 10.2)").conditions.kv == "fp8"
+    assert read(engine="trtllm", notes="kv cache dtype bf16").conditions.kv == "bf16"
+    assert read(engine="vLLM", notes="kv_cache_dtype=fp8").conditions.kv == "fp8"
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("TP2 x 4 replicas (NVIDIA reference config)", Cut(tp=2, replicas=4)),
+        ("TP8 (MoE EP setting not stated)", Cut(tp=8)),
+        ("TP4 EP1 DP1", Cut(tp=4, replicas=2)),
+        ("tp=4, dp=2", Cut(tp=4, replicas=2)),
+    ],
+)
+def test_layouts(text, cut):
+    assert read(parallelism=text, n_gpus="8").conditions.cut == cut
+
+
+def test_attention_dp_has_a_rank_on_each_device():
+    found = read(model="DeepSeek-V3", parallelism="DEP8", n_gpus="8", hardware="H200-SXM-141GB")
+    assert found.conditions.cut == Cut(ep=8, dp=8)
+
+
+def test_experts_are_dealt_evenly_where_ranks_do_not_divide_them():
+    found = read(model="DeepSeek-V3", parallelism="EP72 attention-DP decode", n_gpus="72",
+                 hardware="H200-SXM-141GB")  # fmt: skip
+    assert found.conditions.cut == Cut(ep=64, dp=64)
+    assert "64 ranks for 72: as many as divide 256 experts" in found.assumed
+
+
+def test_experts_of_a_dense_llm_are_not_cut():
+    assert read(parallelism="TP2 EP2").conditions.cut == Cut(tp=2)
+
+
+def test_layers_dealt_over_cards_are_a_pipeline():
+    found = read(parallelism="layer split", precision="Q4_K_M", hardware="RTX-4090-24GB",
+                 engine="llama.cpp (May 2024)", scenario="static",
+                 concurrency_or_batch="1")  # fmt: skip
+    assert found.conditions.cut == Cut(pp=2)
+    assert found.conditions.weights == "q4_k_m"
+
+
+def test_a_layout_that_is_not_told_leaves_room_for_kv():
+    """70 GB of weights take more than 60 % of one H100 and of no H200 nor of two H100."""
+    assert read(parallelism="", n_gpus="8").conditions.cut == Cut(tp=2, replicas=4)
+    h200 = read(parallelism="", n_gpus="8", hardware="H200-SXM-141GB").conditions
+    assert h200.cut == Cut(tp=1, replicas=8)
+
+
+def test_devices_follow_from_littles_law():
+    """64 calls of 8294 tokens in 30 s at 2000 tokens/s a device are about 9 devices' worth."""
+    others = [
+        row(n_gpus="", metric="ttft_ms", value=1000.0),
+        row(n_gpus="", metric="tpot_ms", value=29.0),
+    ]
+    one = row(n_gpus="", parallelism="not printed", isl="8192", osl="1024", value=4500.0,
+              concurrency_or_batch="64", metric="total_tokens_per_s_per_gpu")  # fmt: skip
+    found = understand(one, load_catalog(), others)
+    latency_s = 1.0 + 0.029 * (0.9 * 1024 - 1)
+    expected = round(64 * 0.9 * (8192 + 1024) / latency_s / 4500)
+    assert found.conditions.cut.devices == expected == 4
+
+
+def test_operating_points_beside_the_device_set_the_clock():
+    found = read(hardware="H200-SXM-141GB CTS (1000W)")
+    assert (found.conditions.device, found.conditions.clock) == ("h200_sxm", 1.08)
+    assert read(hardware="H200-SXM-141GB (power-capped MaxQ)").conditions.clock == 0.8
+
+
+def test_loads():
+    assert read(scenario="static").conditions.load == Static(16)
+    steady = read(notes="steady state, max_num_seqs 8; batch = measured", concurrency_or_batch="8")
+    assert steady.conditions.load == Steady(8)
+    assert steady.conditions.max_sequences == 8
+    queued = read(scenario="offline", concurrency_or_batch="max", isl="128", osl="2048",
+                  notes="30000 for 128/128, 3000 for 128/2048,500/2000; 1500 for 9/9")  # fmt: skip
+    assert queued.conditions.load == Queued(3000)
+
+
+def test_poisson_arrivals_have_the_rate_and_the_limits_of_the_notes():
+    words = {"concurrency_or_batch": "max valid QPS (Server limits)", "isl": "OpenOrca<=1024",
+             "osl": "OpenOrca<=1024"}  # fmt: skip
+    notes = "mean OSL=290.3; 74.42 samples/s; p99 limits TTFT 450 ms TPOT 40 ms"
+    found = read(**words, notes=notes).conditions
+    assert found.load == Offered(74.42, 0.45, 0.04)
+    assert (found.prompt.mean, found.output.mean) == (294.0, 290.3)
+    rate = read(**words, notes=notes, metric="output_tokens_per_s_total").conditions
+    assert rate.load == Offered(None, 0.45, 0.04)
+    assert read(**words).conditions.load == Offered(None, 2.0, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "NoSuchLLM"}, 'LLM "NoSuchLLM"'),
+        ({"hardware": "Abacus"}, 'device "Abacus"'),
+        ({"precision": "fp3"}, 'precision "fp3"'),
+        ({"precision": "fp4"}, None),
+        ({"metric": "speed"}, 'metric "speed"'),
+        ({"n_gpus": "three"}, 'n_gpus is "three"'),
+        ({"n_gpus": "3"}, "3 devices are no whole replicas of 2"),
+        ({"isl": "long"}, 'prompt lengths "long"'),
+        ({"scenario": "dream"}, 'scenario "dream" with load "16"'),
+    ],
+)
+def test_what_cannot_be_understood_says_why(changes, reason):
+    if reason is None:  # computed in the next best format
+        assert read(**changes).conditions.compute == "fp8"
+        return
+    with pytest.raises(NotUnderstoodError) as caught:
+        read(**changes)
+    assert str(caught.value).startswith(reason)
+
+
+def test_layout_words():
+    assert read_layout("EP32 attention-DP prefill, 4 nodes").dp == 32
+    assert not read_layout("GPU count/TP not printed: infer from concurrency").says_something
