@@ -19,12 +19,12 @@ SERVICE_S = 1.0
 
 
 def waits(
-    kind: str, rate: float, servers: int, replication: int, horizon_s: float, slower: float = 1.0
+    kind: str, rate: float, servers: int, replication: int, horizon_s: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Arrivals, waits and services of the calls of one replication, warm-up left out."""
+    """Arrivals, waits and services of the calls of one replication."""
     law = fixed_law(
         FixedLaw.model_validate(
-            {"kind": "fixed", "prompt": {"kind": kind, "mean": f"{SERVICE_S * slower} s"}}
+            {"kind": "fixed", "prompt": {"kind": kind, "mean": f"{SERVICE_S} s"}}
         )
     )
     spec = scenario(

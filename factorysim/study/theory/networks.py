@@ -63,6 +63,10 @@ def _busy(where: str, n: int = 1) -> str:
     return f"{n} or more {where}, share of time"
 
 
+def _service(where: str) -> str:
+    return f"service {where}, mean s"
+
+
 NEITHER = "nobody anywhere, share of time"
 SESSION = "session, mean s"
 
@@ -89,6 +93,8 @@ def _jackson() -> Station:
             _busy(TOOL, 2): (tool * tool_s) ** 2,
             NEITHER: empty[0] * empty[1],
             SESSION: sum(numbers) / outside[0],
+            _service(LLM): call_s,
+            _service(TOOL): tool_s,
         }
 
     def sample(replication: int, skew: Skew) -> Values:
@@ -111,6 +117,7 @@ def _jackson() -> Station:
         llm, tool = _visits(sink)
         at_llm = shares_of_time(*llm, start_s, stop_s, 1)
         at_tool = shares_of_time(*tool, start_s, stop_s, 1)
+        calls, tools = sink.columns("calls"), sink.columns("tools")
         numbers = mean_present(*llm, start_s, stop_s), mean_present(*tool, start_s, stop_s)
         anywhere = np.concatenate([llm[0], tool[0]]), np.concatenate([llm[1], tool[1]])
         came = world.by_arrival(sink.columns("sessions"), "arrived_s")
@@ -123,6 +130,8 @@ def _jackson() -> Station:
             _busy(TOOL, 2): 1.0 - float(at_tool.sum()),
             NEITHER: float(shares_of_time(*anywhere, start_s, stop_s, 0)[0]),
             SESSION: float(session_s.mean()),
+            _service(LLM): float((calls["finished_s"] - calls["scheduled_s"]).mean()),
+            _service(TOOL): float((tools["finished_s"] - tools["started_s"]).mean()),
         }
 
     source = "Jackson, Oper. Res. 5 (1957): each station as if alone, and independent"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,3 +163,22 @@ def test_the_first_to_come_are_left_out():
 def test_departures_of_few_servers_by_hand():
     came = np.array([0.0, 0.0, 0.0, 0.0, 0.5, 3.0])
     assert departures(came, 1.0).tolist() == [1.0, 1.0, 1.0, 1.0, 2.0, 4.0]
+
+
+def test_the_table_of_the_page_is_of_these_stations_and_closed_forms():
+    """What it says of theory is computed anew; the rest is as it was found."""
+    page = Path(__file__).parents[3] / "docs" / "theory.md"
+    lines = page.read_text(encoding="utf-8").split("<!-- table -->")[1].splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "| " in line]
+    written = {(row[0], row[1]): row[2] for row in rows[1:] if row[0] in stations()}
+    expected = {}
+    for one in stations().values():
+        for metric, value in one.expected(TRUE).items():
+            if isinstance(value, Between):
+                expected[one.id, f"{metric}, at least"] = f"{value.least:.4g}"
+                expected[one.id, f"{metric}, at most"] = f"{value.most:.4g}"
+            else:
+                expected[one.id, metric] = f"{value:.4g}"
+    assert written == expected
+    assert {row[6] for row in rows[1:]} == {"yes"}
+    assert {row[0] for row in rows[1:]} == set(ids())
