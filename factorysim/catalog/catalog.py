@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
-from factorysim.catalog.names import NameIndex
+from factorysim.catalog.names import NameIndex, spellings
 from factorysim.catalog.reading import Reading
 from factorysim.catalog.shipped import Tree
 from factorysim.catalog.trees import lay, leaves
@@ -224,6 +224,7 @@ class Catalog:
 
         Examples
         --------
+        >>> from factorysim.catalog import load_catalog
         >>> slow = load_catalog().with_values({"efficiency.vllm.hopper.host_step_s": 0.1})
         >>> slow.facts["efficiency.vllm.hopper.host_step_s"].value
         0.1
@@ -256,12 +257,28 @@ class Catalog:
 
     def _index(self, kind: Kind) -> NameIndex:
         if kind not in self._indexes:
-            # The name of a device stands for a server of one.
-            ids = self.ids(kind) + (self.ids("devices") if kind == "racks" else ())
-            self._indexes[kind] = NameIndex(
-                {identity: self._aliases(kind, identity) for identity in ids}
-            )
+            names = {identity: self._aliases(kind, identity) for identity in self.ids(kind)}
+            if kind == "racks":
+                names |= self._servers_of_one(names)
+            self._indexes[kind] = NameIndex(names)
         return self._indexes[kind]
+
+    def _servers_of_one(self, racks: Mapping[str, Iterable[str]]) -> Mapping[str, Iterable[str]]:
+        """Names of devices, where a rack is asked for: those that no rack has."""
+        taken = {
+            spelling
+            for rack, aliases in racks.items()
+            for name in (rack, *aliases)
+            for spelling in spellings(name)
+        }
+        return {
+            device: [
+                name
+                for name in self._aliases("devices", device)
+                if taken.isdisjoint(spellings(name))
+            ]
+            for device in self.ids("devices")
+        }
 
     def _aliases(self, kind: Kind, identity: str) -> Iterable[str]:
         if kind == "engines":

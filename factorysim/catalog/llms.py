@@ -149,7 +149,7 @@ def _need_if(reading: Reading, needed: bool, key: str) -> int | None:
 def _split(reading: Reading, layers: int, moe: bool) -> tuple[int, int]:
     """Layers with a dense FFN and with experts; hybrids also have layers with neither."""
     if not moe:
-        return layers, 0
+        return reading.count("ffn.dense_layers") or layers, 0
     dense = reading.count("ffn.dense_layers") or 0
     stated = reading.count("ffn.moe_layers")
     return dense, layers - dense if stated is None else stated

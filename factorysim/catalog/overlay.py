@@ -15,8 +15,9 @@
         flops: {bf16: 1 PFLOP/s}
         tdp: 600 W
 
-A bare quantity stands for a leaf of kind `assumed`. Keys and units are those of
-the shipped records of the same kind. Nothing in the file is executed.
+A bare quantity stands for a leaf of kind `assumed`; `{value: null, kind: unknown}` says
+that nobody knows. Keys and units are those of the shipped records of the same kind.
+Nothing in the file is executed.
 """
 
 from __future__ import annotations
@@ -190,6 +191,8 @@ class _Reader:
             self._fault(node, path, "no value", "a quantity, or a map with a `value`")
             return None
         written = str(given["unit"].value) if "unit" in given else ""
+        if given["value"].value is None and "kind" in given and given["kind"].value == "unknown":
+            return self._read_unknown(given, path, unit)
         leaf: Tree = {"unit": self._unit_of(given["value"], written, unit)}
         for key in ("value", "low", "high"):
             if key in given:
@@ -199,6 +202,16 @@ class _Reader:
             return None
         self._check_band(node, path, leaf)
         return leaf | words
+
+    def _read_unknown(self, given: Mapping[str, Marked], path: KeyPath, unit: str) -> Tree:
+        """Read what nobody knows, in the place of a number that ships: runs then ask for it."""
+        for key in ("low", "high", "dist", "group"):
+            if key in given:
+                cure = "remove it: there is no number to say it of"
+                self._fault(given[key], (*path, key), shown(given[key].plain()), "nothing", cure)
+        told = {key: child for key, child in given.items() if key != "kind"}
+        words = self._read_words(told, path)
+        return {"unit": unit, "value": None} | words | {"kind": "unknown"}
 
     def _read_value(
         self, node: Marked, path: KeyPath, written: str, unit: str

@@ -48,7 +48,17 @@ def root(
 
 
 def _mount() -> None:
-    from factorysim.cli import capacity, catalog, check, files, pareto, predict, runs, trace
+    from factorysim.cli import (
+        capacity,
+        catalog,
+        check,
+        files,
+        imports,
+        pareto,
+        predict,
+        runs,
+        trace,
+    )
 
     runs.register(app)
     capacity.register(app)
@@ -56,6 +66,7 @@ def _mount() -> None:
     predict.register(app)
     files.register(app)
     check.register(app)
+    imports.register(app, catalog.app)
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(trace.app, name="trace")
 

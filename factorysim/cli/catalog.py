@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast, get_args
 
 import typer
 
+from factorysim.catalog.names import fold
 from factorysim.catalog.trees import descend, is_branch
 from factorysim.errors import Fault, SpecError, UserError
 
@@ -144,6 +145,9 @@ def _path_of(catalog: Catalog, name: str) -> str:
     for kind in kinds:
         if name in catalog.ids(kind):
             return f"{kind}.{name}"
+    spelled = [f"{k}.{own}" for k in kinds for own in catalog.ids(k) if fold(own) == fold(name)]
+    if len(spelled) == 1:
+        return spelled[0]
     found: list[str] = []
     faults: list[Fault] = []
     for kind in kinds:

@@ -24,7 +24,19 @@ def dump_spec(spec: Spec) -> str:
     policy: least_outstanding
     snapshot: 0.1 s
     """
-    data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return dump_tree(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def dump_tree(data: Mapping[str, object]) -> str:
+    """Write plain data as YAML in the form of `dump_spec`.
+
+    Examples
+    --------
+    >>> print(dump_tree({"kv": {"blocks": 4000}, "order": "fcfs"}), end="")
+    kv:
+      blocks: 4000
+    order: fcfs
+    """
     return "".join(f"{line}\n" for line in _lines(data, ""))
 
 

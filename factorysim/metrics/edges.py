@@ -13,20 +13,18 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
     import numpy as np
     import numpy.typing as npt
 
-    from factorysim.metrics.inputs import Window
+    from factorysim.metrics.inputs import Derive, Window
     from factorysim.physics.speculation import Pace
     from factorysim.store import Columns
 
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
-    Derive = Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, Floats]]
 
 ROUNDING_S = 1e-9
 """Instants are float seconds, rounded: what ends within this after an edge ends at the edge."""

@@ -6,10 +6,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from factorysim.metrics.edges import Derive
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    import numpy as np
+    import numpy.typing as npt
+
     from factorysim.physics.speculation import Pace
     from factorysim.records import Closing
     from factorysim.store import Columns
+
+    Derive = Callable[[Mapping[str, npt.NDArray[Any]]], Mapping[str, npt.NDArray[np.float64]]]
 
 SESSION_COLUMNS = (
     "session", "stream", "outcome", "arrived_s", "finished_s", "turns", "turn_max_s", "active_s",

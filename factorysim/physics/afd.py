@@ -534,7 +534,7 @@ def _of_split(error: CapacityError) -> CapacityError:
 
 
 def _ffn_blocks(llm: Llm, shape: Shape) -> int:
-    dense = llm.layers if llm.ffn_kind == "dense" else llm.dense_layers
+    dense = llm.dense_layers
     blocks = dense + shape.moe_layers
     if not blocks:
         raise CapacityError(Fault(llm.id, "split", "an LLM without FFN", "one to split"))

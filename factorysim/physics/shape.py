@@ -84,7 +84,7 @@ def llm_shape(llm: Llm) -> Shape:
     Raises
     ------
     CapacityError
-        If its kind of attention has no law here.
+        If its kind of attention has no law here, or no layer keeps the whole context.
     """
     if llm.attention not in _KINDS:
         raise CapacityError(
@@ -93,13 +93,22 @@ def llm_shape(llm: Llm) -> Shape:
                 "factorysim has no step law for this attention yet: take another LLM",
             )
         )  # fmt: skip
+    attention = _attention(llm)
+    if not any(group.keeps_all for group in attention):
+        raise CapacityError(
+            Fault(
+                llm.id, "attention.kv_layers", "0: no layer keeps the whole context",
+                "1 or more", "without them there are no KV blocks to count; give the layers no "
+                "window to take them as full attention, which holds and reads more",
+            )
+        )  # fmt: skip
     moe_layers = llm.moe_layers if llm.ffn_kind == "moe" else 0
     width = llm.latent_size or llm.hidden
     linears = (*_mixers(llm), *_feed_forward(llm, moe_layers))
     expert = llm.ffn_matrices * width * (llm.expert_intermediate or 0)
     return Shape(
         layers=llm.layers,
-        blocks=_mixer_layers(llm) + _dense_layers(llm) + moe_layers,
+        blocks=_mixer_layers(llm) + llm.dense_layers + moe_layers,
         hidden=llm.hidden,
         linears=tuple(linear for linear in linears if linear.params),
         experts=(llm.experts or 0) if moe_layers else 0,
@@ -110,17 +119,13 @@ def llm_shape(llm: Llm) -> Shape:
         inner_width=_inner_width(llm, moe_layers),
         table=llm.vocab * llm.hidden,
         tied=llm.tied_embeddings,
-        attention=_attention(llm),
+        attention=attention,
         state_elements=_state_elements(llm),
         pending_elements=pending_elements(llm),
     )
 
 
 _KINDS = {"gqa", "mla", "hybrid_mamba2_gqa", "hybrid_kda_mla", COMPRESSED}
-
-
-def _dense_layers(llm: Llm) -> int:
-    return llm.layers if llm.ffn_kind == "dense" else llm.dense_layers
 
 
 def _dense_intermediate(llm: Llm) -> int:
@@ -159,7 +164,7 @@ def _feed_forward(llm: Llm, moe_layers: int) -> tuple[Linear, ...]:
     dense = _dense_intermediate(llm)
     shared = _shared_intermediate(llm)
     return (
-        Linear("dense_ffn", _dense_layers(llm) * matrices * hidden * dense, "ffn"),
+        Linear("dense_ffn", llm.dense_layers * matrices * hidden * dense, "ffn"),
         Linear("shared_experts", moe_layers * matrices * hidden * shared, "ffn"),
         Linear("latent", moe_layers * 2 * hidden * (llm.latent_size or 0), "ffn"),
         Linear("router", moe_layers * hidden * (llm.experts or 0), "router"),
@@ -232,7 +237,7 @@ def _inner_width(llm: Llm, moe_layers: int) -> int:
     Each is read, gated or rotated, and written: three times.
     """
     routed = (llm.experts_active or 0) * (llm.expert_intermediate or 0)
-    ffn = _dense_layers(llm) * _dense_intermediate(llm) + moe_layers * (
+    ffn = llm.dense_layers * _dense_intermediate(llm) + moe_layers * (
         _shared_intermediate(llm) + routed
     )
     head = llm.head_dim or (llm.qk_nope_head_dim or 0) + (llm.qk_rope_head_dim or 0)

@@ -456,6 +456,8 @@ class FactoryWorld:
         demand = stream.demand
         if demand.concurrency is not None:
             think = demand.think_ns * FS_PER_NS
+            if not think and outcome != "completed":
+                stream.turned_away(now)
             self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)
 
     def _write_steps(self, deployment: Deployment) -> None:

@@ -279,6 +279,9 @@ class Replica(Batch):
         survivors = decodes
         stall = apart = 0
         if self._notes_joiners:
+            # A failure may have cut the first step of the run before, and left these.
+            run.late_gaps.clear()
+            run.first_tokens.clear()
             survivors, stall, apart = self._decodes.stalls(
                 clock.now_fs, first, run.late_gaps, run.first_tokens, decodes
             )

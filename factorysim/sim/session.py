@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from factorysim.sim.clock import ARRIVAL, FS_PER_NS
+from factorysim.errors import CapacityError, Fault
+from factorysim.sim.clock import ARRIVAL, FS_PER_NS, S_PER_FS
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes
 
 if TYPE_CHECKING:
@@ -48,10 +49,25 @@ QUEUE, PREFILL, DECODE, STALL, KV, NETWORK, TOOL_QUEUE, TOOL, GAP = range(9)
 NO_TIME = [0] * len(SHARES)
 
 
+TURNED_AWAY_MOST = 10_000
+"""Sessions of a closed loop that may fail one after the other while the clock stands still."""
+
+
 class Stream:
     """Sessions of one stream, as they arrive."""
 
-    __slots__ = ("demand", "draws", "name", "number", "plans", "router", "routes", "shares")
+    __slots__ = (
+        "_at_once",
+        "_at_once_fs",
+        "demand",
+        "draws",
+        "name",
+        "number",
+        "plans",
+        "router",
+        "routes",
+        "shares",
+    )
 
     def __init__(self, number: int, demand: Demand, routes: Routes, *, shares: bool) -> None:
         self.number = number
@@ -67,6 +83,26 @@ class Stream:
         self.shares = shares
         """Whether prompts of different sessions may begin alike."""
         self.plans: Iterator[Session] = demand.sessions()
+        self._at_once_fs = -1
+        self._at_once = 0
+        """Sessions that were turned away at that instant, each followed by the next."""
+
+    def turned_away(self, now_fs: int) -> None:
+        """Count a session of a closed loop that failed at an instant; refuse to go on for ever.
+
+        Raises
+        ------
+        CapacityError
+            If so many did at one instant that nothing suggests that time will pass.
+        """
+        if now_fs != self._at_once_fs:
+            self._at_once_fs, self._at_once = now_fs, 0
+        self._at_once += 1
+        if self._at_once > TURNED_AWAY_MOST:
+            found = f"{TURNED_AWAY_MOST:,} sessions in a row that failed at {now_fs * S_PER_FS:g} s"
+            expected = "some time between a session and the next, since a new one follows each"
+            cure = "give `arrivals.think`, or `serving.admission.retry`, or room for its calls"
+            raise CapacityError(Fault("scenario", f"streams.{self.name}", found, expected, cure))
 
     def forget(self, session: int) -> None:
         """Have the routers forget a session that is over."""

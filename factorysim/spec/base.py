@@ -145,7 +145,6 @@ Bytes = Annotated[float, Quantity("bytes", "a size", "80 GB")]
 BytesPerSecond = Annotated[
     float, Quantity("bytes_per_s", "a bandwidth", "800 Gb/s", low=1e-6, high=1e24)
 ]
-FlopPerSecond = Annotated[float, Quantity("flop_per_s", "a rate", "2 PFLOP/s", low=1.0)]
 Seconds = Annotated[float, Quantity("seconds", "a time", "2 s", high=_YEARS_1000)]
 PositiveSeconds = Annotated[
     float, Quantity("seconds", "a time", "2 s", low=1e-15, high=_YEARS_1000)

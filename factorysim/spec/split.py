@@ -23,7 +23,7 @@ class AfdSplit(Spec):
     parallel: ParallelSpec = ParallelSpec(tp=8)
     """Cut of a layer over the devices that hold it; the layers are dealt over groups of these."""
     micro_batches: int = Field(default=2, ge=1, le=64)
-    """That take turns (ping-pong), of equal size; each starts its own kernels."""
+    """That take turns (ping-pong), as even as whole tokens allow; each starts its own kernels."""
     link_bandwidth: BytesPerSecond | None = Field(default=None, gt=0.0)
     """Between the two sides of a replica, B/s a direction; what the topology's links carry,
     if not given."""

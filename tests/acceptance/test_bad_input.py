@@ -730,3 +730,30 @@ def test_an_interruption_before_anything_has_finished_leaves_nothing(folder):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert listing() == ["case.yaml"]
+
+
+CLOSED = """\
+schema: factorysim.scenario/1
+question: Does a closed loop whose calls are turned away end?
+topology: teaching/one-gpu
+llms: {small: {llm: llama_3_1_8b}}
+deployments: {serve: {llm: small, pool: gpu}}
+streams:
+  chat:
+    llm: small
+    calls: {prompt_tokens: {mean: 100}, output_tokens: {mean: 10}}
+    arrivals: {process: fixed_concurrency, concurrency: 2}
+serving: {admission: {queue_limit: {calls: 1, per: router}}}
+run: {kind: terminating, window: 1 s, drain: 0 s, replications: 1, seed: 1}
+"""
+
+
+def test_a_closed_loop_that_is_turned_away_for_ever_is_refused():
+    """The next session comes as the one before is turned away: the clock would stand still."""
+    write("closed.yaml", CLOSED)
+    told = refused("run", "closed.yaml", "--workers", "1")
+    assert told.startswith("closed.yaml:7: streams.chat: found 10,000 sessions in a row")
+    assert "`arrivals.think`" in told
+    write("thinks.yaml", CLOSED.replace("concurrency: 2}", "concurrency: 2, think: 1 ms}"))
+    code, _, err = factorysim("run", "thinks.yaml", "--workers", "1", "--quiet")
+    assert code == 0, err

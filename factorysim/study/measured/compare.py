@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import UserError
-from factorysim.study.measured.conditions import NotUnderstoodError, Understood, understand
+from factorysim.study.measured.conditions import Understood, understand
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
-from factorysim.study.measured.rows import Row, Skipped, read_rows
+from factorysim.study.measured.rows import NotUnderstoodError, Row, Skipped, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

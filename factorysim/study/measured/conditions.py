@@ -13,6 +13,7 @@ from factorysim.errors import UserError
 from factorysim.spec.stream import LengthSpec
 from factorysim.study.measured.layout import Cut, read_layout
 from factorysim.study.measured.metrics import Metric, read_metric
+from factorysim.study.measured.rows import NotUnderstoodError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,10 +97,6 @@ class Understood(NamedTuple):
     metric: Metric
     assumed: tuple[str, ...]
     """What the row does not say."""
-
-
-class NotUnderstoodError(Exception):
-    """A row cannot be turned into an experiment; says why."""
 
 
 _ENGINES = (

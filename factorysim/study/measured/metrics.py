@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from factorysim.study.measured.rows import NotUnderstoodError
+
 if TYPE_CHECKING:
     from factorysim.study.measured.rows import Row
 
@@ -46,8 +48,6 @@ def read_metric(row: Row) -> Metric:
     NotUnderstoodError
         If the name is none of those known.
     """
-    from factorysim.study.measured.conditions import NotUnderstoodError
-
     name = row.metric
     if rate := _RATE.fullmatch(name):
         per: Per = "node"

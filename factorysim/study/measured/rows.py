@@ -56,6 +56,10 @@ class Skipped(NamedTuple):
     reason: str
 
 
+class NotUnderstoodError(Exception):
+    """A row cannot be turned into an experiment; says why."""
+
+
 def read_rows(path: Path) -> tuple[list[Row], list[Skipped]]:
     """Read a CSV file of measurements.
 

@@ -8,7 +8,7 @@ import pytest
 from factorysim.catalog import load_catalog
 from factorysim.catalog.fact import is_number
 from factorysim.catalog.limits import ORDERS, limit
-from factorysim.errors import SpecError
+from factorysim.errors import CapacityError, SpecError
 
 GOOD = """\
 schema: factorysim.catalog/1
@@ -318,3 +318,25 @@ def test_shapes_that_cannot_be_are_refused(tmp_path, text):
     path.write_text(f"schema: factorysim.catalog/1\nllms:\n  {text}\n", encoding="utf-8")
     with pytest.raises(SpecError):
         load_catalog(path)
+
+
+def test_a_number_that_nobody_knows_can_be_said_to_be_unknown(tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = "schema: factorysim.catalog/1\nllms: {qwen3_8b: {layers: %s}}\n"
+    path.write_text(text % "{value: null, kind: unknown, note: secret}")
+    catalog = load_catalog(path)
+    fact = catalog.facts["llms.qwen3_8b.layers"]
+    assert (fact.value, fact.low, fact.kind, fact.note) == (None, None, "unknown", "secret")
+    with pytest.raises(CapacityError, match=r"llms\.qwen3_8b\.layers"):
+        catalog.llm("qwen3_8b")
+    for wrong in (
+        "null",
+        "{value: null}",
+        "{value: null, kind: measured}",
+        "{value: 3, kind: unknown}",
+        "{value: null, kind: unknown, low: 3}",
+    ):
+        path.write_text(text % wrong)
+        with pytest.raises(SpecError) as refused:
+            load_catalog(path)
+        assert refused.value.faults[0].key.startswith("llms.qwen3_8b.layers")

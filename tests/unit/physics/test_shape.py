@@ -70,3 +70,17 @@ def test_window_layers_are_apart(llms):
 def test_an_attention_without_a_law_is_refused(llms):
     with pytest.raises(CapacityError, match="differential"):
         llm_shape(replace(llms["dense"], attention="differential"))
+
+
+def test_windows_in_every_layer_are_refused(llms):
+    """No KV grows then, so blocks of it cannot be counted: it was a division by zero."""
+    llm = replace(llms["dense"], kv_layers=0, window_layers=2, window=16)
+    with pytest.raises(CapacityError, match="no layer keeps the whole context"):
+        llm_shape(llm)
+
+
+def test_a_dense_llm_may_have_layers_without_a_network(llms):
+    """Hybrids without experts: of 2 layers one has it."""
+    whole, half = (llm_shape(replace(llms["dense"], dense_layers=count)) for count in (2, 1))
+    assert whole.total_params - half.total_params == 3 * 64 * 256
+    assert (whole.blocks, half.blocks) == (4, 3)

@@ -426,3 +426,16 @@ def test_a_million_tokens_take_as_many_runs_as_chunks():
         spent += law.base(1, 0, 0, 1) + law.slope_fs * (1_000_001 + step)
         spent += law.window_fs * law.window
     assert call.last_token_fs == spent
+
+
+def test_gaps_of_a_step_that_a_failure_cut_are_not_written_down_by_the_next_run():
+    """Prompts hold the first call up; the step that would have ended its gap never ends."""
+    bench = Bench(LIMITS._replace(scheduler="prefill_first"))
+    held_up = bench.call(0, prompt=16, output=5)
+    other = bench.call(0, prompt=16, output=5)
+    bench.at(32.5, bench.replica.fail)
+    bench.at(40, bench.replica.repair)
+    late = bench.call(50, prompt=16, output=3)
+    bench.run()
+    assert (held_up.outcome, other.outcome, late.outcome) == ("failed", "failed", "completed")
+    assert bench.replica.gaps == []

@@ -6,7 +6,6 @@ from factorysim.catalog import load_catalog
 from factorysim.study.measured.conditions import (
     Closed,
     Cut,
-    NotUnderstoodError,
     Offered,
     Queued,
     Static,
@@ -14,7 +13,7 @@ from factorysim.study.measured.conditions import (
     understand,
 )
 from factorysim.study.measured.layout import read_layout
-from factorysim.study.measured.rows import Row
+from factorysim.study.measured.rows import NotUnderstoodError, Row
 
 PLAIN = {
     "line": 2, "id": "r", "value": 10.0, "model": "Llama-3.1-70B-Instruct", "precision": "fp8",
