@@ -307,7 +307,8 @@ class ToolStation:
         host.free_memory -= job.memory
         host.demand += job.held
         job.admitted_fs = now_fs
-        cores = min(job.cores, job.held / CORE) if self._whole_cores else job.cores
+        # A third of a core is held as 333,333 millionths: work is done by what is held.
+        cores = min(job.cores, job.held / CORE)
         alone_fs = max(1, round(job.cpu_s / (cores * host.speed) * FS_PER_S))
         heappush(host.running, (host.virtual + (alone_fs << _FRACTION_BITS), job.number, job))
         if host.busy != (host.demand if host.demand < host.cores else host.cores):

@@ -48,6 +48,17 @@ def test_jobs_that_fit_do_not_feel_each_other():
     assert bench.run() == {1: 1.0, 2: 1.5}
 
 
+@pytest.mark.parametrize("discipline", ["ps", "fcfs"])
+def test_a_host_gives_what_jobs_of_a_third_of_a_core_ask_for(discipline):
+    """Cores are counted in millionths: what is rounded away must not be missing from the work."""
+    bench = Bench(host(cores=2), discipline=discipline)
+    for number in range(5):
+        bench.add(0.1 * number, number, 1.0, cores=1 / 3)
+    bench.run()
+    given, got = bench.station.work()
+    assert got == pytest.approx(given, rel=1e-12)
+
+
 def test_jobs_that_do_not_fit_share_by_cores():
     """Four cores, 4 + 2 asked: rates 4 * 4/6 and 2 * 4/6, until the second is done."""
     bench = Bench(host(cores=4))
