@@ -13,6 +13,8 @@ import typer
 
 from factorysim.cli.runs import Json, Quiet, Workers, print_parts
 
+OURS = 1
+"""Exit code where a row of theory does not hold: our fault."""
 Data = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Measurements as CSV; the shipped table if not given."),
@@ -33,12 +35,15 @@ def check(
     only: Annotated[
         str | None, typer.Option(metavar="PREFIX", help="Rows whose id begins so.")
     ] = None,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="The part of theory that takes seconds, alone.")
+    ] = False,
     catalog: Overlay = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Predict published measurements, or your own, and say how far off each is."""
+    """Hold the simulator to theory and to published measurements, or to your own."""
     from factorysim.report.check import check_report
     from factorysim.run.replicate import cores
     from factorysim.study import check as study
@@ -48,6 +53,7 @@ def check(
             data,
             catalog=catalog,
             only=only,
+            fast=fast,
             workers=workers or cores(),
             on_experiment=tell,
         )
@@ -56,6 +62,8 @@ def check(
     else:
         parts = check_report(found)
         print_parts(parts[:1] if quiet else parts)
+    if not all(row.holds for row in found.theory):
+        raise typer.Exit(OURS)
 
 
 def calibrate(

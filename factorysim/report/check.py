@@ -1,4 +1,4 @@
-"""Predictions against measurements in the terminal: the scores, then the rows that are worst."""
+"""The scorecard in the terminal: theory, then predictions against measurements."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ REASONS = 8
 
 def check_report(found: Check) -> list[RenderableType]:
     """Everything that a check says, as parts to print one after the other."""
+    parts: list[RenderableType] = [*_theory(found), ""] if found.theory else []
+    if found.data is None:
+        return parts
     predicted = [row for row in found.rows if row.error is not None]
     total = len(found.rows) + len(found.skipped)
-    parts: list[RenderableType] = [
+    parts += [
         mark("Predicted: ", printable(f"{len(predicted)} of {total} rows of {found.data}"), "bold"),
         "",
         _scores(found),
@@ -32,6 +35,31 @@ def check_report(found: Check) -> list[RenderableType]:
         _worst(found),
     ]
     return [*parts, *_unpredicted(found)]
+
+
+def _theory(found: Check) -> list[RenderableType]:
+    """Tell how many rows of theory hold, and of each station what was seen."""
+    held = sum(row.holds for row in found.theory)
+    style = "bold" if held == len(found.theory) else "red"
+    told = f"{held} of {len(found.theory)} rows hold"
+    table = titled_table("Theory", ("row", "metric", "theory", "simulated", "+-"))
+    for row in found.theory:
+        table.add_row(
+            printable(row.id.removeprefix("theory.")),
+            printable(row.metric),
+            digits(row.expected),
+            digits(row.got),
+            digits((row.high - row.low) / 2),
+            style=None if row.holds else "red",
+        )
+    table.columns[1].justify = "left"
+    parts: list[RenderableType] = [mark("Theory: ", told, style), "", table]
+    parts += [
+        mark("Does not hold: ", printable(f"{row.id}: {row.reason}"), "red")
+        for row in found.theory
+        if not row.holds
+    ]
+    return parts
 
 
 def _scores(found: Check) -> Table:

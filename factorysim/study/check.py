@@ -1,4 +1,4 @@
-"""``check``: predictions against measurements, row by row, and how far off they are."""
+"""``check``: the simulator against theory, its own laws, and what others have measured."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
     from factorysim.study.measured.compare import Compared
     from factorysim.study.measured.rows import Skipped
+    from factorysim.study.theory import TheoryRow
 
     OnExperiment = Callable[[int, int], None]
 
+THEORY = "theory."
+"""With which ids of rows of theory begin."""
 CLASSES = {
     "ttft": "TTFT",
     "tpot": "TPOT and ITL",
@@ -45,9 +48,12 @@ class Score(NamedTuple):
 
 
 class Check(NamedTuple):
-    """A file of measurements, scored."""
+    """The scorecard."""
 
-    data: str
+    theory: tuple[TheoryRow, ...]
+    """Queues built from the simulator's parts, and scenarios whose laws are counted."""
+    data: str | None
+    """The file of measurements; None: none were looked at."""
     rows: tuple[Compared, ...]
     """In the order of the file; those not understood among them."""
     skipped: tuple[Skipped, ...]
@@ -60,19 +66,23 @@ def check(
     *,
     catalog: Path | str | None = None,
     only: str | None = None,
+    fast: bool = False,
     workers: int = 1,
     on_experiment: OnExperiment | None = None,
 ) -> Check:
-    """Predict every row of a file of measurements.
+    """Compare with theory, and predict every row of a file of measurements.
 
     Parameters
     ----------
     data
-        A CSV file (docs/measurements.md); the shipped table if not given.
+        A CSV file (docs/measurements.md), and nothing else; the shipped table, after theory,
+        if not given.
     catalog
         A file of facts over the shipped ones.
     only
-        Ids that begin so, and no others.
+        Ids that begin so, and no others; those of theory begin with ``theory.``.
+    fast
+        The part of theory that takes seconds, alone.
 
     Raises
     ------
@@ -81,6 +91,9 @@ def check(
     """
     overlay = None if catalog is None else Path(catalog)
     facts = load_catalog(overlay)
+    theory = () if data is not None else tuple(_theory(only, fast, workers))
+    if fast or (only is not None and only.startswith(THEORY)):
+        return Check(theory, None, (), (), ())
     path = measurements() if data is None else Path(data)
     experiments, unknown, skipped = read_experiments(path, facts)
     if only is not None:
@@ -92,7 +105,17 @@ def check(
         skipped = [row for row in skipped if row.id.startswith(only)]
     rows = run_all(experiments, facts, overlay, workers, on_experiment)
     rows = sorted([*rows, *unknown], key=lambda row: row.line)
-    return Check(str(path), tuple(rows), tuple(skipped), tuple(scores_of(rows)))
+    return Check(theory, str(path), tuple(rows), tuple(skipped), tuple(scores_of(rows)))
+
+
+def _theory(only: str | None, fast: bool, workers: int) -> list[TheoryRow]:
+    from factorysim.study.theory import FAST, FAST_REPLICATIONS, ids, theory_rows
+
+    chosen = [one for one in (FAST if fast else ids()) if f"{THEORY}{one}".startswith(only or "")]
+    if not chosen:
+        return []
+    rows = theory_rows(FAST_REPLICATIONS if fast else None, chosen, workers)
+    return [row._replace(id=f"{THEORY}{row.id}") for row in rows]
 
 
 def scores_of(rows: Sequence[Compared]) -> list[Score]:
@@ -123,6 +146,21 @@ def scores_of(rows: Sequence[Compared]) -> list[Score]:
 
 def as_json(found: Check) -> dict[str, Any]:
     """Give a check as what JSON holds."""
+    theory = [
+        {
+            "id": row.id,
+            "metric": row.metric,
+            "expected": row.expected,
+            "got": row.got,
+            "error": row.error,
+            "low": row.low,
+            "high": row.high,
+            "reason": row.reason or None,
+            "holds": row.holds,
+            "source": row.source,
+        }
+        for row in found.theory
+    ]
     rows = [
         {
             "id": row.id,
@@ -141,7 +179,7 @@ def as_json(found: Check) -> dict[str, Any]:
     skipped = [one._asdict() for one in found.skipped]
     return {
         "data": found.data,
-        "rows": rows,
+        "rows": theory + rows,
         "skipped": skipped,
         "scores": [score._asdict() for score in found.scores],
     }

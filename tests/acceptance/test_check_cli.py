@@ -48,6 +48,28 @@ def test_check_in_json(table):
     assert sum(score["rows"] for score in told["scores"]) == len(told["rows"])
 
 
+def test_theory_alone():
+    done = factorysim("check", "--only", "theory.max-min", "--workers", "1")
+    assert done.code == 0, done.err
+    assert "Theory: 3 of 3 rows hold" in done.out
+    assert "Predicted" not in done.out
+    told = json.loads(factorysim("check", "--only", "theory.max-min", "--json").out)
+    assert {row["holds"] for row in told["rows"]} == {True}
+    assert told["rows"][0]["low"] <= told["rows"][0]["got"] <= told["rows"][0]["high"]
+
+
+def test_theory_that_does_not_hold_is_our_fault(monkeypatch):
+    from factorysim.study import theory
+
+    broken = [
+        row._replace(holds=False, reason="planted") for row in theory.theory_rows(2, ["max-min"])
+    ]
+    monkeypatch.setattr(theory, "theory_rows", lambda *given: broken)
+    done = factorysim("check", "--only", "theory.max-min")
+    assert done.code == 1
+    assert "planted" in done.out
+
+
 def test_a_table_without_its_columns_is_the_users_slip(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("id,value\n", encoding="utf-8")
