@@ -688,9 +688,7 @@ def test_an_interrupted_run_keeps_what_has_finished(folder):
     """
     write("case.yaml", changed("200 s", "4000 s"))
     options = ("--reps", "500", "--out", "out", "--workers", "1")
-    process = subprocess.Popen(
-        [*PROGRAM, "run", "case.yaml", *options], stderr=subprocess.PIPE, text=True
-    )
+    process = interruptible("run", "case.yaml", *options)
     wait_for(process, lambda: list(folder.glob(".out.partial-*/part-00002/calls.parquet")))
     process.send_signal(signal.SIGINT)
     err = process.communicate()[1]
@@ -703,6 +701,19 @@ def test_an_interrupted_run_keeps_what_has_finished(folder):
     assert kept == list(range(len(kept)))
     assert str(len(kept)) in err
     assert listing() == ["case.yaml", "out"]
+
+
+def interruptible(*command):
+    """Start a command that Ctrl-C reaches, also where the tests run in the background.
+
+    A shell has what it puts there ignore it, and whatever that starts inherits this.
+    """
+    return subprocess.Popen(
+        [*PROGRAM, *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(process, condition):
@@ -719,11 +730,7 @@ def test_an_interruption_before_anything_has_finished_leaves_nothing(folder):
     It has a hundred million calls to go.
     """
     write("case.yaml", changed("200 s", "200000000 s"))
-    process = subprocess.Popen(
-        [*PROGRAM, "run", "case.yaml", "--out", "out", "--workers", "1"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = interruptible("run", "case.yaml", "--out", "out", "--workers", "1")
     wait_for(process, lambda: list(folder.glob(".out.partial-*/part-00000/*.parquet")))
     process.send_signal(signal.SIGINT)
     err = process.communicate()[1]
