@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.catalog import load_catalog
+from factorysim.errors import Fault, SpecError
 from factorysim.resources import measurements
 from factorysim.study.measured.compare import read_experiments
 from factorysim.study.measured.fit import (
@@ -97,12 +98,20 @@ def _asked(group: Group, only: str | None) -> bool:
 def overlay_text(found: Calibration) -> str:
     """Write a calibration as a catalog file, which `catalog:` and ``--catalog`` take.
 
+    Raises
+    ------
+    SpecError
+        If nothing was fitted.
+
     Examples
     --------
     >>> factor = Factor("vllm", "hopper", "host_step_s", 2e-3, 1e-3, 3e-3, 1.5e-3, "s", 12, ("A",))
     >>> print(overlay_text(Calibration("mine.csv", (factor,), (), (), ())).splitlines()[5])
     efficiency:
     """
+    if not found.factors:
+        expected, cure = "a factor to write", f"a group needs {ROWS_LEAST} rows of step times"
+        raise SpecError(Fault(found.data, "", "nothing was fitted", expected, cure))
     lines = [
         f"# Efficiencies fitted to {Path(found.data).name} by `factorysim calibrate`: at most "
         f"{FACTORS_MOST} a group,",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.catalog import load_catalog
+from factorysim.errors import Fault, SpecError
 from factorysim.resources import measurements
 from factorysim.study.measured.compare import read_experiments, run_all
 
@@ -89,10 +90,14 @@ def check(
     SpecError
         If a file is no good.
     """
+    if fast and data is not None:
+        raise SpecError(Fault("--fast", "", "--data as well", "one of them", "leave one out"))
     overlay = None if catalog is None else Path(catalog)
     facts = load_catalog(overlay)
     theory = () if data is not None else tuple(_theory(only, fast, workers))
     if fast or (only is not None and only.startswith(THEORY)):
+        if not theory:
+            raise _nothing(only)
         return Check(theory, None, (), (), ())
     path = measurements() if data is None else Path(data)
     experiments, unknown, skipped = read_experiments(path, facts)
@@ -103,9 +108,17 @@ def check(
         experiments = [one._replace(rows=rows) for one, rows in kept if rows]
         unknown = [row for row in unknown if row.id.startswith(only)]
         skipped = [row for row in skipped if row.id.startswith(only)]
+    if not experiments and not unknown and not skipped:
+        raise _nothing(only)
     rows = run_all(experiments, facts, overlay, workers, on_experiment)
     rows = sorted([*rows, *unknown], key=lambda row: row.line)
     return Check(theory, str(path), tuple(rows), tuple(skipped), tuple(scores_of(rows)))
+
+
+def _nothing(only: str | None) -> SpecError:
+    found = "no row" if only is None else f'no row whose id begins with "{only}"'
+    cure = "ids are those of the file's rows; those of theory begin with `theory.`"
+    return SpecError(Fault("check", "--only" if only else "", found, "a row to check", cure))
 
 
 def _theory(only: str | None, fast: bool, workers: int) -> list[TheoryRow]:

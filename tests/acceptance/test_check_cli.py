@@ -48,6 +48,48 @@ def test_check_in_json(table):
     assert sum(score["rows"] for score in told["scores"]) == len(told["rows"])
 
 
+RUBBISH = (
+    ("server,512,32,4,tpot_ms,5,", "lengths 5-2 x nominal"),
+    ("server,512,32,4,tpot_ms,5,", "lengths 0-0 x nominal"),
+    ("server,512,32,4,tpot_ms,5,", "max batch 0"),
+    ("server,512,32,0,tpot_ms,5,", ""),
+    ("server,512,32,2.5,tpot_ms,5,", ""),
+    ("server,512,32,99999999999999999999,tpot_ms,5,", ""),
+    ("static,512,1,4,tpot_ms,5,", ""),
+    ("static,512,32,4,tpot_ms,1e-320,", ""),
+)
+
+
+def test_rubbish_in_a_row_leaves_the_others_alone(tmp_path):
+    start = "Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,"
+    bad = [f"bad{k},{start}{row}{notes}\n" for k, (row, notes) in enumerate(RUBBISH)]
+    path = tmp_path / "mine.csv"
+    path.write_text(HEAD + GOOD + "".join(bad), encoding="utf-8")
+    done = factorysim("check", "--data", str(path), "--json", "--workers", "1")
+    assert done.code == 0, done.err
+    rows = {row["id"]: row for row in json.loads(done.out)["rows"]}
+    assert rows["good"]["got"] is not None
+    for k in range(len(RUBBISH)):
+        assert rows[f"bad{k}"]["got"] is None, k
+        assert rows[f"bad{k}"]["reason"]
+
+
+@pytest.mark.parametrize(
+    "options", [("--only", "nosuch"), ("--fast", "--only", "C-ifx"), ("--fast", "--data", "x.csv")]
+)
+def test_nothing_to_check_is_the_users_slip(options):
+    done = factorysim("check", *options)
+    assert (done.code, done.out) == (2, "")
+
+
+def test_a_calibration_of_too_few_rows_writes_nothing(table, tmp_path):
+    out = tmp_path / "mine.yaml"
+    done = factorysim("calibrate", "--data", str(table), "--out", str(out))
+    assert done.code == 2
+    assert "nothing was fitted" in done.err
+    assert not out.exists()
+
+
 def test_theory_alone():
     done = factorysim("check", "--only", "theory.max-min", "--workers", "1")
     assert done.code == 0, done.err

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import ValidationError
 
 from factorysim.errors import UserError
 from factorysim.study.measured.conditions import Understood, understand
@@ -88,9 +91,17 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
         fault = error.faults[0]
         why = f"{fault.where}: {fault.key}: {fault.found}, expected {fault.expected}"
         return [_unpredicted(one.row, why, one.assumed) for one in experiment.rows]
+    except ValidationError as error:
+        told = error.errors()[0]
+        why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
+        return [_unpredicted(one.row, why, one.assumed) for one in experiment.rows]
     compared: list[Compared] = []
     for one in experiment.rows:
         got = read_metric_of(outcome, one.metric, conditions)
+        if not isfinite(got) or not isfinite(got / one.row.value):
+            why = "the experiment has no such number, or it is beyond all measure"
+            compared.append(_unpredicted(one.row, why, one.assumed))
+            continue
         compared.append(
             Compared(
                 one.row.id, one.row.line, one.row.metric, one.row.value, got,

@@ -168,7 +168,11 @@ def understand(row: Row, catalog: Catalog, others: Sequence[Row] = ()) -> Unders
     NotUnderstoodError
         With the reason.
     """
-    return _Reader(row, catalog, others).read()
+    try:
+        return _Reader(row, catalog, others).read()
+    except (ValueError, ArithmeticError) as error:  # of specs, too
+        why = str(error).splitlines()[0]
+        raise NotUnderstoodError(f"its numbers make no experiment: {why}") from None
 
 
 class _Reader:
@@ -355,6 +359,8 @@ class _Reader:
             batch = max(1, int(per_device[1]) * cut.dp // round(prompt.mean))
             return Queued(20 * batch), prompt, output, max(most, batch)
         if number is not None:
+            if number < 1 or (number != int(number) and "steady state" not in self._notes):
+                raise NotUnderstoodError(f'"{row.concurrency_or_batch}" calls at a time')
             share = max(1, round(number / cut.replicas))
             if row.scenario == "static":
                 return Static(share), prompt, output, max(most, share)

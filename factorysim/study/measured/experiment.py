@@ -329,7 +329,7 @@ def read_metric_of(outcome: Outcome, metric: Metric, conditions: Conditions) -> 
             scale = 1.0 if metric.name.endswith("_s") else 1e3
             return scale * _time(outcome, metric)
         case "tokens_per_s_per_user":
-            return 1.0 / float(outcome.tpot_s.mean())
+            return 1.0 / _time(outcome, metric._replace(quantity="tpot"))
         case "throughput":
             rate = _rate(outcome, metric, conditions)
             if metric.per == "all":
@@ -360,16 +360,20 @@ def _static_rate(outcome: Outcome, metric: Metric, conditions: Conditions) -> fl
     assert isinstance(load, Static)
     if metric.counts == "input":
         return load.batch * conditions.prompt.mean / float(outcome.ttft_s.max())
-    return load.batch / float(outcome.tpot_s.mean())
+    return load.batch / _time(outcome, metric._replace(quantity="tpot"))
 
 
 def _time(outcome: Outcome, metric: Metric) -> float:
     import numpy as np
 
     if metric.quantity == "itl":
-        return outcome.gap_s if metric.statistic == "median" else float(outcome.tpot_s.mean())
+        if metric.statistic == "median" or not len(outcome.tpot_s):
+            return outcome.gap_s or float("nan")
+        return float(outcome.tpot_s.mean())
     values = {"ttft": outcome.ttft_s, "tpot": outcome.tpot_s, "latency": outcome.latency_s}
     found = values[metric.quantity]
+    if not len(found):
+        return float("nan")
     if metric.statistic == "mean":
         return float(found.mean())
     q = 0.5 if metric.statistic == "median" else float(metric.statistic[1:]) / 100

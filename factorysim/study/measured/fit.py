@@ -41,6 +41,8 @@ ROUNDS = 3
 """Of simulation and fit."""
 ENOUGH = 0.01
 """Change of a factor, relative, with which the rounds end."""
+TINY = 1e-30
+"""A measured value below this is none."""
 CENTRAL = 1.2816
 """Standard deviations of a normal distribution that bound its central 80 %."""
 CANDIDATES = (
@@ -242,7 +244,8 @@ def _simulate(group: Group, catalog: Catalog, names: Sequence[str], values: Floa
             continue
         seen = observe(one.conditions, changed)
         walk = walked(subject_of(seen.prepared, one.conditions.llm), seen.steps, base)
-        rows += [(walk, row, seen.read(row.metric)) for row in mine]
+        read = [(walk, row, seen.read(row.metric)) for row in mine]
+        rows += [one for one in read if math.isfinite(one[2]) and one[1].row.value > TINY]
     return _Seen(base, tuple(rows), tuple(row.row.source_title for _, row, _ in rows))
 
 
