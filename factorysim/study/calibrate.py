@@ -6,10 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.catalog import load_catalog
 from factorysim.errors import Fault, SpecError
-from factorysim.resources import measurements
-from factorysim.study.measured.compare import read_experiments
+from factorysim.study.measured.compare import open_table
 from factorysim.study.measured.fit import (
     FACTORS_MOST,
     ROWS_LEAST,
@@ -71,11 +69,9 @@ def calibrate(
     SpecError
         If a file is no good.
     """
-    overlay = None if catalog is None else Path(catalog)
-    facts = load_catalog(overlay)
-    path = measurements() if data is None else Path(data)
-    experiments, unknown, skipped = read_experiments(path, facts)
-    groups = [group for group in groups_of(experiments, facts) if _asked(group, only)]
+    table = open_table(data, catalog)
+    facts = table.catalog
+    groups = [group for group in groups_of(table.experiments, facts) if _asked(group, only)]
     factors: list[Factor] = []
     refused: list[Refused] = []
     for done, group in enumerate(groups):
@@ -87,7 +83,8 @@ def calibrate(
             refused.append(Refused(group.engine, group.generation, len(group.rows), why))
         else:
             factors += fit_group(group, facts)
-    return Calibration(str(path), tuple(factors), tuple(refused), tuple(unknown), tuple(skipped))
+    aside = tuple(table.not_understood), tuple(table.skipped)
+    return Calibration(str(table.path), tuple(factors), tuple(refused), *aside)
 
 
 def _asked(group: Group, only: str | None) -> bool:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from factorysim.catalog import load_catalog
 from factorysim.errors import Fault, SpecError
-from factorysim.resources import measurements
-from factorysim.study.measured.compare import read_experiments, run_all
+from factorysim.study.measured.compare import open_table, run_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,15 +90,13 @@ def check(
     """
     if fast and data is not None:
         raise SpecError(Fault("--fast", "", "--data as well", "one of them", "leave one out"))
-    overlay = None if catalog is None else Path(catalog)
-    facts = load_catalog(overlay)
     theory = () if data is not None else tuple(_theory(only, fast, workers))
     if fast or (only is not None and only.startswith(THEORY)):
         if not theory:
             raise _nothing(only)
         return Check(theory, None, (), (), ())
-    path = measurements() if data is None else Path(data)
-    experiments, unknown, skipped = read_experiments(path, facts)
+    table = open_table(data, catalog)
+    experiments, unknown, skipped = table.experiments, table.not_understood, table.skipped
     if only is not None:
         kept = [
             (one, tuple(r for r in one.rows if r.row.id.startswith(only))) for one in experiments
@@ -110,9 +106,9 @@ def check(
         skipped = [row for row in skipped if row.id.startswith(only)]
     if not experiments and not unknown and not skipped:
         raise _nothing(only)
-    rows = run_all(experiments, facts, overlay, workers, on_experiment)
+    rows = run_all(experiments, table.catalog, table.overlay, workers, on_experiment)
     rows = sorted([*rows, *unknown], key=lambda row: row.line)
-    return Check(theory, str(path), tuple(rows), tuple(skipped), tuple(scores_of(rows)))
+    return Check(theory, str(table.path), tuple(rows), tuple(skipped), tuple(scores_of(rows)))
 
 
 def _nothing(only: str | None) -> SpecError:

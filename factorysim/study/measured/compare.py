@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from factorysim.errors import UserError
+from factorysim.resources import measurements
 from factorysim.study.measured.conditions import Understood, understand
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
 from factorysim.study.measured.rows import NotUnderstoodError, Row, Skipped, read_rows
@@ -48,6 +49,40 @@ class Experiment(NamedTuple):
 
     conditions: Conditions
     rows: tuple[Understood, ...]
+
+
+class Table(NamedTuple):
+    """A file of measurements, read with the catalog that tells what its words mean."""
+
+    path: Path
+    catalog: Catalog
+    overlay: Path | None
+    """The file of facts that the catalog was loaded with."""
+    experiments: list[Experiment]
+    not_understood: list[Compared]
+    skipped: list[Skipped]
+    """Rows that could not be read."""
+
+
+def open_table(data: Path | str | None, catalog: Path | str | None) -> Table:
+    """Read a file of measurements, or the shipped one.
+
+    Parameters
+    ----------
+    catalog
+        A file of facts over the shipped ones.
+
+    Raises
+    ------
+    SpecError
+        If a file is no good.
+    """
+    from factorysim.catalog import load_catalog
+
+    overlay = None if catalog is None else Path(catalog)
+    facts = load_catalog(overlay)
+    path = measurements() if data is None else Path(data)
+    return Table(path, facts, overlay, *read_experiments(path, facts))
 
 
 def read_experiments(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from pydantic import ValidationError
+
 from factorysim.errors import UserError
 from factorysim.spec.stream import LengthSpec
 from factorysim.study.measured.layout import Cut, read_layout
@@ -85,8 +87,6 @@ class Conditions(NamedTuple):
     max_sequences: int
     token_budget: int
     memory_fraction: float
-    per_node: int
-    """Devices of a server."""
 
 
 class Understood(NamedTuple):
@@ -170,8 +170,9 @@ def understand(row: Row, catalog: Catalog, others: Sequence[Row] = ()) -> Unders
     """
     try:
         return _Reader(row, catalog, others).read()
-    except (ValueError, ArithmeticError) as error:  # of specs, too
-        why = str(error).splitlines()[0]
+    except ValidationError as error:
+        told = error.errors()[0]
+        why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
         raise NotUnderstoodError(f"its numbers make no experiment: {why}") from None
 
 
@@ -204,7 +205,6 @@ class _Reader:
             Conditions(
                 llm.id, device.id, clock, cut, weights, compute, kv, engine, row.date, load,
                 prompt, output, most, max(usual.token_budget, most), usual.memory_fraction,
-                metric.per_node or 8,
             ),
             metric,
             tuple(self._assumed),
@@ -400,6 +400,8 @@ class _Reader:
         row = self._row
         drawn = re.search(r"lengths (?:uniform in )?([\d.]+)-([\d.]+) x nominal", self._notes)
         low, high = (float(one) for one in drawn.groups()) if drawn else (1.0, 1.0)
+        if not 0.0 < low <= high:
+            raise NotUnderstoodError(f"lengths from {low:g} to {high:g} of nominal")
         mean, spread = (low + high) / 2, (high - low) / (high + low)
         isl, osl = _number(row.isl), _number(row.osl)
         told = re.search(r"mean osl=([\d.]+)", self._notes)
@@ -461,6 +463,9 @@ def _formats(word: str) -> tuple[str, str]:
 
 
 def _number(text: str) -> float | None:
+    """Read a number of up to 15 digits; None if it is something else."""
+    if len(text) > 15:
+        return None
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from factorysim.errors import CapacityError, Fault
 from factorysim.study.closed_loop import FOREVER_S, STREAM, run_loop
 from factorysim.study.measured.conditions import Closed, Offered, Queued, Static, Steady
-from factorysim.study.operating_point import WHERE
 from factorysim.study.standing import stand
 
 if TYPE_CHECKING:
@@ -35,6 +35,10 @@ OFFERED_LEFT_OUT = 0.25
 """Of those calls, at the start."""
 RATE_DIGITS = 0.005
 """To which the highest rate within limits is found."""
+
+
+RATE_LEAST = 1e-3
+"""Calls per second that hardly ever meet: who misses its limits then always does."""
 
 
 class Outcome(NamedTuple):
@@ -76,7 +80,7 @@ def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.
     return ScenarioSpec.model_validate(
         {
             "schema": "factorysim.scenario/1",
-            "question": f"{WHERE}: what was measured of {c.llm} on {c.device}?",
+            "question": f"What was measured of {c.llm} on {c.device}?",
             "topology": {
                 "schema": "factorysim.topology/1",
                 "racks": {"devices": {"rack": standing.rack, "count": standing.number}},
@@ -192,9 +196,9 @@ def run_experiment(conditions: Conditions, catalog: Catalog) -> Outcome:
     UserError
         If the replica cannot hold what it should.
     """
-    catalog = suited(conditions, catalog)
     load = conditions.load
     if isinstance(load, Offered):
+        catalog = suited(conditions, catalog)
         if load.rate_per_s is None:
             return run_offered(conditions, catalog, highest_rate(conditions, catalog))
         return run_offered(conditions, catalog, load.rate_per_s / conditions.cut.replicas)
@@ -210,7 +214,13 @@ def run_offered(conditions: Conditions, catalog: Catalog, rate_per_s: float) -> 
 
 
 def highest_rate(conditions: Conditions, catalog: Catalog) -> float:
-    """Find the highest rate of calls on one replica within the p99 limits, by bisection."""
+    """Find the highest rate of calls on one replica within the p99 limits, by bisection.
+
+    Raises
+    ------
+    CapacityError
+        If not even calls that hardly ever meet keep them.
+    """
     import numpy as np
 
     load = conditions.load
@@ -225,6 +235,9 @@ def highest_rate(conditions: Conditions, catalog: Catalog) -> float:
     while keeps(high):
         low, high = high, 2 * high
     while high - low > RATE_DIGITS * high:
+        if high < RATE_LEAST:
+            found = f"p99 limits of {load.ttft_s:g} s and {load.tpot_s:g} s"
+            raise CapacityError(Fault(conditions.llm, "", found, "limits that a rate keeps"))
         middle = (low + high) / 2
         low, high = (middle, high) if keeps(middle) else (low, middle)
     return (low + high) / 2

@@ -164,3 +164,25 @@ def test_times_to_the_first_token_under_load_are_not_fitted(table):
     assert not usable(one.rows[0])
     [one] = experiments(table(f"a,{STATIC},ttft_ms,20,"))
     assert usable(one.rows[0])
+
+
+def test_a_clock_is_set_once(table):
+    """Arithmetic binds a prompt of 4,096 tokens, and takes 1.25 times as long at 0.8 of the clock.
+
+    The front end, kernels' starts and memory do not; set twice, the clock would be 0.64.
+    """
+    line = "Llama-3.1-70B-Instruct,{},1,TP1,TensorRT-LLM,fp8,static,4096,1,4,ttft_ms,5,"
+    times = []
+    for name in ("H200-SXM-141GB", "H200-SXM-141GB (power-capped MaxQ)"):
+        [one] = experiments(table(f"a,{line.format(name)}"))
+        times.append(run_experiment(one.conditions, load_catalog()).ttft_s.max())
+    assert 1.18 < times[1] / times[0] < 1.25
+
+
+def test_limits_that_no_rate_keeps_are_told(table):
+    notes = "10 samples/s; p99 limits TTFT 2000 ms TPOT 0.001 ms"
+    line = "Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,server,64,8,max valid QPS"
+    [one] = experiments(table(f"a,{line},output_tokens_per_s_total,5,{notes}"))
+    [row] = compare_rows(one, load_catalog())
+    assert row.got is None
+    assert "limits that a rate keeps" in row.reason
