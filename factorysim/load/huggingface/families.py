@@ -28,6 +28,7 @@ from factorysim.load.huggingface.layers import (
 
 if TYPE_CHECKING:
     from factorysim.load.huggingface.config import Config
+    from factorysim.load.huggingface.layers import Frame, Windows
     from factorysim.load.huggingface.record import Draft
 
 Read: TypeAlias = Callable[["Config", "Draft"], None]
@@ -40,39 +41,38 @@ class Family(NamedTuple):
     usual: Mapping[str, object] = MappingProxyType({})
 
 
+def _attending(
+    config: Config, draft: Draft, kind: str, windows: Windows, *, one_head_each: bool = False
+) -> Frame:
+    """Read what the layers and their attention are, where windows follow one rule."""
+    frame = read_frame(config, draft)
+    draft.words["attention.type"] = kind
+    read_heads(config, draft, frame, one_head_each=one_head_each)
+    read_windows(config, draft, frame, windows)
+    return frame
+
+
 def _llama(config: Config, draft: Draft) -> None:
     """Grouped-query attention in every layer, and a gated network."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "none")
+    _attending(config, draft, "gqa", "none")
     read_dense(config, draft)
 
 
 def _mistral(config: Config, draft: Draft) -> None:
     """As Llama, with a window in all layers where one is told."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "all")
+    _attending(config, draft, "gqa", "all")
     read_dense(config, draft)
 
 
 def _qwen(config: Config, draft: Draft) -> None:
     """As Llama, with windows from some layer on where they are switched on."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "upper")
+    _attending(config, draft, "gqa", "upper")
     read_dense(config, draft)
 
 
 def _first_qwen(config: Config, draft: Draft) -> None:
     """Multi-head attention; the two halves of `intermediate_size` are gate and up."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "mha"
-    read_heads(config, draft, frame, one_head_each=True)
-    read_windows(config, draft, frame, "none")
+    _attending(config, draft, "mha", "none", one_head_each=True)
     draft.words["ffn.type"] = "dense"
     both = config.need("intermediate_size", least=2)
     draft.derive("ffn.intermediate", both.value // 2, "half of intermediate_size: gate and up")
@@ -101,10 +101,7 @@ def _gemma4(config: Config, draft: Draft) -> None:
     if config.flag("enable_moe_block")[0]:
         cure = "the record has no place for it"
         config.fault("enable_moe_block", "true", "false, as in the 31B", cure)
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa_alternating_window"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "pattern")
+    _attending(config, draft, "gqa_alternating_window", "pattern")
     draft.state("attention.global_kv_heads", config.count("num_global_key_value_heads"))
     draft.state("attention.global_head_dim", config.count("global_head_dim"))
     same, _ = config.flag("attention_k_eq_v")
@@ -114,19 +111,13 @@ def _gemma4(config: Config, draft: Draft) -> None:
 
 def _phi(config: Config, draft: Draft) -> None:
     """Without a gate."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "none")
+    _attending(config, draft, "gqa", "none")
     read_dense(config, draft, matrices=2)
 
 
 def _bloom(config: Config, draft: Draft) -> None:
     """Multi-head attention with ALiBi; the network is four times as wide as the rest."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "mha_alibi"
-    read_heads(config, draft, frame, one_head_each=True)
-    read_windows(config, draft, frame, "none")
+    frame = _attending(config, draft, "mha_alibi", "none", one_head_each=True)
     draft.words["ffn.type"] = "dense"
     draft.derive("ffn.intermediate", 4 * frame.hidden, "4 x hidden_size")
     read_matrices(draft, 2)
@@ -134,10 +125,7 @@ def _bloom(config: Config, draft: Draft) -> None:
 
 def _mixtral(config: Config, draft: Draft) -> None:
     """Experts in every layer."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "all")
+    frame = _attending(config, draft, "gqa", "all")
     read_experts(config, draft, Experts(("num_local_experts",), ("intermediate_size",)))
     read_shared(config, draft, "")
     split_layers(config, draft, frame, 0, "of this architecture")
@@ -149,10 +137,7 @@ def _minimax(config: Config, draft: Draft) -> None:
     if kinds is not None and 0 in kinds:
         cure = "factorysim has no law for lightning attention"
         config.fault("attn_type_list", "a layer of linear attention", "1 for every layer", cure)
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "none")
+    frame = _attending(config, draft, "gqa", "none")
     read_experts(config, draft, Experts(("num_local_experts",), ("intermediate_size",)))
     read_shared(config, draft, "")
     split_layers(config, draft, frame, 0, "of this architecture")
@@ -161,10 +146,7 @@ def _minimax(config: Config, draft: Draft) -> None:
 
 def _gpt_oss(config: Config, draft: Draft) -> None:
     """Windows in every second layer, experts in all."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa_alternating_window"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "even")
+    frame = _attending(config, draft, "gqa_alternating_window", "even")
     names = Experts(
         ("num_local_experts", "num_experts"),
         ("intermediate_size",),
@@ -253,10 +235,7 @@ def _compression(config: Config, layers: int) -> tuple[str, list[int]]:
 
 def _glm_moe(config: Config, draft: Draft) -> None:
     """Grouped-query attention with the experts of DeepSeek."""
-    frame = read_frame(config, draft)
-    draft.words["attention.type"] = "gqa"
-    read_heads(config, draft, frame)
-    read_windows(config, draft, frame, "none")
+    frame = _attending(config, draft, "gqa", "none")
     _routed(config, draft)
     split_layers(config, draft, frame, dense_layers(config, frame.layers), "first_k_dense_replace")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from factorysim.load.huggingface.config import LAYERS_MOST, Told
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from factorysim.load.huggingface.record import Draft
 
 _LAYER_TYPES = ("full_attention", "sliding_attention", "chunked_attention")
+Windows: TypeAlias = Literal["none", "all", "even", "pattern", "upper"]
+"""Which layers have a window, by the rule of an architecture."""
 INDEX_KEYS = "BF16 keys are taken where it is unknown; DeepSeek's are FP8 with a scale: 132 B"
 
 
@@ -70,7 +72,7 @@ def read_windows(
     config: Config,
     draft: Draft,
     frame: Frame,
-    otherwise: Literal["none", "all", "even", "pattern", "upper"],
+    otherwise: Windows,
     key: str = "sliding_window",
 ) -> None:
     """Split the layers into those that see everything and those with a window.
