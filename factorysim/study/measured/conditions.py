@@ -333,7 +333,7 @@ class _Reader:
         precision = PrecisionSpec.model_validate({"weights": weights, "compute": compute, "kv": kv})
         held = weight_bytes(llm, precision).total
         tp = 1
-        while held > WEIGHTS_SHARE * tp * device.memory_bytes and tp < (devices or 8):
+        while held > WEIGHTS_SHARE * tp * device.capacity_bytes and tp < (devices or 8):
             tp *= 2
         if devices is not None and devices > 1:
             self._assumed.append(f"tp {tp}: the weights take at most {WEIGHTS_SHARE:.0%} then")
