@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from factorysim.study.measured.rows import Row
 
 Quantity: TypeAlias = Literal[
-    "ttft", "tpot", "itl", "latency", "throughput", "tokens_per_s_per_user", "power", "energy"
+    "ttft",
+    "tpot",
+    "itl",
+    "latency",
+    "throughput",
+    "tokens_per_s_per_user",
+    "power",
+    "energy",
+    "distance",
 ]
 Per: TypeAlias = Literal["all", "device", "node"]
 
@@ -23,7 +31,7 @@ class Metric(NamedTuple):
     """As the table has it."""
     quantity: Quantity
     statistic: str = "mean"
-    """`mean`, `median` or a quantile like `p99`, over calls."""
+    """`mean`, `median` or a quantile like `p99`, over calls; of a distance, that of which times."""
     counts: Literal["output", "input", "total"] = "output"
     """Tokens that a throughput counts."""
     per: Per = "all"
