@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, SpecError
 from factorysim.study.measured.compare import open_table
+from factorysim.study.measured.door_fit import door_groups, fit_door
 from factorysim.study.measured.fit import (
     FACTORS_MOST,
     ROWS_LEAST,
@@ -17,7 +18,7 @@ from factorysim.study.measured.fit import (
     fit_group,
     groups_of,
 )
-from factorysim.study.measured.pool import pooled
+from factorysim.study.measured.pool import of_engine, pooled
 from factorysim.study.measured.power_fit import fit_power, power_groups
 
 if TYPE_CHECKING:
@@ -88,19 +89,24 @@ def calibrate(
             refused.append(Refused(group.engine, group.generation, len(group.rows), why))
         else:
             factors += fit_group(group, facts)
-    factors += _powers(table.experiments, factors, facts, only)
-    factors += pooled(factors, facts)
+    pools = pooled(factors, facts)
+    factors += _of_runs(table.experiments, [*factors, *pools], facts, only)
+    factors += pools
     aside = tuple(table.not_understood), tuple(table.skipped)
     return Calibration(str(table.path), tuple(factors), tuple(refused), *aside)
 
 
-def _powers(
+def _of_runs(
     experiments: Sequence[Experiment], factors: Sequence[Factor], catalog: Catalog, only: str | None
 ) -> list[Factor]:
-    """Fit what devices draw, with steps as the factors time them."""
+    """Fit what needs steps as the factors time them: the door, and what devices draw."""
     timed = catalog.with_values({factor.fact: factor.value for factor in factors})
-    groups = [group for group in power_groups(experiments, timed) if _asked(group, only)]
-    return [factor for group in groups for factor in fit_power(group, timed)]
+    doors = [group for group in door_groups(experiments) if _asked(group, only)]
+    powers = [group for group in power_groups(experiments, timed) if _asked(group, only)]
+    drawn = [factor for group in powers for factor in fit_power(group, timed)]
+    found = [factor for group in doors for factor in fit_door(group, timed)]
+    anywhere = of_engine("generic", [*found, *drawn], catalog)
+    return [*found, *drawn, *anywhere]
 
 
 def _asked(group: Group, only: str | None) -> bool:

@@ -273,11 +273,16 @@ def highest_rate(conditions: Conditions, catalog: Catalog) -> float:
 
 
 def suited(conditions: Conditions, catalog: Catalog) -> Catalog:
-    """Give the device the clock that it ran at, and the LLM the context that was asked of it."""
+    """Give the device the clock that it ran at, and the LLM the context that was asked of it.
+
+    One batch is timed from inside the engine, which has no door then.
+    """
     from math import ceil
 
     values: dict[str, float] = {}
     device, llm = catalog.device(conditions.device), catalog.llm(conditions.llm)
+    if isinstance(conditions.load, Static):
+        values[f"efficiency.{conditions.engine}.{device.generation}.request_s"] = 0.0
     if conditions.clock != 1.0:
         for form, rate in device.flops.items():
             values[f"accelerators.{device.id}.flops.{form}"] = rate * conditions.clock
