@@ -103,10 +103,10 @@ def whole_data_sheet():
 
 
 def formats(device):
-    """Give the precisions that a device computes in, with KV in BF16 and in FP8."""
+    """Give the precisions that a device computes in; beside the first of each, KV in FP8 too."""
     for compute in device.flops:
         for weights in WEIGHTS[compute]:
-            for kv in ("bf16", "fp8"):
+            for kv in ("bf16", "fp8") if weights == WEIGHTS[compute][0] else ("bf16",):
                 yield PrecisionSpec(weights=weights, compute=compute, kv=kv)
 
 
