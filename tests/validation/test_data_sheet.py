@@ -80,9 +80,9 @@ LLMS = known(CATALOG.ids("llms"), CATALOG.llm)
 
 
 @cache
-def best_shipped(name):
+def best_shipped(device):
     """Of each factor the best that any engine has on a device."""
-    rows = [efficiency(CATALOG, DEVICES[name], engine) for engine in CATALOG.ids("engines")]
+    rows = [efficiency(CATALOG, device, engine) for engine in CATALOG.ids("engines")]
     best = {name: max(getattr(row, name) for row in rows) for name in ALL_SHARES}
     best |= {name: min(getattr(row, name) for row in rows) for name in OVERHEADS}
     for name in ("linear_compute", "expert_compute"):
@@ -94,7 +94,7 @@ def best_shipped(name):
 @cache
 def whole_data_sheet():
     """Nothing is lost: every share is 1, and nothing else takes time."""
-    one = best_shipped("h100_sxm")
+    one = best_shipped(DEVICES["h100_sxm"])
     every = dict.fromkeys(one.linear_compute, 1.0)
     nothing = dict.fromkeys(OVERHEADS, 0.0)
     full = dict.fromkeys(ALL_SHARES, 1.0)
@@ -215,7 +215,7 @@ def test_no_step_beats_the_data_sheet(name):
     device, combined, seen = DEVICES[name], 0, 0
     for llm, precision, parallel in combinations(device):
         case, nothing_lost = (precision, parallel), whole_data_sheet()
-        assert min(margins(llm, device, *case, best_shipped(device.id))) >= 1, (llm, case)
+        assert min(margins(llm, device, *case, best_shipped(device))) >= 1, (llm, case)
         assert min(margins(llm, device, *case, nothing_lost)) >= 1, (llm, case)
         combined += 1
         for part in ("memory", "arithmetic"):
@@ -274,7 +274,7 @@ def test_no_composition_beats_the_data_sheet(case, shipped):
         if precision.kv not in device.flops:
             return
         parallel = ParallelSpec(tp=parallel.tp)
-    factors = best_shipped(device.id) if shipped else whole_data_sheet()
+    factors = best_shipped(device) if shipped else whole_data_sheet()
     [margin] = margins(llm, device, precision, parallel, factors, steps=(step,))
     assert margin >= 1
 
