@@ -442,7 +442,7 @@ def ffn_groups(
     """
     if device.sram is not None:
         check_formats(llm, device, precision)
-    group_bytes = memory_fraction * device.memory_bytes * split.parallel.tp
+    group_bytes = memory_fraction * device.capacity_bytes * split.parallel.tp
     return max(1, math.ceil(ffn_bytes(llm, precision) / group_bytes))
 
 

@@ -1,8 +1,8 @@
 """Operating points through the simulator, against published serving of H100 and H200.
 
-None of the rows was used in a fit. Lengths are drawn as the rows' sources say:
-InferenceX draws them uniformly from 0.8 to 1.0 of what is stated. Tolerances are
-what `study.known_error` reports, with some room: they catch a law that moved.
+Rows of the calibration set are among them. Lengths are drawn as the rows' sources say:
+InferenceX draws them uniformly from 0.8 to 1.0 of what is stated. Tolerances leave
+some room above the errors that were found: they catch a law that moved.
 """
 
 import re
