@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from factorysim.catalog.shipped import Tree
     from factorysim.catalog.trees import KeyPath
 
-_FREE_LEVELS = {"rules": 0, "facility": 0, "efficiency": 2}
+_FREE_LEVELS = {"rules": 0, "facility": 0, "efficiency": 2, "residuals": 3}
 """Levels of keys that a user may invent; of other sections the ids of records."""
 
 _MORE_LEAVES = {
