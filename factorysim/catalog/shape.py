@@ -19,6 +19,7 @@ _FREE_LEVELS = {"rules": 0, "facility": 0, "efficiency": 2, "residuals": 3}
 _MORE_LEAVES = {
     "accelerators": {"interconnect.scale_up_latency": "s", "smt_yield": "ratio"},
     "racks": {"accelerators": "count", "dpus": "count"},
+    "residuals": {"ratio": "ratio", "rows": "count"},
 }
 """Leaves that are read though no shipped record states them."""
 
