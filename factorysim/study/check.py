@@ -180,6 +180,7 @@ def as_json(found: Check) -> dict[str, Any]:
             "low": row.low,
             "high": row.high,
             "reason": row.reason or None,
+            "class": row.novelty or None,
             "source": row.source,
             "assumed": list(row.assumed),
         }

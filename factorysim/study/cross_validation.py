@@ -182,9 +182,9 @@ def _counts(table: Table) -> tuple[dict[tuple[str, str], int], dict[str, int]]:
 
 def _scored(name: str, folds: Mapping[str, Sequence[Compared]], table: Table) -> Scored:
     rows = [(fold, row) for fold, mine in folds.items() for row in mine]
-    residuals = [_residual(fold, row) for fold, row in rows if row.got]
-    unpredicted = [row for _, row in rows if not row.got]
-    got = {row.id: row.got for _, row in rows if row.got}
+    residuals = [_residual(fold, row) for fold, row in rows if _scorable(row)]
+    unpredicted = [row for _, row in rows if not _scorable(row)]
+    got = {row.id: row.got for _, row in rows if row.got is not None and _scorable(row)}
     return Scored(
         name,
         tuple(folds),
@@ -208,6 +208,11 @@ def _missing(
         key = quantity, mine.conditions.load.kind
         found[key] = found.get(key, 0) + 1
     return found
+
+
+def _scorable(row: Compared) -> bool:
+    """Whether a row has a residual: a prediction of which it is some multiple."""
+    return row.got is not None and row.got > 0.0 and 0.0 < row.expected / row.got < math.inf
 
 
 def _residual(fold: str, row: Compared) -> Residual:
@@ -361,11 +366,11 @@ def _class_lines(classes: Sequence[Scored], ids: Mapping[str, str]) -> Iterator[
 
 
 def _count_lines(found: CrossValidation) -> Iterator[str]:
-    yield "  fitted:"
+    fitted = [one for one in sorted(found.fitted.items()) if one[1] >= FITTED_LEAST]
+    if fitted:
+        yield "  fitted:"
     engine = None
-    for (name, generation), rows in sorted(found.fitted.items()):
-        if rows < FITTED_LEAST:
-            continue
+    for (name, generation), rows in fitted:
         if name != engine:
             engine = name
             yield f"    {engine}:"
@@ -383,7 +388,7 @@ def _count_lines(found: CrossValidation) -> Iterator[str]:
 
 
 def _count(rows: int) -> str:
-    return f'{{value: {rows}, unit: "count", kind: "derived", source: null}}'
+    return f'{{value: {rows}, unit: "count", kind: "derived"}}'
 
 
 def as_json(found: CrossValidation) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Compared(NamedTuple):
     where no residuals speak of it."""
     high: float | None = None
     novelty: str = ""
-    """`seen` by the fit, or what was not."""
+    """`seen` by the fit, or what of it was not; `none`: there is no band."""
 
 
 class Experiment(NamedTuple):
