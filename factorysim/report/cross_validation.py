@@ -45,7 +45,7 @@ def cross_validation_report(found: CrossValidation) -> list[RenderableType]:
 
 def _scores(found: Scored) -> Table:
     """Errors, and the share of rows within bands that were made without them."""
-    head = ("error of", "load", "rows", "median", "mean", "bias", "coverage", "high/low")
+    head = ("", "load", "rows", "median", "mean", "bias", "in band", "of", "width")
     table = titled_table(TITLES[found.name], head)
     for cell in found.cells:
         shares = [NONE if one is None else percent(one) for one in (cell.median, cell.mean)]
@@ -55,7 +55,8 @@ def _scores(found: Scored) -> Table:
             str(cell.rows),
             *shares,
             NONE if cell.bias is None else f"{100 * cell.bias:+.1f} %",
-            NONE if cell.coverage is None else f"{percent(cell.coverage)} of {cell.banded}",
+            NONE if cell.coverage is None else percent(cell.coverage),
+            str(cell.banded or NONE),
             NONE if cell.width is None else digits(cell.width),
         )
     table.columns[1].justify = "left"

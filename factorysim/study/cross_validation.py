@@ -39,6 +39,11 @@ if TYPE_CHECKING:
 LeaveOut: TypeAlias = Literal["generation", "family", "both"]
 LOAD_ROWS, QUANTITY_ROWS = 8, 4
 """Residuals that a band of one load rests on at least, and one of all loads."""
+LOAD_SOURCES, LOAD_FOLDS = 3, 2
+"""Sources likewise, since two say next to nothing of how sources differ; and of rows left out
+the folds, since one generation says nothing of how generations differ."""
+SEEN = "seen"
+"""Fold of rows that were not left out."""
 CENTRED = True
 """Whether bands lie around the prediction: biases of one generation or source are not those
 of the next, and bands that follow them held fewer of the rows that were left out."""
@@ -55,7 +60,7 @@ class Residual(NamedTuple):
     load: str
     source: str
     fold: str
-    """What was left out when it was predicted; `seen` if nothing was."""
+    """What was left out when it was predicted; `SEEN` if nothing was."""
     log: float
     """Of measured over predicted; of a rate per user, of its time."""
     error: float
@@ -150,9 +155,9 @@ def cross_validate(
     ways: tuple[By, ...] = ("generation", "family") if by == "both" else (by,)
     refit = Refit(prior(table.catalog))
     if on_pass is not None:
-        on_pass("seen", 0, 1 + len(ways))
+        on_pass(SEEN, 0, 1 + len(ways))
     seen = run_all(experiments, table.catalog, None, workers)
-    classes = [_scored("seen", {"seen": seen}, table)]
+    classes = [_scored(SEEN, {SEEN: seen}, table)]
     for done, way in enumerate(ways, 1):
         if on_pass is not None:
             on_pass(way, done, 1 + len(ways))
@@ -232,12 +237,20 @@ def bands_of(residuals: Sequence[Residual], centred: bool = CENTRED) -> list[Shi
         mine = [one for one in residuals if one.quantity == quantity]
         for load in sorted({one.load for one in mine}):
             under = [one for one in mine if one.load == load]
-            if len(under) >= LOAD_ROWS:
+            if _enough(under):
                 found.append(_band(quantity, load, under, centred))
         usual = [one for one in mine if not _at_the_limit(one)]
         if len(usual) >= QUANTITY_ROWS:
             found.append(_band(quantity, ALL, usual, centred))
     return found
+
+
+def _enough(under: Sequence[Residual]) -> bool:
+    """Whether rows of one load make a band of their own."""
+    sources, folds = {one.source for one in under}, {one.fold for one in under}
+    if len(under) < LOAD_ROWS or len(sources) < LOAD_SOURCES:
+        return False
+    return folds == {SEEN} or len(folds) >= LOAD_FOLDS
 
 
 def _at_the_limit(one: Residual) -> bool:
@@ -246,11 +259,13 @@ def _at_the_limit(one: Residual) -> bool:
 
 
 def _band(quantity: Quantity, load: str, mine: Sequence[Residual], centred: bool) -> Shipped:
-    logs, sources = [one.log for one in mine], [one.source for one in mine]
-    parts = effects(logs, sources)
+    """Make a band; rows of one source in one fold go together."""
+    logs = [one.log for one in mine]
+    together = [f"{one.fold}: {one.source}" for one in mine]
+    parts = effects(logs, together)
     return Shipped(
-        quantity, load, bounds(logs, sources, centred=centred), len(mine),
-        tuple(sorted(set(sources))), parts.between, parts.within,
+        quantity, load, bounds(logs, together, centred=centred), len(mine),
+        tuple(sorted({one.source for one in mine})), parts.between, parts.within,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from factorysim.catalog.residuals import model_error
 from factorysim.catalog.shipped import parse_shipped
 from factorysim.study.cross_validation import (
     LOAD_ROWS,
+    SEEN,
     CrossValidation,
     Residual,
     Scored,
@@ -73,10 +74,23 @@ def test_a_load_that_only_one_fold_has_is_tested_by_other_loads_then_by_other_so
 def test_few_rows_make_no_band_of_a_load_and_waits_at_the_limit_none_of_all_loads():
     few = [residual(k, 0.0) for k in range(LOAD_ROWS - 1)]
     assert [one.load for one in bands_of(few)] == ["all"]
-    limit = [residual(100 + k, 3.0 + k, load="offered") for k in range(LOAD_ROWS)]
+    limit = [
+        residual(100 + k, 3.0 + k, load="offered", source=f"S{k}", fold=f"F{k % 2}")
+        for k in range(LOAD_ROWS)
+    ]
     found = {one.load: one for one in bands_of([*few, *limit])}
     assert found.keys() == {"all", "offered"}
     assert (found["all"].rows, found["offered"].rows) == (LOAD_ROWS - 1, LOAD_ROWS)
+
+
+@pytest.mark.parametrize(("sources", "folds", "made"), [(3, 2, True), (2, 2, False), (3, 1, False)])
+def test_a_load_takes_three_sources_and_of_rows_left_out_two_folds(sources, folds, made):
+    rows = [
+        residual(k, 0.01 * k, source=f"S{k % sources}", fold=f"F{k % folds}") for k in range(12)
+    ]
+    assert ("closed" in {one.load for one in bands_of(rows)}) == made
+    seen = [one._replace(fold=SEEN) for one in rows]
+    assert ("closed" in {one.load for one in bands_of(seen)}) == (sources >= 3)
 
 
 def test_a_row_that_was_not_predicted_counts_as_wholly_off():
