@@ -26,11 +26,19 @@ ALL = "all"
 """The band of a quantity whatever the load, for loads of which too few rows tell."""
 FITTED_LEAST = 8
 """Rows of an engine on a generation that make it seen: as many as a fit asks for."""
-_WORDS = {
-    ("generation",): "unseen generation",
-    ("family",): "unseen family of LLMs",
-    ("generation", "family"): "unseen generation and family of LLMs",
+Unseen: TypeAlias = Literal["engine", "generation", "family"]
+_WORDS: dict[Unseen, str] = {
+    "engine": "engine",
+    "generation": "generation",
+    "family": "family of LLMs",
 }
+_RESIDUALS: dict[Unseen, Class] = {
+    "engine": "generation",
+    "generation": "generation",
+    "family": "family",
+}
+"""Whose residuals speak of it: an engine without factors on a generation takes neutral ones, as
+all engines do on a generation that was left out."""
 
 
 class Band(NamedTuple):
@@ -63,8 +71,9 @@ class Band(NamedTuple):
 class ModelError(NamedTuple):
     """What is known of the error of predictions of one LLM on one device under one engine."""
 
-    unseen: tuple[Class, ...]
-    """What no fit has seen: nothing, the generation, the family, both."""
+    unseen: tuple[Unseen, ...]
+    """What no fit has seen: nothing; the engine on this generation, or the generation at all;
+    the family of LLMs."""
     reason: str
     """Why there is no band at all; blank where there is."""
     facts: dict[str, Fact]
@@ -73,7 +82,10 @@ class ModelError(NamedTuple):
     @property
     def title(self) -> str:
         """Class in words."""
-        return "none" if self.reason else _WORDS.get(self.unseen, "seen")
+        if self.reason:
+            return "none"
+        words = [_WORDS[one] for one in self.unseen]
+        return f"unseen {' and '.join(words)}" if words else "seen"
 
     def band(self, quantity: Quantity, load: str) -> Band | None:
         """Band of a quantity under a load, the widest of what applies; None: no rows tell.
@@ -83,7 +95,7 @@ class ModelError(NamedTuple):
         """
         if self.reason:
             return None
-        classes: Sequence[Class] = self.unseen or ("seen",)
+        classes: Sequence[Class] = [_RESIDUALS[one] for one in self.unseen] or ["seen"]
         told = [self._told(one, quantity, load) for one in classes]
         found = [one for one in told if one is not None]
         if not found:
@@ -143,14 +155,17 @@ def model_error(catalog: Catalog, device: Device, engine: str, llm: Llm) -> Mode
         if name.startswith(prefix)
     }
     key = f"{device.generation}.rows"
-    compared = any(n.startswith("fitted.") and n.endswith(f".{key}") for n in facts)
+    compared = any(
+        name.startswith("fitted.") and name.endswith(f".{key}") and _number(fact) >= FITTED_LEAST
+        for name, fact in facts.items()
+    )
     reason = "" if compared else _withheld(device)
     reason = reason or ("" if facts else "the catalog holds no residuals")
     fitted = facts.get(f"fitted.{engine}.{key}")
     family = facts.get(f"families.{family_of(llm)}.rows")
-    unseen: list[Class] = []
+    unseen: list[Unseen] = []
     if fitted is None or _number(fitted) < FITTED_LEAST:
-        unseen.append("generation")
+        unseen.append("engine" if compared else "generation")
     if family is None:
         unseen.append("family")
     return ModelError(tuple(unseen), reason, facts)

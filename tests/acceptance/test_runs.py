@@ -225,7 +225,10 @@ def test_comparing_a_scenario_with_itself_finds_no_difference():
 GPU = """
 schema: factorysim.scenario/1
 question: How far off may it be?
-topology: {schema: factorysim.topology/1, racks: {gpus: {rack: DEVICE, count: 1}}, fabric: {kind: none}}
+topology:
+  schema: factorysim.topology/1
+  racks: {gpus: {rack: DEVICE, count: 1}}
+  fabric: {kind: none}
 llms: {chat: {llm: llama_3_1_8b, precision: {weights: fp8, compute: fp8, kv: bf16}}}
 deployments: {serve: {llm: chat, pool: gpus, replicas: 1}}
 streams:

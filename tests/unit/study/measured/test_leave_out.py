@@ -127,6 +127,9 @@ def test_a_group_that_two_folds_share_is_fitted_once(experiments):
 
 def test_the_number_of_workers_changes_nothing(experiments):
     """Workers are sent the catalog of the fold, not the one that ships."""
-    known = [leave_out(experiments, load_catalog(), "generation", n, refit=Refit(load_catalog(), Spy()))
-             for n in (1, 2)]  # fmt: skip
-    assert known[0] == known[1]
+    catalog = load_catalog()
+    one, two = (
+        leave_out(experiments, catalog, "generation", n, refit=Refit(catalog, Spy()))
+        for n in (1, 2)
+    )
+    assert one == two
