@@ -180,7 +180,7 @@ def test_leaving_out_scores_what_no_fit_has_seen_and_writes_bands(halves, tmp_pa
     again = factorysim("check", "--data", str(halves), "--json", "--catalog", str(out),
                        "--workers", "1")  # fmt: skip
     row = next(row for row in json.loads(again.out)["rows"] if row["id"] == "a1")
-    [band] = [b for b in told["generation"]["bands"] if b["load"] == "static"]
+    [band] = [b for b in told["generation"]["bands"] if b["load"] == "all"]
     # Four rows of an engine on a generation carry no factor: no fit has seen it.
     assert row["class"] == "unseen generation"
     assert row["high"] == pytest.approx(row["got"] * band["bounds"]["high"], rel=1e-3)
