@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -65,8 +65,7 @@ class Catalog:
         return MappingProxyType(
             {
                 name: build_fact(name, leaf, self._rules)
-                for section, tree in self.sections.items()
-                for name, leaf in leaves(tree, section)
+                for name, leaf in self.leaves()
             }
         )
 
@@ -245,8 +244,13 @@ class Catalog:
         merged = {kind: lay(tree, changed.get(kind, {})) for kind, tree in self.sections.items()}
         return Catalog(merged, self._told_sources, self._rules)
 
-    def without(self, names: Collection[str]) -> Catalog:
+    def without(self, names: Collection[str], before: Catalog | None = None) -> Catalog:
         """Copy the catalog without some facts, by their ids; who needs one finds none.
+
+        Parameters
+        ----------
+        before
+            A catalog whose own facts of those ids come back instead, where it has them.
 
         Examples
         --------
@@ -258,7 +262,15 @@ class Catalog:
         kept = {
             kind: _without(tree, kind, frozenset(names)) for kind, tree in self.sections.items()
         }
+        if before is not None:
+            back = {name: leaf for name, leaf in before.leaves() if name in names}
+            kept = {kind: lay(tree, _planted(back, kind)) for kind, tree in kept.items()}
         return Catalog(kept, self._told_sources, self._rules)
+
+    def leaves(self) -> Iterator[tuple[str, Tree]]:
+        """Give every leaf of the files, by the id of its fact."""
+        for section, tree in self.sections.items():
+            yield from leaves(tree, section)
 
     def __reduce__(self) -> tuple[type[Catalog], tuple[object, ...]]:
         """Go to another process as what it was made from."""
@@ -320,6 +332,19 @@ def _without(tree: Tree, path: str, names: frozenset[str]) -> Tree:
         for key, child in tree.items()
         if f"{path}.{key}" not in names
     }
+
+
+def _planted(found: Mapping[str, Tree], section: str) -> Tree:
+    """Grow a section's tree from leaves by the ids of their facts."""
+    grown: Tree = {}
+    for name, leaf in found.items():
+        first, *path, last = name.split(".")
+        if first == section:
+            inner = grown
+            for word in path:
+                inner = inner.setdefault(word, {})
+            inner[last] = leaf
+    return grown
 
 
 def _section(is_cpu: bool) -> str:

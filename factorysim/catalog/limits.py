@@ -121,7 +121,7 @@ def limit(path: KeyPath, unit: str) -> Limit | None:
 
 def _of_ratio(path: KeyPath) -> Limit | None:
     if path[0] == "efficiency":
-        return _EFFICIENCY
+        return _RATIO if path[-1].endswith(("_ratio", "_exponent")) else _EFFICIENCY
     if path[0] == "rules":
         return _SHARE
     if path[0] == "sites":

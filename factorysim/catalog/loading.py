@@ -26,11 +26,14 @@ FILES = {
     "residuals": "residuals.yaml",
 }
 """Section to the file that ships it."""
+FITTED = "fitted.yaml"
+"""Efficiencies over those of kernel tables and first guesses: what `factorysim calibrate` makes
+of the shipped measurements."""
 _OWN = ("sites", "rules")
 """Sections that `assumed.yaml` has alone; of the others it fills what is unknown."""
 
 
-def load_catalog(overlay: Path | None = None) -> Catalog:
+def load_catalog(overlay: Path | None = None, *, fitted: bool = True) -> Catalog:
     """Load the shipped catalog, with a user's file over it if one is given.
 
     Parameters
@@ -38,6 +41,9 @@ def load_catalog(overlay: Path | None = None) -> Catalog:
     overlay
         A YAML file of ``schema: factorysim.catalog/1`` that overrides or adds
         facts and records; see `factorysim.catalog.overlay`.
+    fitted
+        Whether the shipped efficiencies are those fitted to the shipped measurements, or what
+        they were before.
 
     Raises
     ------
@@ -49,23 +55,30 @@ def load_catalog(overlay: Path | None = None) -> Catalog:
     >>> load_catalog() is load_catalog()
     True
     """
+    base = _fitted() if fitted else _unfitted()
     if overlay is None:
-        return _shipped()
+        return base
     from factorysim.catalog.overlay import read_overlay
 
-    base = _shipped()
     sections, sources = read_overlay(overlay, base)
     merged = {kind: lay(tree, sections.get(kind, {})) for kind, tree in base.sections.items()}
     return Catalog(merged, _sources() | sources, _band_rules())
 
 
 @cache
-def _shipped() -> Catalog:
+def _unfitted() -> Catalog:
     assumed = _read("assumed.yaml")
     sections = {
         kind: fill(_read(file)[kind], assumed.get(kind, {})) for kind, file in FILES.items()
     }
     sections |= {kind: assumed[kind] for kind in _OWN}
+    return Catalog(sections, _sources(), _band_rules())
+
+
+@cache
+def _fitted() -> Catalog:
+    sections = dict(_unfitted().sections)
+    sections["efficiency"] = lay(sections["efficiency"], _read(FITTED)["efficiency"])
     return Catalog(sections, _sources(), _band_rules())
 
 
@@ -77,7 +90,7 @@ def _read(file: str) -> Tree:
 def _sources() -> Tree:
     """Join the sources of all files; a file may bring its own."""
     sources: Tree = {}
-    for file in ("sources.yaml", "assumed.yaml", *FILES.values()):
+    for file in ("sources.yaml", "assumed.yaml", *FILES.values(), FITTED):
         sources |= _read(file).get("sources", {})
     return sources
 

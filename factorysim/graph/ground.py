@@ -79,11 +79,11 @@ class Ground:
         No engine of the catalog runs on LPUs: their host work is not that of `vllm`, say.
         """
         engine = self.scenario.serving.engine
-        factors = efficiency(self.catalog, device.generation, engine)
+        factors = efficiency(self.catalog, device, engine)
         if device.sram is not None:
             own = f".{engine}.{device.generation}."
             if not any(own in fact for fact in factors.facts):
-                factors = efficiency(self.catalog, device.generation, "generic")
+                factors = efficiency(self.catalog, device, "generic")
         self.facts.update(factors.facts)
         return factors
 

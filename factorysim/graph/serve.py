@@ -15,7 +15,7 @@ from factorysim.graph.plan import ReplicaPlan, ServePlan
 from factorysim.graph.setup import Other, Placed, Setup
 from factorysim.graph.splits import attention_apart, drafts_apart
 from factorysim.physics.handoff import kv_state
-from factorysim.physics.power import PowerModel
+from factorysim.physics.power import device_power
 from factorysim.physics.sram import sram_blocks
 from factorysim.physics.step import FS_PER_S
 
@@ -66,7 +66,7 @@ def plan_serve(
         pool=spec.pool,
         device=device,
         law=setup.law,
-        power=PowerModel(device.idle_w, device.tdp_w),
+        power=device_power(device, ground.efficiency(device)),
         kv_blocks=setup.kv_blocks,
         replicas=_replicas(ground, placed),
         devices_per_replica=len(replicas[0]),

@@ -15,7 +15,7 @@ from factorysim.graph.plan import PartnerPlan
 from factorysim.graph.setup import Setup
 from factorysim.physics.afd import Exchange, ffn_bytes
 from factorysim.physics.memory import kv_blocks, weight_bytes
-from factorysim.physics.power import PowerModel
+from factorysim.physics.power import device_power
 
 if TYPE_CHECKING:
     from factorysim.catalog import Llm
@@ -53,7 +53,7 @@ def attention_apart(ground: Ground, placed: Placed, split: AfdSplit, other: Othe
         serving.max_sequences,
         held=weight_bytes(llm, precision).total - ffn_bytes(llm, precision),
     )
-    partner = _partner(split, other, law.partner, precision.compute)
+    partner = _partner(ground, split, other, law.partner, precision.compute)
     return Setup(law, blocks, partner=partner)
 
 
@@ -99,7 +99,7 @@ def drafts_apart(ground: Ground, placed: Placed, split: DraftSplit, other: Other
     )
     if drafted < blocks:
         ground.notes.append(_fewer_blocks(ground, placed, other, drafter.llm, (blocks, drafted)))
-    partner = _partner(split, other, law.partner(), drafter.precision.compute)
+    partner = _partner(ground, split, other, law.partner(), drafter.precision.compute)
     return Setup(law, min(blocks, drafted), partner=partner)
 
 
@@ -120,8 +120,10 @@ def _fewer_blocks(
     )
 
 
-def _partner(split: Split, other: Other, side: PartnerSide, compute: str) -> PartnerPlan:
-    power = PowerModel(other.device.idle_w, other.device.tdp_w)
+def _partner(
+    ground: Ground, split: Split, other: Other, side: PartnerSide, compute: str
+) -> PartnerPlan:
+    power = device_power(other.device, ground.efficiency(other.device))
     return PartnerPlan(split.pool, other.device, side, power, other.need.partners, compute)
 
 

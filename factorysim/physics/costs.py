@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.physics.collectives import Protocol, cost
 from factorysim.physics.experts import busiest_share, groups_reached, popularity, touched_experts
-from factorysim.physics.precision import element_width, weight_width
+from factorysim.physics.precision import UNPACKED, element_width, weight_width
 
 if TYPE_CHECKING:
     from factorysim.catalog.efficiency import Efficiency
@@ -25,6 +25,12 @@ class Ridge(NamedTuple):
 
     token_s: float
     read_s: float
+    unpack_s: float = 0.0
+    """To unpack the weights once, beside either."""
+
+    def step_s(self, tokens: int) -> float:
+        """Seconds in a step of so many tokens."""
+        return max(tokens * self.token_s, self.read_s) + self.unpack_s
 
 
 class ExpertCost(NamedTuple):
@@ -40,7 +46,8 @@ class ExpertCost(NamedTuple):
     """Arithmetic lost per expert touched, in tiles that are not full."""
     read_s: float
     """To read one expert."""
-
+    unpack_s: float = 0.0
+    """To unpack its weights."""
     skew: float = 0.0
     """Zipf's exponent of the experts' popularity; 0: all alike."""
 
@@ -68,7 +75,8 @@ class ExpertCost(NamedTuple):
         touched = self.touched(tokens)
         most = min(held, touched, busiest_share(touched / groups, groups))
         served = self.busiest_choices(tokens)
-        return max(served * self.token_s + most * self.padding_s, most * self.read_s)
+        spent = max(served * self.token_s + most * self.padding_s, most * self.read_s)
+        return spent + most * self.unpack_s
 
 
 class LinkCost(NamedTuple):
@@ -89,7 +97,7 @@ def linear_costs(
         width = weight_width(precision.weights, linear.part)
         by_width[width] = by_width.get(width, 0) + linear.params
     return tuple(
-        _ridge(params, width, device, precision.compute, tp, efficiency)
+        _ridge(params, width, device, precision, tp, efficiency)
         for width, params in by_width.items()
     )
 
@@ -99,15 +107,31 @@ def head_cost(
 ) -> Ridge:
     """LM head: its tokens are the sequences that emit one."""
     width = weight_width(precision.weights, "embeddings")
-    return _ridge(shape.table, width, device, precision.compute, tp, efficiency)
+    return _ridge(shape.table, width, device, precision, tp, efficiency)
 
 
 def _ridge(
-    params: int, width: float, device: Device, compute: str, tp: int, efficiency: Efficiency
+    params: int,
+    width: float,
+    device: Device,
+    precision: PrecisionSpec,
+    tp: int,
+    efficiency: Efficiency,
 ) -> Ridge:
+    compute = precision.compute
     flops = device.flops[compute] * efficiency.linear_compute[compute]
     bandwidth = device.memory_bandwidth * efficiency.weight_bandwidth
-    return Ridge(2.0 * params / tp / flops, params * width / tp / bandwidth)
+    unpack_s = _unpack_s(params / tp, device, precision, efficiency)
+    return Ridge(2.0 * params / tp / flops, params * width / tp / bandwidth, unpack_s)
+
+
+def _unpack_s(
+    params: float, device: Device, precision: PrecisionSpec, efficiency: Efficiency
+) -> float:
+    """To turn so many weights into what is computed with: two operations each."""
+    if precision.weights not in UNPACKED:
+        return 0.0
+    return 2.0 * params / (device.flops[precision.compute] * efficiency.unpack_compute)
 
 
 def expert_cost(
@@ -132,6 +156,7 @@ def expert_cost(
         token_s=token_s,
         padding_s=token_s * efficiency.expert_padding_tokens,
         read_s=cut * weight_width(precision.weights, "ffn") / bandwidth,
+        unpack_s=_unpack_s(cut, device, precision, efficiency),
         skew=skew,
     )
 

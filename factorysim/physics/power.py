@@ -4,13 +4,14 @@ While a step runs a device draws ::
 
     P = idle + (peak - idle) * min(1, active + w_c*u_c + w_m*u_m + w_l*u_l)
 
-where `u_c`, `u_m`, `u_l` are the shares of the step in which arithmetic, memory
-and links are busy, from the law that timed it, and `active` is what a busy
-device draws whatever it does. The weights 0.75, 0.5, 0.1 are assumed (start
-values without a fit). Published readings of decode conflict: 137-300 W of 700 W
-on an H200 (arXiv:2605.11999), 300-600 W of 700 W on an H100 (arXiv:2602.05116),
-so the floor is 0.15 of the span with a band of 0 to 0.5, not a law. A prompt
-reaches 0.85-1.0 of TDP (Splitwise, POLCA arXiv:2308.12908), as here.
+where `u_c`, `u_m`, `u_l` are the shares of the step in which arithmetic (that of
+sampling included), memory and links are busy, from the law that timed it, and
+`active` is what a busy device draws whatever it does. The weights are facts of
+the catalog (``efficiency.generic.GENERATION.power_*``), fitted to GPUs whose power
+was measured. Published readings of decode conflict: 137-300 W of 700 W on an H200
+(arXiv:2605.11999), 300-600 W of 700 W on an H100 (arXiv:2602.05116), 430-690 W in
+the rows of the fit. A prompt reaches 0.85-1.0 of TDP (Splitwise, POLCA
+arXiv:2308.12908), as here.
 """
 
 from __future__ import annotations
@@ -25,19 +26,33 @@ from factorysim.physics.step import StepRuns
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from factorysim.catalog.efficiency import Efficiency
+    from factorysim.catalog.values import Device
     from factorysim.physics.step import Activity, PartnerSide, StepLaw
 
     Floats = npt.NDArray[np.float64]
 
 
 class Weights(NamedTuple):
-    """Share of the span from idle to peak that each kind of activity adds, all assumed."""
+    """Share of the span from idle to peak that each kind of activity adds."""
 
-    compute: float = 0.75
-    memory: float = 0.5
-    link: float = 0.1
-    active: float = 0.15
-    """Of any step, whatever it does; band 0 to 0.5."""
+    compute: float
+    memory: float
+    link: float
+    active: float
+    """Of any step, whatever it does."""
+
+    def span_s(self, activity: Activity) -> Floats:
+        """Seconds of the whole span that an activity is worth, `active` apart."""
+        return (
+            self.compute * (activity.compute_s + activity.engine_s)
+            + self.memory * activity.memory_s
+            + self.link * activity.link_s
+        )
+
+
+HOST = Weights(0.0, 0.0, 0.0, 0.0)
+"""Of a host, whose draw is linear in its busy cores."""
 
 
 class PowerModel(NamedTuple):
@@ -45,7 +60,18 @@ class PowerModel(NamedTuple):
 
     idle_w: float
     peak_w: float
-    weights: Weights = Weights()
+    weights: Weights = HOST
+
+
+def device_power(device: Device, efficiency: Efficiency) -> PowerModel:
+    """Power of a device, with the weights of its generation."""
+    weights = Weights(
+        compute=efficiency.power_compute,
+        memory=efficiency.power_memory,
+        link=efficiency.power_link,
+        active=efficiency.power_active,
+    )
+    return PowerModel(device.idle_w, device.tdp_w, weights)
 
 
 def step_power(model: PowerModel, compute: float, memory: float, link: float, /) -> float:
@@ -58,10 +84,9 @@ def step_power(model: PowerModel, compute: float, memory: float, link: float, /)
 
     Examples
     --------
-    >>> step_power(PowerModel(75.0, 700.0), 1.0, 0.2, 0.0)  # a prompt: clipped at peak
-    700.0
-    >>> step_power(PowerModel(100.0, 700.0), 0.1, 0.7, 0.0)  # a decode
-    445.0
+    >>> gpu = PowerModel(100.0, 700.0, Weights(0.75, 0.5, 0.1, 0.15))
+    >>> step_power(gpu, 1.0, 0.2, 0.0), step_power(gpu, 0.1, 0.7, 0.0)  # a prompt, a decode
+    (700.0, 445.0)
     """
     w = model.weights
     share = w.active + w.compute * compute + w.memory * memory + w.link * link
@@ -111,8 +136,8 @@ def run_energy(
     Shape ``(runs,)``. Add ``idle_w`` times the wall time for the total.
     """
     n = runs.steps.astype(np.float64)
-    total = _weighed(model.weights, law.activity(runs))
-    first = _weighed(model.weights, law.activity(first_steps(runs, tokens_a_step(law))))
+    total = model.weights.span_s(law.activity(runs))
+    first = model.weights.span_s(law.activity(first_steps(runs, tokens_a_step(law))))
     pairs = np.maximum(n * (n - 1) / 2, 1.0)
     growth = np.where(n > 1, (total - n * first) / pairs, 0.0)
     floor = model.weights.active
@@ -158,13 +183,3 @@ def sum_of_smaller(n: Floats, a: Floats, da: Floats, b: Floats, db: Floats) -> F
     head = k * np.minimum(a + da * middle, b + db * middle)
     tail: Floats = (n - k) * np.minimum(a + da * last, b + db * last)
     return head + tail
-
-
-def _weighed(weights: Weights, activity: Activity) -> Floats:
-    """Seconds of full power that the activity is worth."""
-    worth: Floats = (
-        weights.compute * activity.compute_s
-        + weights.memory * activity.memory_s
-        + weights.link * activity.link_s
-    )
-    return worth

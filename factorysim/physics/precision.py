@@ -38,11 +38,14 @@ FORMATS: dict[Precision, Format] = {
     "nvfp4": Format(4.0 + 8 / 16, _BLOCK),
     # GPTQ and AWQ files of group 128: a 16-bit scale and a 4-bit zero a group.
     "w4a16": Format(4.0 + 20 / 128, _BLOCK),
-    # llama.cpp, tools/quantize: mean bits per weight of Llama-class files.
+    # llama.cpp, tools/quantize: mean bits per weight of Llama-class files; nested scales.
     "q4_k_m": Format(4.85, _ALL),
     # llama.cpp, ggml-common.h: 32 int8 and a 16-bit scale a block.
     "q8_0": Format(8.5, _ALL),
 }
+
+UNPACKED: frozenset[str] = frozenset({"q4_k_m"})
+"""Formats of which reading a weight costs arithmetic that reading it from memory does not hide."""
 
 _PLAIN = 2.0
 """Bytes of what a format does not cover: BF16."""

@@ -140,6 +140,7 @@ class RankedRoofline:
             memory_s=memory_s,
             link_s=steps * (law.links.step_s + self.exchange.step_s)
             + tokens * (law.links.token_s / ranks + self.exchange.token_s),
+            engine_s=own.engine_s / ranks,
         )
 
 

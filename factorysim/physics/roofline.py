@@ -168,10 +168,10 @@ class RooflineLaw:
         """Seconds of the device without attention and routed experts."""
         device = self.kernels_s + self.links.step_s + sequences * self.state_s
         device += tokens * (self.stream_s + self.links.token_s)
-        for token_s, read_s in self.linears:
-            device += max(tokens * token_s, read_s)
+        for ridge in self.linears:
+            device += ridge.step_s(tokens)
         if emitting:
-            device += max(emitting * self.head.token_s, self.head.read_s)
+            device += self.head.step_s(emitting)
         return device
 
     def step_fs(self, device_s: float, sequences: int, recent_s: float) -> int:
@@ -230,6 +230,7 @@ class RooflineLaw:
             compute_s=compute_s + attention_s,
             memory_s=weights_s + kv_s,
             link_s=steps * self.links.step_s + tokens * self.links.token_s,
+            engine_s=sequences * self.engine.sequence_s,
         )
 
     def _linear_seconds(
@@ -240,11 +241,13 @@ class RooflineLaw:
         compute += runs.emitted_tokens * self.head.token_s
         emits = runs.emitted_tokens > 0
         memory = steps * (sum(ridge.read_s for ridge in self.linears) + emits * self.head.read_s)
+        unpack_s = sum(ridge.unpack_s for ridge in self.linears) + emits * self.head.unpack_s
+        compute += steps * unpack_s
         if self.experts is not None:
             cost = self.experts
             touched = steps * _touched(cost, tokens / steps) / cost.groups
             choices = tokens * cost.active / cost.groups
-            compute += choices * cost.token_s + touched * cost.padding_s
+            compute += choices * cost.token_s + touched * (cost.padding_s + cost.unpack_s)
             memory += touched * cost.read_s
         return compute, memory
 

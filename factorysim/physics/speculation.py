@@ -256,7 +256,11 @@ class SpeculativeLaw:
 
     def activity(self, runs: StepRuns) -> Activity:
         """Activity of verifies, and of drafts where the same devices make them."""
-        whole = self.verify.activity(self._verifies(runs))
+        verified = self._verifies(runs)
+        whole = self.verify.activity(verified)
+        # The engine works once on a sequence, however many of its tokens are verified.
+        once = (runs.decodes + runs.prompts) / np.maximum(verified.decodes + runs.prompts, 1)
+        whole = whole._replace(engine_s=whole.engine_s * once)
         if self.rollback_s:
             # The law counted a state read and written for each token that is verified.
             less = runs.decodes * runs.steps * self.rollback_s

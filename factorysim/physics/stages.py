@@ -132,6 +132,7 @@ class StagedRoofline:
             compute_s=sum((part.compute_s for part in parts[1:]), parts[0].compute_s) / stages,
             memory_s=sum((part.memory_s for part in parts[1:]), parts[0].memory_s) / stages,
             link_s=sum((part.link_s for part in parts[1:]), parts[0].link_s) / stages,
+            engine_s=parts[0].engine_s / stages,
         )
 
 

@@ -51,6 +51,8 @@ class Activity(NamedTuple):
     """Seconds of a device's time that arithmetic would need alone."""
     memory_s: npt.NDArray[np.float64]
     link_s: npt.NDArray[np.float64]
+    engine_s: npt.NDArray[np.float64]
+    """Seconds that the engine works on each sequence's token, which the device feels."""
 
 
 class StepRuns(NamedTuple):

@@ -190,7 +190,7 @@ class PowerMeter:
         )
         plain = (stop_s == length_s) & ~lines.clipped()
         floor_s = power.weights.active * length_s
-        parts_s = np.where(plain, _full_span_s(power, totals) + floor_s, spent_s)
+        parts_s = np.where(plain, power.weights.span_s(totals) + floor_s, spent_s)
         np.add.at(parts_j, replica, span_w * parts_s)
         return stop_s
 
@@ -383,16 +383,6 @@ class _Places:
         return tuple((rack, racks[rack] / len(devices)) for rack in sorted(racks))
 
 
-def _full_span_s(model: PowerModel, activity: Activity) -> Floats:
-    """Seconds at full span that the activity is worth, without the floor of any step."""
-    weights = model.weights
-    return (
-        weights.compute * activity.compute_s
-        + weights.memory * activity.memory_s
-        + weights.link * activity.link_s
-    )
-
-
 def _lines(
     law: StepLaw | PartnerSide,
     model: PowerModel,
@@ -407,9 +397,9 @@ def _lines(
     if filling is not None and filling.window_fs > 0 and filling.window is not None:
         firsts = firsts._replace(window_tokens=_first_windows(filling, runs, firsts, growth_fs))
     steps = runs.steps.astype(np.float64)
-    active_s = _full_span_s(model, law.activity(firsts))
+    active_s = model.weights.span_s(law.activity(firsts))
     pairs = np.maximum(steps * (steps - 1) / 2, 1.0)
-    total_s = _full_span_s(model, totals)
+    total_s = model.weights.span_s(totals)
     active_growth_s = np.where(steps > 1, (total_s - steps * active_s) / pairs, 0.0)
     step_s, step_growth_s = first_fs / FS_PER_S, growth_fs / FS_PER_S
     floor = model.weights.active

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,11 +17,14 @@ from factorysim.study.measured.fit import (
     fit_group,
     groups_of,
 )
+from factorysim.study.measured.pool import pooled
+from factorysim.study.measured.power_fit import fit_power, power_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from factorysim.study.measured.compare import Compared
+    from factorysim.catalog import Catalog
+    from factorysim.study.measured.compare import Compared, Experiment
     from factorysim.study.measured.rows import Skipped
 
     OnGroup = Callable[[str, int, int], None]
@@ -60,7 +64,8 @@ def calibrate(
     data
         A CSV file of measurements (docs/measurements.md); the shipped table if not given.
     catalog
-        A file of facts over the shipped ones, from which the fit starts.
+        A file of facts over the shipped ones. The fit starts from them; that of the shipped
+        table from what they were before it.
     only
         An engine, a generation, or both like ``vllm.hopper``: fit no others.
 
@@ -69,7 +74,7 @@ def calibrate(
     SpecError
         If a file is no good.
     """
-    table = open_table(data, catalog)
+    table = open_table(data, catalog, fitted=data is not None)
     facts = table.catalog
     groups = [group for group in groups_of(table.experiments, facts) if _asked(group, only)]
     factors: list[Factor] = []
@@ -83,8 +88,19 @@ def calibrate(
             refused.append(Refused(group.engine, group.generation, len(group.rows), why))
         else:
             factors += fit_group(group, facts)
+    factors += _powers(table.experiments, factors, facts, only)
+    factors += pooled(factors, facts)
     aside = tuple(table.not_understood), tuple(table.skipped)
     return Calibration(str(table.path), tuple(factors), tuple(refused), *aside)
+
+
+def _powers(
+    experiments: Sequence[Experiment], factors: Sequence[Factor], catalog: Catalog, only: str | None
+) -> list[Factor]:
+    """Fit what devices draw, with steps as the factors time them."""
+    timed = catalog.with_values({factor.fact: factor.value for factor in factors})
+    groups = [group for group in power_groups(experiments, timed) if _asked(group, only)]
+    return [factor for group in groups for factor in fit_power(group, timed)]
 
 
 def _asked(group: Group, only: str | None) -> bool:
@@ -127,11 +143,10 @@ def _sources(factors: Sequence[Factor]) -> Iterator[str]:
         return
     yield "sources:"
     for title in titles:
-        yield f"  {_source_id(title, titles)}: {{title: {json.dumps(title)}}}"
+        yield f"  {_source_id(title)}: {{title: {json.dumps(title)}}}"
 
 
 def _groups(factors: Sequence[Factor]) -> Iterator[str]:
-    titles = sorted({title for factor in factors for title in factor.sources})
     engine = generation = None
     for factor in sorted(factors, key=lambda one: (one.engine, one.generation)):
         if factor.engine != engine:
@@ -140,7 +155,7 @@ def _groups(factors: Sequence[Factor]) -> Iterator[str]:
         if factor.generation != generation:
             generation = factor.generation
             yield f"    {generation}:"
-        sources = ", ".join(_source_id(title, titles) for title in factor.sources)
+        sources = ", ".join(_source_id(title) for title in factor.sources)
         yield (
             f"      {factor.name}: {{value: {factor.value:.4g}, low: {factor.low:.4g}, "
             f"high: {factor.high:.4g}, unit: {factor.unit}, kind: derived, source: [{sources}], "
@@ -148,5 +163,6 @@ def _groups(factors: Sequence[Factor]) -> Iterator[str]:
         )
 
 
-def _source_id(title: str, titles: Sequence[str]) -> str:
-    return f"measured_{titles.index(title) + 1}"
+def _source_id(title: str) -> str:
+    """Name a source after its title, so that those of two files do not meet."""
+    return f"measured_{hashlib.sha256(title.encode()).hexdigest()[:8]}"

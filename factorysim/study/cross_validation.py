@@ -153,7 +153,8 @@ def cross_validate(
         expected = "rows of measurements that can be understood"
         raise SpecError(Fault(str(table.path), "", "no such row", expected))
     ways: tuple[By, ...] = ("generation", "family") if by == "both" else (by,)
-    refit = Refit(prior(table.catalog))
+    start = prior(table.overlay)
+    refit = Refit(start)
     if on_pass is not None:
         on_pass(SEEN, 0, 1 + len(ways))
     seen = run_all(experiments, table.catalog, None, workers)
@@ -161,7 +162,7 @@ def cross_validate(
     for done, way in enumerate(ways, 1):
         if on_pass is not None:
             on_pass(way, done, 1 + len(ways))
-        held = leave_out(experiments, table.catalog, way, workers, refit=refit)
+        held = leave_out(experiments, start, way, workers, refit=refit)
         classes.append(_scored(way, _by_fold(held), table))
     rows = [row.row for one in experiments for row in one.rows]
     urls = {row.source_title: row.source_url for row in rows if row.source_title}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factorysim.graph.plan import FactoryPlan, RackPlan, ReplicaPlan, ServePlan
-from factorysim.physics.power import PowerModel
+from factorysim.physics.power import PowerModel, Weights
 from factorysim.physics.step import Activity
 from factorysim.records import StepRow
 from factorysim.sim.power import PowerMeter
@@ -42,7 +42,7 @@ def activity(steps):
     none = np.zeros(len(steps.steps))
     compute = 2e-4 * steps.steps + 3e-5 * steps.prompt_tokens + 1e-6 * steps.pair_tokens
     memory = 1e-4 * steps.steps + 2e-6 * steps.context_tokens + 1e-6 * steps.prior_tokens
-    return Activity(none, none, none, compute, memory, 1e-5 * steps.steps)
+    return Activity(none, none, none, compute, memory, 1e-5 * steps.steps, none)
 
 
 def step_rows(run):
@@ -87,7 +87,17 @@ def plan():
         ReplicaPlan((2, 3), 1, 0, 1e9),
         ReplicaPlan((4, 5), 0, 0, 1e9),
     )
-    serve = ServePlan("d", "m", "gpu", None, law, PowerModel(50.0, 250.0), 1, replicas, 2)
+    serve = ServePlan(
+        "d",
+        "m",
+        "gpu",
+        None,
+        law,
+        PowerModel(50.0, 250.0, Weights(0.75, 0.5, 0.1, 0.15)),
+        1,
+        replicas,
+        2,
+    )
     racks = (RackPlan("a", "gpu", 3.0, 3), RackPlan("b", "gpu", 4.0, 3))
     return FactoryPlan((serve,), (), racks, None, None, 1.0, (), rack_of=(0, 0, 1, 1, 0, 1))
 

@@ -30,7 +30,7 @@ SYSTEMS = {"a100_sxm": "a100_sxm_80gb", "h100_sxm": "h100_sxm", "h200_sxm": "h20
 def build(llm, device, tp, *, engine="generic", precision=BF16):
     catalog = load_catalog()
     found = catalog.device(device)
-    factors = efficiency(catalog, found.generation, engine)
+    factors = efficiency(catalog, found, engine)
     links = Links(found.scale_up_bw or 1e11, 1e-6, 8)
     parallel = ParallelSpec(tp=tp)
     return roofline_law(catalog.llm(llm), found, precision, parallel, links, factors, "full")
@@ -57,7 +57,7 @@ def test_products(system, dtype, form, width):
     if rows.empty:
         pytest.skip(f"{system} has no {dtype} products")
     device = load_catalog().device(SYSTEMS[system])
-    factors = efficiency(None, device.generation, "generic")
+    factors = efficiency(load_catalog(), device, "generic")
     compute = 2.0 * rows.m * rows.n * rows.k / (device.flops[form] * factors.linear_compute[form])
     read = width * rows.n * rows.k / (device.memory_bandwidth * factors.weight_bandwidth)
     fixed = 5e-6 if form == "bf16" else 14e-6
@@ -72,7 +72,7 @@ def test_prompt_attention(system):
     rows = table[(table.system == system) & (table.attn_dtype == "bfloat16")]
     rows = rows[(rows.kv_cache_dtype == "bfloat16") & (rows.latency_ms > 0.05)]
     device = load_catalog().device(SYSTEMS[system])
-    factors = efficiency(None, device.generation, "generic")
+    factors = efficiency(load_catalog(), device, "generic")
     pairs = rows.batch_size * rows.isl * (rows.isl + 1) / 2
     flops = 4.0 * pairs * rows.num_heads * rows.head_dim
     milliseconds = flops / (device.flops["bf16"] * factors.attention_compute) * 1e3
@@ -85,7 +85,7 @@ def test_decode_attention(system):
     rows = table[(table.system == system) & (table.kv_cache_dtype == "bfloat16")]
     rows = rows[rows.latency_ms > 0.05]
     device = load_catalog().device(SYSTEMS[system])
-    factors = efficiency(None, device.generation, "generic")
+    factors = efficiency(load_catalog(), device, "generic")
     cached = rows.batch_size * (rows.kv_len_minus1 + 1)
     size = 2.0 * 2 * cached * rows.num_key_value_heads * rows.head_dim
     milliseconds = 0.011 + size / (device.memory_bandwidth * factors.kv_bandwidth) * 1e3
@@ -99,7 +99,7 @@ def test_all_reduce(system):
     rows = table[(table.system == system) & (table.op_name == "all_reduce")]
     rows = rows[rows.nccl_dtype == "half"]
     device = load_catalog().device(SYSTEMS[system])
-    factors = efficiency(None, device.generation, "generic")
+    factors = efficiency(load_catalog(), device, "generic")
     protocol = Protocol(factors.link_bandwidth, factors.collective_s, factors.collective_hop_s)
     links = Links(device.scale_up_bw, 1e-6, 8)
     predicted = [

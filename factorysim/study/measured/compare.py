@@ -74,23 +74,27 @@ class Table(NamedTuple):
     """Rows that could not be read."""
 
 
-def open_table(data: Path | str | None, catalog: Path | str | None) -> Table:
+def open_table(
+    data: Path | str | None, catalog: Path | str | None, *, fitted: bool = True
+) -> Table:
     """Read a file of measurements, or the shipped one.
 
     Parameters
     ----------
     catalog
         A file of facts over the shipped ones.
+    fitted
+        Whether those are as fitted to the shipped table, or as before.
 
     Raises
     ------
     SpecError
         If a file is no good.
     """
-    from factorysim.catalog import load_catalog
+    from factorysim.catalog.loading import load_catalog
 
     overlay = None if catalog is None else Path(catalog)
-    facts = load_catalog(overlay)
+    facts = load_catalog(overlay, fitted=fitted)
     path = measurements() if data is None else Path(data)
     return Table(path, facts, overlay, *read_experiments(path, facts))
 

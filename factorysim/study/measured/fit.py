@@ -12,14 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from factorysim.catalog.efficiency import Efficiency, efficiency
+from factorysim.physics.precision import UNPACKED
 from factorysim.study.measured.conditions import Offered, Static
 from factorysim.study.measured.experiment import observe
 from factorysim.study.measured.retime import scale_of, subject_of, walked
+from factorysim.study.measured.solve import CENTRAL, NOISE, Solved, derivatives, solve, told_most
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.catalog.fact import Fact
     from factorysim.study.measured.compare import Experiment
-    from factorysim.study.measured.conditions import Understood
+    from factorysim.study.measured.conditions import Conditions, Understood
     from factorysim.study.measured.retime import Walked
 
     Floats = npt.NDArray[np.float64]
@@ -35,28 +38,30 @@ if TYPE_CHECKING:
 FACTORS_MOST = 6
 ROWS_LEAST, ROWS_PER_FACTOR = 8, 4
 """A group of fewer rows carries no factor; a larger one a factor for each four, six at most."""
-NOISE = 0.1
-"""Error at which a row begins to count less: three times what a repeated run differs by."""
 ROUNDS = 3
 """Of simulation and fit."""
 ENOUGH = 0.01
 """Change of a factor, relative, with which the rounds end."""
 TINY = 1e-30
 """A measured value below this is none."""
-CENTRAL = 1.2816
-"""Standard deviations of a normal distribution that bound its central 80 %."""
+UNSTATED = 0.25
+"""Standard deviation of the log of a factor whose band no fact states."""
+BY_FORMAT = ("linear_compute", "expert_compute")
+"""Factors of which there is one for each format of arithmetic."""
 CANDIDATES = (
     "sequence_s",
     "linear_compute",
     "weight_bandwidth",
     "expert_compute",
+    "unpack_compute",
     "host_step_s",
     "block_s",
+    "moe_s",
     "kv_bandwidth",
     "attention_compute",
     "collective_s",
 )
-"""Factors in the order in which they are taken up, where the rows of a group tell of them."""
+"""Factors that are fitted where the rows of a group say most of them."""
 
 
 class Factor(NamedTuple):
@@ -118,25 +123,39 @@ def groups_of(experiments: Sequence[Experiment], catalog: Catalog) -> list[Group
     return [group for group in groups if group.rows]
 
 
-def factors_of(group: Group, catalog: Catalog) -> list[tuple[str, Fact]]:
-    """Choose the factors that a group's rows can carry, with the facts that they start from."""
-    rows = len(group.rows)
-    most = min(FACTORS_MOST, rows // ROWS_PER_FACTOR) if rows >= ROWS_LEAST else 0
+def factors_of(group: Group, catalog: Catalog) -> list[str]:
+    """Name the factors that a group's rows may tell of."""
     names: list[str] = []
     for candidate in CANDIDATES:
         names += _told_of(candidate, group, catalog)
-    return [(name, _fact(catalog, group, name)) for name in names[:most]]
+    return names
+
+
+def most_factors(rows: int) -> int:
+    """Tell how many factors so many rows can carry.
+
+    Examples
+    --------
+    >>> most_factors(7), most_factors(12), most_factors(100)
+    (0, 3, 6)
+    """
+    return min(FACTORS_MOST, rows // ROWS_PER_FACTOR) if rows >= ROWS_LEAST else 0
 
 
 def _told_of(candidate: str, group: Group, catalog: Catalog) -> Iterator[str]:
     """Names of a candidate that some experiment of the group depends on."""
     conditions = [one.conditions for one in group.experiments]
-    if candidate in ("linear_compute", "expert_compute"):
-        moe = candidate == "expert_compute"
+    if candidate in BY_FORMAT:
         for form in sorted({c.compute for c in conditions}):
             mine = [c for c in conditions if c.compute == form]
-            if not moe or any(catalog.llm(c.llm).ffn_kind == "moe" for c in mine):
+            if candidate == "linear_compute" or any(_moe(c, catalog) for c in mine):
                 yield f"{candidate}_{form}"
+    elif candidate == "moe_s":
+        if any(_moe(c, catalog) for c in conditions):
+            yield candidate
+    elif candidate == "unpack_compute":
+        if any(c.weights in UNPACKED for c in conditions):
+            yield candidate
     elif candidate == "collective_s":
         if any(c.cut.tp > 1 for c in conditions):
             yield candidate
@@ -150,18 +169,58 @@ def _told_of(candidate: str, group: Group, catalog: Catalog) -> Iterator[str]:
         yield candidate
 
 
-def _fact(catalog: Catalog, group: Group, name: str) -> Fact:
-    """Fact that a factor starts from: that of the group, or the most particular there is."""
-    for engine, generation in (
-        (group.engine, group.generation),
-        (group.engine, "neutral"),
-        ("generic", group.generation),
-        ("generic", "neutral"),
-    ):
-        fact = catalog.facts.get(f"efficiency.{engine}.{generation}.{name}")
-        if fact is not None:
-            return fact
-    raise KeyError(name)
+def _moe(conditions: Conditions, catalog: Catalog) -> bool:
+    return catalog.llm(conditions.llm).ffn_kind == "moe"
+
+
+def prior_width(catalog: Catalog, group: Group, name: str) -> float:
+    """Tell how well a factor is known before the fit: standard deviation of its log.
+
+    From the band of the most particular fact that states it; where that is one of kernels,
+    what the engine makes of them comes on top.
+    """
+    facts = catalog.facts
+    for engine, generation in ((group.engine, group.generation), (group.engine, "neutral")):
+        own = facts.get(f"efficiency.{engine}.{generation}.{name}")
+        if own is not None:
+            return _width(own)
+    kernels = facts.get(f"efficiency.generic.{group.generation}.{name}") or facts.get(
+        f"efficiency.generic.neutral.{name}"
+    )
+    ratio = facts.get(f"efficiency.generic.neutral.{kind_of(name)}_ratio")
+    widths = [UNSTATED if fact is None else _width(fact) for fact in (kernels, ratio)]
+    return math.hypot(*widths) if ratio is not None else widths[0]
+
+
+def kind_of(name: str) -> str:
+    """Strip the format of arithmetic from the name of a factor.
+
+    Examples
+    --------
+    >>> kind_of("linear_compute_fp8"), kind_of("block_s")
+    ('linear_compute', 'block_s')
+    """
+    for kind in BY_FORMAT:
+        if name.startswith(f"{kind}_"):
+            return kind
+    return name
+
+
+def factor_value(base: Efficiency, name: str) -> float:
+    """Read a factor by its name in the catalog.
+
+    Examples
+    --------
+    >>> from factorysim.catalog import load_catalog
+    >>> catalog = load_catalog()
+    >>> base = efficiency(catalog, catalog.device("rtx_4090"), "generic")
+    >>> factor_value(base, "linear_compute_bf16") == base.linear_compute["bf16"]
+    True
+    """
+    kind = kind_of(name)
+    value = getattr(base, kind)
+    found: float = value if kind == name else value[name.removeprefix(f"{kind}_")]
+    return found
 
 
 def with_factors(base: Efficiency, values: Mapping[str, float]) -> Efficiency:
@@ -169,20 +228,21 @@ def with_factors(base: Efficiency, values: Mapping[str, float]) -> Efficiency:
 
     Examples
     --------
-    >>> changed = with_factors(efficiency(None, "hopper", "vllm"), {"linear_compute_fp8": 0.5})
-    >>> changed.linear_compute["fp8"]
+    >>> from factorysim.catalog import load_catalog
+    >>> catalog = load_catalog()
+    >>> base = efficiency(catalog, catalog.device("h100_sxm"), "vllm")
+    >>> with_factors(base, {"linear_compute_fp8": 0.5}).linear_compute["fp8"]
     0.5
     """
     changes: dict[str, object] = {}
     for name, value in values.items():
-        for kind in ("linear_compute", "expert_compute"):
-            if name.startswith(f"{kind}_"):
-                rates = changes.setdefault(kind, dict(getattr(base, kind)))
-                assert isinstance(rates, dict)
-                rates[name.removeprefix(f"{kind}_")] = value
-                break
-        else:
+        kind = kind_of(name)
+        if kind == name:
             changes[name] = value
+        else:
+            rates = changes.setdefault(kind, dict(getattr(base, kind)))
+            assert isinstance(rates, dict)
+            rates[name.removeprefix(f"{kind}_")] = value
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -194,40 +254,78 @@ def fit_group(group: Group, catalog: Catalog) -> list[Factor]:
     UserError
         If an experiment cannot be run.
     """
-    chosen = factors_of(group, catalog)
-    if not chosen:
+    most = most_factors(len(group.rows))
+    if not most:
         return []
-    names = [name for name, _ in chosen]
-    start = np.array([_value(fact) for _, fact in chosen])
-    widths = np.array([_width(fact) for _, fact in chosen])
-    theta = np.zeros(len(names))
-    for _ in range(ROUNDS):
-        seen = _simulate(group, catalog, names, start * np.exp(theta))
-        moved, jacobian, errors = _solve(seen, names, start, widths, theta)
-        change = float(np.abs(moved - theta).max())
-        theta = moved
-        if change < ENOUGH:
+    seen = _simulate(group, catalog, (), np.empty(0))
+    names = _chosen(seen, group, catalog, most)
+    start = np.array([seen.value(name) for name in names])
+    widths = np.array([prior_width(catalog, group, name) for name in names])
+    most = np.array([math.inf if is_time(name) else 0.0 for name in names]) - np.log(start)
+    found = Solved(np.zeros(len(names)), widths)
+    for done in range(ROUNDS):
+        if done:
+            seen = _simulate(group, catalog, names, start * np.exp(found.logs))
+        errors_of = partial(_errors_at, seen, names, start)
+        before, found = found, solve(errors_of, widths, seen.clusters, found.logs, most)
+        if float(np.abs(found.logs - before.logs).max()) < ENOUGH:
             break
-    spread = _spread(jacobian, errors, seen.clusters, widths)
-    values = start * np.exp(theta)
-    return [
-        Factor(
-            group.engine, group.generation, name, float(value),
-            float(value * math.exp(-CENTRAL * s)), float(value * math.exp(CENTRAL * s)),
-            float(before), fact.unit, len(group.rows), tuple(sorted(set(seen.clusters))),
-        )
-        for (name, fact), value, s, before in zip(chosen, values, spread, start, strict=True)
-    ]  # fmt: skip
+    rows, sources = len(group.rows), tuple(sorted(set(seen.clusters)))
+    return factors_at(group.engine, group.generation, names, start, found, rows, sources)
+
+
+def factors_at(
+    engine: str,
+    generation: str,
+    names: Sequence[str],
+    start: Floats,
+    found: Solved,
+    rows: int,
+    sources: tuple[str, ...],
+) -> list[Factor]:
+    """Give the factors of a group where they came to, each with its band; no share above 1."""
+    factors: list[Factor] = []
+    for name, before, log, spread in zip(names, start, *found, strict=True):
+        value, wide = float(before * math.exp(log)), math.exp(CENTRAL * spread)
+        most = math.inf if is_time(name) else 1.0
+        unit = "s" if is_time(name) else "ratio"
+        factors.append(
+            Factor(
+                engine, generation, name, value, value / wide, min(most, value * wide),
+                float(before), unit, rows, sources,
+            )
+        )  # fmt: skip
+    return factors
+
+
+def is_time(name: str) -> bool:
+    """Whether a factor is a time; others are shares of a peak."""
+    return name.endswith("_s")
+
+
+def _chosen(seen: _Seen, group: Group, catalog: Catalog, most: int) -> list[str]:
+    """Choose factors by what the rows say of them, before any is fitted."""
+    names = factors_of(group, catalog)
+    start = np.array([seen.value(name) for name in names])
+    widths = np.array([prior_width(catalog, group, name) for name in names])
+    slopes = derivatives(partial(_errors_at, seen, names, start), np.zeros(len(names)), widths / 2)
+    return [names[k] for k in told_most(slopes * widths / NOISE, most)]
 
 
 class _Seen(NamedTuple):
     """A group simulated: its rows, and what their metrics rest on."""
 
-    base: Efficiency
+    bases: Mapping[str, Efficiency]
+    """Of each device."""
     rows: tuple[tuple[Walked, Understood, float], ...]
     """Steps, row, and what was predicted for it."""
     clusters: tuple[str, ...]
     """Source of each row."""
+
+    def value(self, name: str) -> float:
+        """Value of a factor: the geometric mean over the devices."""
+        logs = [math.log(factor_value(base, name)) for base in self.bases.values()]
+        return math.exp(sum(logs) / len(logs))
 
 
 def _simulate(group: Group, catalog: Catalog, names: Sequence[str], values: Floats) -> _Seen:
@@ -236,67 +334,34 @@ def _simulate(group: Group, catalog: Catalog, names: Sequence[str], values: Floa
         for name, value in zip(names, values, strict=True)
     }
     changed = catalog.with_values(now)
-    base = efficiency(changed, group.generation, group.engine)
+    bases: dict[str, Efficiency] = {}
     rows: list[tuple[Walked, Understood, float]] = []
     for one in group.experiments:
         mine = [row for row in one.rows if usable(row)]
         if not mine:
             continue
         seen = observe(one.conditions, changed)
-        walk = walked(subject_of(seen.prepared, one.conditions.llm), seen.steps, base)
+        subject = subject_of(seen.prepared, one.conditions.llm)
+        base = efficiency(changed, subject.device, group.engine)
+        bases[subject.device.id] = base
+        walk = walked(subject, seen.steps, base)
         read = [(walk, row, seen.read(row.metric)) for row in mine]
         rows += [one for one in read if math.isfinite(one[2]) and one[1].row.value > TINY]
-    return _Seen(base, tuple(rows), tuple(row.row.source_title for _, row, _ in rows))
+    return _Seen(bases, tuple(rows), tuple(row.row.source_title for _, row, _ in rows))
 
 
-def _errors(seen: _Seen, names: Sequence[str], values: Floats) -> Floats:
-    """Logarithm of predicted over measured, of each row, with other factors."""
-    changed = with_factors(seen.base, dict(zip(names, values.tolist(), strict=True)))
+def _errors_at(seen: _Seen, names: Sequence[str], start: Floats, logs: Floats) -> Floats:
+    """Logarithm of predicted over measured, of each row, with factors moved from `start`."""
+    factors = dict(zip(names, (start * np.exp(logs)).tolist(), strict=True))
+    changed = {name: with_factors(base, factors) for name, base in seen.bases.items()}
     ratios: dict[int, Floats] = {}
     errors: list[float] = []
     for walk, row, predicted in seen.rows:
         if id(walk) not in ratios:
-            ratios[id(walk)] = walk.ratio(changed)
+            ratios[id(walk)] = walk.ratio(changed[walk.subject.device.id])
         scale = scale_of(walk, ratios[id(walk)], row.metric, row.conditions)
         errors.append(math.log(predicted * scale / row.row.value))
     return np.array(errors)
-
-
-def _solve(
-    seen: _Seen, names: Sequence[str], start: Floats, widths: Floats, theta: Floats
-) -> tuple[Floats, Floats, Floats]:
-    """Move the factors to where the rows want them: their logs, the Jacobian, the errors."""
-    from scipy.optimize import least_squares
-
-    def residuals(at: Floats) -> Floats:
-        errors = _errors(seen, names, start * np.exp(at)) / NOISE
-        dull = np.sign(errors) * np.sqrt(2.0 * (np.sqrt(1.0 + errors**2) - 1.0))
-        return np.concatenate([dull, at / widths])
-
-    found = least_squares(residuals, theta, diff_step=[0.02] * len(theta), max_nfev=12)
-    rows, jacobian = len(seen.rows), np.asarray(found.jac)
-    moved = np.asarray(found.x, dtype=np.float64)
-    return moved, jacobian[:rows], _errors(seen, names, start * np.exp(moved)) / NOISE
-
-
-def _spread(jacobian: Floats, errors: Floats, clusters: Sequence[str], widths: Floats) -> Floats:
-    """Estimate standard errors of the logs; one source's go together (Liang and Zeger 1986)."""
-    bread = np.linalg.inv(jacobian.T @ jacobian + np.diag(1.0 / widths**2))
-    dull = np.sign(errors) * np.sqrt(2.0 * (np.sqrt(1.0 + errors**2) - 1.0))
-    meat = np.diag(1.0 / widths**2)
-    for cluster in sorted(set(clusters)):
-        mine = np.array([name == cluster for name in clusters])
-        score = jacobian[mine].T @ dull[mine]
-        meat = meat + np.outer(score, score)
-    within = np.sqrt(np.diag(bread))
-    # With few sources the sandwich is too narrow as often as not: never below the plain error.
-    spread: Floats = np.maximum(np.sqrt(np.diag(bread @ meat @ bread)), within)
-    return spread
-
-
-def _value(fact: Fact) -> float:
-    assert isinstance(fact.value, int | float)
-    return float(fact.value)
 
 
 def _width(fact: Fact) -> float:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from factorysim.catalog.loading import load_catalog
 from factorysim.catalog.residuals import family_of
 from factorysim.study.measured.compare import run_all
 from factorysim.study.measured.fit import fit_group, groups_of
+from factorysim.study.measured.pool import pooled
+from factorysim.study.measured.power_fit import fit_power, power_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from factorysim.catalog import Catalog
     from factorysim.study.measured.compare import Compared, Experiment
@@ -40,18 +44,32 @@ class Held(NamedTuple):
     """Of the groups that remained."""
 
 
-def prior(catalog: Catalog) -> Catalog:
-    """Give a catalog as it was before any fit: without the facts that `calibrate` wrote.
+def prior(overlay: Path | None) -> Catalog:
+    """Load a catalog as it was before any fit: without what `calibrate` wrote.
 
-    A fit that began from them would know the rows that it is not to see.
+    A fit that began from that would know the rows that it is not to see.
+
+    Parameters
+    ----------
+    overlay
+        A user's file of facts; of those that `calibrate` wrote into it, the shipped ones from
+        before any fit come back.
+
+    Raises
+    ------
+    SpecError
+        If the file is no good.
     """
-    return catalog.without(
-        [
-            name
-            for name, fact in catalog.facts.items()
-            if name.startswith("efficiency.") and fact.note.startswith(FITTED_NOTE)
-        ]
-    )
+    shipped = load_catalog(fitted=False)
+    if overlay is None:
+        return shipped
+    catalog = load_catalog(overlay, fitted=False)
+    written = [
+        name
+        for name, fact in catalog.facts.items()
+        if name.startswith("efficiency.") and fact.note.startswith(FITTED_NOTE)
+    ]
+    return catalog.without(written, before=shipped)
 
 
 def without_generation(catalog: Catalog, generation: str) -> Catalog:
@@ -76,25 +94,29 @@ def without_generation(catalog: Catalog, generation: str) -> Catalog:
 class Refit:
     """Fits of groups of experiments, each done once: most groups are in most folds."""
 
-    def __init__(self, catalog: Catalog, fit: Fit = fit_group) -> None:
+    def __init__(self, catalog: Catalog, fit: Fit = fit_group, power: Fit = fit_power) -> None:
         """Take the catalog that fits begin from."""
         self._catalog = catalog
         self._fit = fit
+        self._power = power
         self._done: dict[Group, list[Factor]] = {}
 
     def factors(self, experiments: Sequence[Experiment]) -> list[Factor]:
-        """Fit all groups of some experiments."""
+        """Fit all groups of some experiments, their powers, and what they say of others."""
         found: list[Factor] = []
         for group in groups_of(experiments, self._catalog):
             if group not in self._done:
                 self._done[group] = self._fit(group, self._catalog)
             found += self._done[group]
-        return found
+        timed = self._catalog.with_values({factor.fact: factor.value for factor in found})
+        for group in power_groups(experiments, timed):
+            found += self._power(group, timed)
+        return [*found, *pooled(found, self._catalog)]
 
 
 def leave_out(
     experiments: Sequence[Experiment],
-    catalog: Catalog,
+    start: Catalog,
     by: By,
     workers: int = 1,
     on_fold: OnFold | None = None,
@@ -102,14 +124,18 @@ def leave_out(
 ) -> list[Held]:
     """Predict every row by a fit that saw nothing of its generation, or of its family.
 
+    Parameters
+    ----------
+    start
+        What was known before any fit: `prior`.
+
     Raises
     ------
     UserError
         If an experiment of a group that is fitted cannot be run.
     """
-    start = prior(catalog)
     refit = Refit(start) if refit is None else refit
-    names = [_name(one, catalog, by) for one in experiments]
+    names = [_name(one, start, by) for one in experiments]
     folds = sorted(set(names))
     found: list[Held] = []
     for done, left in enumerate(folds):

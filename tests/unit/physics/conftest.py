@@ -77,7 +77,12 @@ IDEAL = Efficiency(
     collective_hop_s=0.0,
     host_step_s=0.0,
     sequence_s=0.0,
+    unpack_compute=1.0,
     request_s=0.0,
+    power_active=0.15,
+    power_compute=0.75,
+    power_memory=0.5,
+    power_link=0.1,
     facts=(),
 )
 

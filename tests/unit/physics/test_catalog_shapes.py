@@ -120,7 +120,7 @@ def law_of(name, device_id, bandwidth=1.0):
     device = replace(device, memory_bandwidth=device.memory_bandwidth * bandwidth)
     compute = "fp8" if "fp8" in device.flops else "bf16"
     form = PrecisionSpec(weights=compute, compute=compute, kv="bf16")
-    factors = efficiency(CATALOG, device.generation, "generic")
+    factors = efficiency(CATALOG, device, "generic")
     links = Links(device.scale_up_bw or 1e10, 1e-6, 8)
     law = roofline_law(CATALOG.llm(name), device, form, ParallelSpec(tp=8), links, factors, "full")
     return device, law
@@ -207,7 +207,7 @@ def test_a_long_context_costs_what_it_must():
         for law in (dense, sparse)
     ]
     bandwidth = CATALOG.device("b200_sxm").memory_bandwidth
-    factors = efficiency(CATALOG, "blackwell", "generic")
+    factors = efficiency(CATALOG, CATALOG.device("b200_sxm"), "generic")
     read = [
         61 * 576 * 2 / (bandwidth * factors.kv_bandwidth),
         61 * 132 / (bandwidth * factors.kv_bandwidth),

@@ -89,7 +89,7 @@ def test_the_busiest_group_under_skew_against_simulation(skew):
 
 
 def test_imbalance_is_the_busiest_over_the_mean():
-    cost = ExpertCost(64, 4, 8, 1.0, 0.0, 0.0, 0.8)
+    cost = ExpertCost(64, 4, 8, 1.0, 0.0, 0.0, skew=0.8)
     mean = 1000 * 4 / 8
     assert cost.imbalance(1000) == pytest.approx(popularity(64, 4, 0.8).busiest(1000, 8) / mean)
     assert cost.busiest(1000) == pytest.approx(cost.imbalance(1000) * mean)
@@ -99,7 +99,7 @@ def test_imbalance_is_the_busiest_over_the_mean():
 
 @pytest.mark.parametrize("tokens", [1, 30, 5000])
 def test_more_skew_never_helps_ep(tokens):
-    costs = [ExpertCost(64, 4, 8, 1.0, 0.0, 0.0, skew) for skew in (0.0, 0.2, 0.5, 1.0, 2.0)]
+    costs = [ExpertCost(64, 4, 8, 1.0, 0.0, 0.0, skew=skew) for skew in (0.0, 0.2, 0.5, 1.0, 2.0)]
     times = [cost.busiest(tokens) for cost in costs]
     assert times == sorted(times)
     touched = [cost.touched(tokens) for cost in costs]

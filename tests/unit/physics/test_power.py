@@ -14,7 +14,7 @@ from factorysim.physics.power import (
 )
 from factorysim.physics.step import StepRuns
 
-MODEL = PowerModel(100.0, 700.0)
+MODEL = PowerModel(100.0, 700.0, Weights(0.75, 0.5, 0.1, 0.15))
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_a_675b_moe_reads_its_active_path_at_batch_1():
         form,
         ParallelSpec(tp=8),
         Links(1.8e12, 1e-6, 72),
-        efficiency(catalog, "rubin", "generic"),
+        efficiency(catalog, catalog.device("rubin_gpu"), "generic"),
         "full",
     )
     assert law.experts is not None

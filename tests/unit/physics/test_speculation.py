@@ -14,7 +14,7 @@ from factorysim.catalog import load_catalog
 from factorysim.errors import CapacityError
 from factorysim.physics.drafts import drafter, mtp_head
 from factorysim.physics.memory import Beside, kv_blocks
-from factorysim.physics.power import PowerModel, first_steps, run_energy
+from factorysim.physics.power import PowerModel, Weights, first_steps, run_energy
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.speculation import (
     PARTS_MOST,
@@ -302,7 +302,7 @@ def test_a_run_needs_and_spends_what_its_verifies_do(
         [law.base(decodes, 0, 0, decodes) + _attention_fs(law, decodes, c) for c in
          steps.context_tokens]
     ) / FS  # fmt: skip
-    model = PowerModel(100.0, 700.0)
+    model = PowerModel(100.0, 700.0, Weights(0.75, 0.5, 0.1, 0.15))
     growth = spent[1:2] - spent[:1] if n > 1 else np.zeros(1)
     each = run_energy(model, law, steps, spent, np.zeros(n)).sum()
     assert run_energy(model, law, run, spent[:1], growth)[0] == pytest.approx(each, rel=1e-6)

@@ -251,7 +251,7 @@ def test_a_small_dense_llm_drafts_by_the_same_law():
     stages = sram_stages(llm, lpu, FP8, parallel, spec, KvSpec(), 16)
     law = sram_law(
         llm, lpu, FP8, parallel, spec, Chips(stages, 8, 256), Links(1.25e12, 3.5e-7, 256),
-        efficiency(catalog, "lpu", "generic"), "full",
+        efficiency(catalog, lpu, "generic"), "full",
     )  # fmt: skip
     assert stages == 3  # 9.1 GB of weights, 1.1 GB of KV, 3.6 GB a stage
     assert 5e-5 < law.base(1, 0, 0, 1) / 1e15 < 2e-4

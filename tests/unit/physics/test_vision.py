@@ -13,7 +13,7 @@ from factorysim.physics.vision import Encoder, encoder_bytes, encoder_of
 
 CATALOG = load_catalog()
 H100 = CATALOG.device("h100_sxm")
-FACTORS = efficiency(CATALOG, H100.generation, "generic")
+FACTORS = efficiency(CATALOG, H100, "generic")
 VISION = CATALOG.llm("mistral_large_3").vision
 SMALL = Vision(params=5e6, patches_per_token=4.0, facts=())
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.graph.plan import FactoryPlan, HostPlan, RackPlan, ReplicaPlan, ServePlan, ToolPlan
-from factorysim.physics.power import PowerModel
+from factorysim.physics.power import PowerModel, Weights
 from factorysim.physics.step import Activity, Piece
 from factorysim.records import TABLES, StepChunk, StepRow
 from factorysim.sim.factory import run_replication
@@ -60,7 +60,7 @@ class UnitLaw(NamedTuple):
 
     def activity(self, runs: StepRuns) -> Activity:
         busy = runs.steps * 1e-4
-        return Activity(busy, busy, busy * 0, busy, busy, busy * 0)
+        return Activity(busy, busy, busy * 0, busy, busy, busy * 0, busy * 0)
 
 
 class Listed:
@@ -153,7 +153,7 @@ def plan(
         pool="gpu",
         device=None,  # type: ignore[arg-type]
         law=UnitLaw() if law is None else law,
-        power=PowerModel(100.0, 500.0),
+        power=PowerModel(100.0, 500.0, Weights(0.75, 0.5, 0.1, 0.15)),
         kv_blocks=blocks,
         replicas=tuple(
             ReplicaPlan(

@@ -11,7 +11,7 @@ import pytest
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.graph.plan import FactoryPlan, RackPlan, ReplicaPlan, ServePlan
 from factorysim.physics.handoff import KvState
-from factorysim.physics.power import PowerModel
+from factorysim.physics.power import PowerModel, Weights
 from factorysim.physics.speculation import Pace, pace, speculative_law
 from factorysim.physics.vision import Encoder
 from factorysim.sim.factory import FactoryWorld
@@ -50,7 +50,8 @@ def plan(
     def side(name: str, role: Any, first: int, count: int, blocks: int) -> ServePlan:
         places = tuple(ReplicaPlan((first + i,), 0, 0, 1e9) for i in range(count))
         return ServePlan(
-            name, "m", "gpu", None, decoding if role == "decode" else law, PowerModel(1.0, 2.0),
+            name, "m", "gpu", None, decoding if role == "decode" else law,
+            PowerModel(1.0, 2.0, Weights(0.75, 0.5, 0.1, 0.15)),
             blocks, places, 1, role, kv if role == "decode" else None,
         )  # type: ignore[arg-type]  # fmt: skip
 

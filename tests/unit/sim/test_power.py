@@ -16,7 +16,7 @@ from factorysim.graph.plan import (
     ServePlan,
     ToolPlan,
 )
-from factorysim.physics.power import PowerModel
+from factorysim.physics.power import PowerModel, Weights
 from factorysim.physics.step import Activity, Piece
 from factorysim.records import StepRow
 from factorysim.sim.power import PowerMeter
@@ -61,10 +61,10 @@ class LineLaw:
             self.memory_per_context * (runs.context_tokens + runs.pair_tokens + runs.prior_tokens)
             + self.memory_per_window * runs.window_tokens
         )
-        return Activity(none, none, none, compute, memory, self.link_per_step * runs.steps)
+        return Activity(none, none, none, compute, memory, self.link_per_step * runs.steps, none)
 
 
-MODEL = PowerModel(100.0, 500.0)
+MODEL = PowerModel(100.0, 500.0, Weights(0.75, 0.5, 0.1, 0.15))
 
 
 def plan(law=None, *, replicas=None, rack_of=(), hosts=(), racks=2, devices=1):
@@ -243,7 +243,14 @@ def split_plan(side, partners=(2, 3, 4)):
     """Device 0 in rack 0, partners 2 in rack 0 and 3, 4 in rack 1; they draw 40 to 240 W."""
     replicas = (ReplicaPlan((0,), 0, 0, 1e9, partners=partners),)
     factory = plan(replicas=replicas, rack_of=(0, 1, 0, 1, 1))
-    other = PartnerPlan("lpx", None, side, PowerModel(40.0, 240.0), len(partners), "fp8")
+    other = PartnerPlan(
+        "lpx",
+        None,
+        side,
+        PowerModel(40.0, 240.0, Weights(0.75, 0.5, 0.1, 0.15)),
+        len(partners),
+        "fp8",
+    )
     (serve,) = factory.serve
     return factory._replace(serve=(serve._replace(partner=other),))
 

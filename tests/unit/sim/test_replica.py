@@ -522,7 +522,7 @@ def test_a_million_tokens_take_as_many_runs_as_chunks():
         PrecisionSpec(weights="fp8", compute="fp8", kv="fp8"),
         ParallelSpec(tp=8),
         Links(9e11, 1e-6, 8),
-        efficiency(catalog, device.generation, "generic"),
+        efficiency(catalog, device, "generic"),
         "full",
     )
     clock, done = Clock(), []

@@ -362,7 +362,7 @@ def steps(**changes):
 def serving(compute_s, memory_s, link_s):
     def activity(runs):
         return Activity(
-            *(np.full(len(runs.steps), x) for x in (0, 0, 0, compute_s, memory_s, link_s))
+            *(np.full(len(runs.steps), x) for x in (0, 0, 0, compute_s, memory_s, link_s, 0))
         )
 
     return SimpleNamespace(law=SimpleNamespace(activity=activity))

@@ -52,7 +52,7 @@ def experiments(tmp_path):
 
 def held(experiments, catalog, by):
     spy = Spy()
-    found = leave_out(experiments, catalog, by, refit=Refit(prior(catalog), spy))
+    found = leave_out(experiments, catalog, by, refit=Refit(catalog, spy))
     return {one.left_out: one for one in found}, spy
 
 
@@ -60,7 +60,21 @@ def test_a_generation_leaves_whole_and_every_row_is_foretold_once(experiments):
     folds, _ = held(experiments, load_catalog(), "generation")
     ids = {name: {row.id for row in one.rows} for name, one in folds.items()}
     assert ids == {"ampere": {"a100", "two"}, "hopper": {"h100", "h200", "three"}}
-    assert {one.generation for one in folds["hopper"].factors} == {"ampere"}
+    assert {one.generation for one in folds["hopper"].factors} == {"ampere", "neutral"}
+
+
+def test_what_the_other_generations_say_of_the_engine_is_taken_over(experiments):
+    """With an engine that takes a second a step elsewhere, an unseen generation is slow too."""
+
+    def slow(group, _):
+        return [factor(group.generation, value=1.0)] if group.generation == "ampere" else []
+
+    catalog = load_catalog()
+    plain = leave_out(experiments, catalog, "generation", refit=Refit(catalog, lambda *_: []))
+    told = leave_out(experiments, catalog, "generation", refit=Refit(catalog, slow))
+    got = [{row.id: row.got for one in found for row in one.rows} for found in (plain, told)]
+    assert got[1]["h100"] > 2 * got[0]["h100"]
+    assert got[1]["a100"] == got[0]["a100"]
 
 
 def test_a_family_leaves_by_its_shape(experiments):
@@ -109,17 +123,22 @@ def test_a_fit_begins_from_what_no_fit_has_written(tmp_path):
         "  vllm:\n"
         "    hopper:\n"
         "      host_step_s: {value: 0.5 s, kind: derived, note: fitted to 12 rows}\n"
-        "      kv_bandwidth: {value: 0.5, unit: ratio, kind: measured, note: by hand}\n",
+        "      kv_bandwidth: {value: 0.5, unit: ratio, kind: measured, note: by hand}\n"
+        "    neutral:\n"
+        "      host_step_s: {value: 0.5 s, kind: derived, note: fitted to 12 rows}\n",
         encoding="utf-8",
     )
-    found = prior(load_catalog(path)).facts
+    found, shipped = prior(path).facts, load_catalog(fitted=False).facts
     assert "efficiency.vllm.hopper.host_step_s" not in found
     assert found["efficiency.vllm.hopper.kv_bandwidth"].value == 0.5
+    name = "efficiency.vllm.neutral.host_step_s"
+    assert found[name] == shipped[name] != load_catalog().facts[name]
+    assert not any(fact.note.startswith("fitted to") for fact in prior(None).facts.values())
 
 
 def test_a_group_that_two_folds_share_is_fitted_once(experiments):
     spy = Spy()
-    refit = Refit(prior(load_catalog()), spy)
+    refit = Refit(load_catalog(), spy)
     leave_out(experiments, load_catalog(), "generation", refit=refit)
     leave_out(experiments, load_catalog(), "generation", refit=refit)
     assert [generation for generation, _ in spy.shown] == ["hopper", "ampere"]
