@@ -63,10 +63,7 @@ class Catalog:
     def facts(self) -> Mapping[str, Fact]:
         """Every fact by its id, such as ``accelerators.rubin_gpu.memory_bandwidth``."""
         return MappingProxyType(
-            {
-                name: build_fact(name, leaf, self._rules)
-                for name, leaf in self.leaves()
-            }
+            {name: build_fact(name, leaf, self._rules) for name, leaf in self.leaves()}
         )
 
     @cached_property

@@ -87,7 +87,7 @@ def test_a_family_leaves_by_its_shape(experiments):
 
 def test_no_fold_learns_from_facts_of_what_it_leaves_out(experiments):
     """A leak would show: with absurd facts of Hopper, what is foretold of it stays the same."""
-    facts = load_catalog()
+    facts = load_catalog(fitted=False)
     absurd = facts.with_values(
         {
             "efficiency.generic.hopper.weight_bandwidth": 0.01,
@@ -132,7 +132,8 @@ def test_a_fit_begins_from_what_no_fit_has_written(tmp_path):
     assert "efficiency.vllm.hopper.host_step_s" not in found
     assert found["efficiency.vllm.hopper.kv_bandwidth"].value == 0.5
     name = "efficiency.vllm.neutral.host_step_s"
-    assert found[name] == shipped[name] != load_catalog().facts[name]
+    assert found[name] == shipped[name]
+    assert found[name].value < 0.5
     assert not any(fact.note.startswith("fitted to") for fact in prior(None).facts.values())
 
 
