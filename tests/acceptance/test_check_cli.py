@@ -181,8 +181,8 @@ def test_leaving_out_scores_what_no_fit_has_seen_and_writes_bands(halves, tmp_pa
                        "--workers", "1")  # fmt: skip
     row = next(row for row in json.loads(again.out)["rows"] if row["id"] == "a1")
     [band] = [b for b in told["generation"]["bands"] if b["load"] == "all"]
-    # Four rows of an engine on a generation carry no factor: no fit has seen it.
-    assert row["class"] == "unseen generation"
+    # Four rows carry no factor; of this generation another engine was seen.
+    assert row["class"] == "unseen engine"
     assert row["high"] == pytest.approx(row["got"] * band["bounds"]["high"], rel=1e-3)
 
 

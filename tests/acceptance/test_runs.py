@@ -229,7 +229,7 @@ topology:
   schema: factorysim.topology/1
   racks: {gpus: {rack: DEVICE, count: 1}}
   fabric: {kind: none}
-llms: {chat: {llm: llama_3_1_8b, precision: {weights: fp8, compute: fp8, kv: bf16}}}
+llms: {chat: {llm: llama_3_1_8b}}
 deployments: {serve: {llm: chat, pool: gpus, replicas: 1}}
 streams:
   calls:
