@@ -23,6 +23,7 @@ def build_device(reading: Reading, identity: str, *, is_cpu: bool) -> Device:
     cores = reading.count("cores")
     threads = reading.count("threads") or cores
     memory, bandwidth = reading.need("memory_bytes"), reading.need("memory_bandwidth")
+    usable = reading.number("usable_memory_bytes")
     idle = _idle(reading, tdp, "cpu_idle_share" if is_cpu else "accelerator_idle_share")
     sram = _sram(reading) if reading.text("memory_kind") == "sram" else None
     speed = reading.fact(f"{reading.path}.core_speed", f"cpus.core_speed.{identity}")
@@ -49,6 +50,7 @@ def build_device(reading: Reading, identity: str, *, is_cpu: bool) -> Device:
         core_speed=None if cores is None else (1.0 if speed is None else speed),
         smt_yield=_smt_yield(reading, cores, threads),
         sram=sram,
+        usable_memory_bytes=usable,
         facts=reading.used(),
     )
 

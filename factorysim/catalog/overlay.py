@@ -245,10 +245,11 @@ class _Reader:
     def _sound(self, node: Marked, path: KeyPath, unit: str, value: float) -> float | None:
         """Give back a number that can be computed with; None, and a fault, of any other."""
         told = limit(path[:-1], unit)
-        if value < 0 or not math.isfinite(value):
-            self._fault(node, path, shown(node.plain()), "a finite number that is not negative")
-        elif told is not None and not told.holds(value):
+        finite = math.isfinite(value)
+        if finite and told is not None and not told.holds(value):
             self._fault(node, path, shown(node.plain()), told.expected, told.cure)
+        elif value < 0 or not finite:
+            self._fault(node, path, shown(node.plain()), "a finite number that is not negative")
         else:
             return value
         return None

@@ -112,7 +112,7 @@ def build_single(device: Device, reading: Reading, rules: Mapping[str, str]) -> 
     bandwidth = device.scale_out_bw
     if bandwidth is None:
         bandwidth = reading.fact(f"network.{nic}.bandwidth_per_direction")
-    memory = device.memory_bytes if own_host else reading.fact(f"cpus.{host}.memory_bytes")
+    memory = device.capacity_bytes if own_host else reading.fact(f"cpus.{host}.memory_bytes")
     return Rack(
         id=device.id,
         name=device.name,

@@ -10,6 +10,9 @@ from factorysim.catalog.shipped import Tree
 KeyPath: TypeAlias = tuple[str, ...]
 """Section, id and keys of a node."""
 
+_FOLLOWS = {"memory_bytes": "usable_memory_bytes"}
+"""Key of a fact, and of another that was worked out from it."""
+
 
 def is_leaf(node: object) -> TypeGuard[Tree]:
     """Whether a node of a record is a fact: a map with a value."""
@@ -70,6 +73,8 @@ def fill(tree: Tree, filler: Tree) -> Tree:
 def lay(tree: Tree, over: Tree) -> Tree:
     """Lay one tree over another: maps merge, leaves and words are replaced whole.
 
+    What was worked out from a leaf goes with it, unless it is stated anew as well.
+
     Examples
     --------
     >>> lay({"a": {"value": 1, "note": "old"}, "b": {"c": 2}}, {"a": {"value": 3}, "b": {"d": 4}})
@@ -77,6 +82,8 @@ def lay(tree: Tree, over: Tree) -> Tree:
     """
     laid = dict(tree)
     for key, value in over.items():
+        if key in _FOLLOWS and _FOLLOWS[key] not in over:
+            laid.pop(_FOLLOWS[key], None)
         below = laid.get(key)
         both = is_branch(below) and is_branch(value)
         laid[key] = lay(laid[key], value) if both else value

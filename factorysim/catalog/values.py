@@ -41,6 +41,7 @@ class Device:
     generation: str
     """Whose efficiencies it has: ``hopper``, ``cdna3``, ``cpu_x86``; ``generic`` if unstated."""
     memory_bytes: float
+    """As its vendor states it, mostly in GB; `capacity_bytes` is what it can hold."""
     memory_bandwidth: float
     """B/s, peak."""
     flops: Mapping[str, float] = field(hash=False)
@@ -62,6 +63,14 @@ class Device:
     """Throughput of all threads over that of the cores alone; 1 without SMT."""
     sram: Sram | None = None
     """None: its memory is DRAM of some kind, and the chip stands for itself."""
+    usable_memory_bytes: float | None = None
+    """Where that is known to be another number than the vendor's."""
+
+    @property
+    def capacity_bytes(self) -> float:
+        """Bytes that a program finds: usable ones if known, else as the vendor states."""
+        usable = self.usable_memory_bytes
+        return self.memory_bytes if usable is None else usable
 
 
 @dataclass(frozen=True, slots=True)

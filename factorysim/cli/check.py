@@ -18,7 +18,10 @@ OURS = 1
 """Exit code where a row of theory does not hold: our fault."""
 Data = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Measurements as CSV; the shipped table if not given."),
+    typer.Option(
+        metavar="FILE",
+        help="Measurements or a log of calls, as CSV; the shipped table if not given.",
+    ),
 ]
 Overlay = Annotated[
     Path | None, typer.Option("--catalog", help="A file of facts over the shipped ones.")

@@ -126,7 +126,7 @@ def _parts(notes: _Notes, rack: Rack, variant: str | None) -> Blueprint:
             main=main,
             main_kind="cpu" if is_cpu else "lpu" if main.kind == "lpu" else "gpu",
             main_count=rack.main.count,
-            main_memory=_memory(rack, main) if is_cpu else main.memory_bytes,
+            main_memory=_memory(rack, main) if is_cpu else main.capacity_bytes,
             facts=blueprint.facts | set(main.facts),
         )
     if host is not None:

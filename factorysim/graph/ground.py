@@ -61,11 +61,13 @@ class Ground:
         device = self.catalog.device(self.factory.devices[node], self.variant)
         self.facts.update(device.facts)
         memory = self.graph.nodes[self.factory.names[node]].get("memory_bytes")
-        return device if memory is None else replace(device, memory_bytes=memory)
+        if memory is None or memory == device.capacity_bytes:
+            return device
+        return replace(device, memory_bytes=memory, usable_memory_bytes=None)
 
     def smallest(self, nodes: Sequence[int]) -> Device:
         """Read the device with the least memory among some of one kind."""
-        return min(map(self.device, nodes), key=lambda one: one.memory_bytes)
+        return min(map(self.device, nodes), key=lambda one: one.capacity_bytes)
 
     def llm(self, name: str) -> Llm:
         """Read an LLM."""

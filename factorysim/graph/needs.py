@@ -174,15 +174,15 @@ def _check_racks(
     if chips <= len(members):
         return
     a_rack = _a_rack(members, factory)
-    usable = fraction * device.memory_bytes
+    usable = fraction * device.capacity_bytes
     racks = len(members) / a_rack
     found = (
         f"{what}: {chips:,} {device.id} of {_amount(usable)} ({fraction:.0%} of "
-        f"{_amount(device.memory_bytes)}), {chips / a_rack:.1f} racks"
+        f"{_amount(device.capacity_bytes)}), {chips / a_rack:.1f} racks"
     )
     expected = (
         f"at most {racks:.3g} rack{'s' * (racks != 1)}: pool {pool} has {len(members):,} of them, "
-        f"{_amount(a_rack * device.memory_bytes)} a rack"
+        f"{_amount(a_rack * device.capacity_bytes)} a rack"
     )
     raise CapacityError(Fault(pool, key, found, expected, cure))
 

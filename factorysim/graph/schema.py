@@ -20,7 +20,7 @@ attribute          type    meaning
                            for all but the site and what stands outside of it
 `failure_domain`   str     node whose failure takes this one down
 `scale_up_domain`  str     devices with the same one share NVLink-class links
-`memory_bytes`     float   capacity (of storage: flash), B
+`memory_bytes`     float   what it can hold (of storage: flash), B
 `idle_w`, `peak_w` float   draw at rest and at most, W; of a rack `power_w`
 `power_w`          float   published power of a rack, all that is in it, W
 `ports`            int     of a switch

@@ -104,10 +104,10 @@ def _blocks(
     state = sequences * held.sequence
     block = kv.block_tokens * held.token
     wanted = kv.blocks or 1
-    most = kv.memory_fraction * device.memory_bytes
+    most = kv.memory_fraction * device.capacity_bytes
     room = most - held.weights - kv.workspace - state
     if kv.blocks is not None:
-        most = device.memory_bytes
+        most = device.capacity_bytes
         room = most - held.weights
     if room < wanted * block or room < 0:
         key = "dp" if parallel.dp > 1 else "pp"

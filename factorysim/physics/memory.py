@@ -157,10 +157,10 @@ def kv_blocks(
     weights = whole / parallel.tp + more.weights
     state = sequences * (sequence_bytes(llm, precision, parallel) + more.sequence)
     block = kv.block_tokens * (kv_bytes_per_token(llm, precision, parallel) + more.token)
-    room = kv.memory_fraction * device.memory_bytes - weights - kv.workspace - state
+    room = kv.memory_fraction * device.capacity_bytes - weights - kv.workspace - state
     wanted = kv.blocks or 1
     if kv.blocks is not None:
-        room = device.memory_bytes - weights
+        room = device.capacity_bytes - weights
     if room < wanted * block:
         cure = "more tp, fewer bits, or another device"
         beside_it = f" (workspace {in_gb(kv.workspace)}, state {in_gb(state)})"
@@ -175,9 +175,9 @@ def kv_blocks(
                 "parallel.tp",
                 f"{in_gb(weights)} of weights{drafts} and {wanted} KV blocks of {in_gb(block)}"
                 f" a device{beside_it}",
-                f"no more than {kv.memory_fraction:.0%} of {in_gb(device.memory_bytes)}"
+                f"no more than {kv.memory_fraction:.0%} of {in_gb(device.capacity_bytes)}"
                 if kv.blocks is None
-                else f"no more than {in_gb(device.memory_bytes)}",
+                else f"no more than {in_gb(device.capacity_bytes)}",
                 cure,
             )
         )

@@ -17,14 +17,12 @@ from factorysim.study.measured.fit import (
     fit_group,
     groups_of,
 )
-from factorysim.study.measured.pool import pooled
-from factorysim.study.measured.power_fit import fit_power, power_groups
+from factorysim.study.measured.whole_fit import whole_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from factorysim.catalog import Catalog
-    from factorysim.study.measured.compare import Compared, Experiment
+    from factorysim.study.measured.compare import Compared
     from factorysim.study.measured.rows import Skipped
 
     OnGroup = Callable[[str, int, int], None]
@@ -88,19 +86,9 @@ def calibrate(
             refused.append(Refused(group.engine, group.generation, len(group.rows), why))
         else:
             factors += fit_group(group, facts)
-    factors += _powers(table.experiments, factors, facts, only)
-    factors += pooled(factors, facts)
+    factors = whole_fit(factors, table.experiments, facts, lambda group: _asked(group, only))
     aside = tuple(table.not_understood), tuple(table.skipped)
     return Calibration(str(table.path), tuple(factors), tuple(refused), *aside)
-
-
-def _powers(
-    experiments: Sequence[Experiment], factors: Sequence[Factor], catalog: Catalog, only: str | None
-) -> list[Factor]:
-    """Fit what devices draw, with steps as the factors time them."""
-    timed = catalog.with_values({factor.fact: factor.value for factor in factors})
-    groups = [group for group in power_groups(experiments, timed) if _asked(group, only)]
-    return [factor for group in groups for factor in fit_power(group, timed)]
 
 
 def _asked(group: Group, only: str | None) -> bool:

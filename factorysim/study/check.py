@@ -28,6 +28,7 @@ CLASSES = {
     "throughput": "throughput",
     "power": "power",
     "energy": "J/token",
+    "distance": "KS distance",
 }
 """Quantities of rows, and under which name they are scored."""
 
@@ -74,8 +75,8 @@ def check(
     Parameters
     ----------
     data
-        A CSV file (docs/measurements.md), and nothing else; the shipped table, after theory,
-        if not given.
+        A CSV file of measurements or a log of calls (docs/measurements.md), and nothing else;
+        the shipped table, after theory, if not given.
     catalog
         A file of facts over the shipped ones.
     only

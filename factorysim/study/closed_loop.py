@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from factorysim.records import Closing
     from factorysim.run.prepare import Prepared
     from factorysim.store import MemorySink
+    from factorysim.workload.demand import Demand
 
     Floats = npt.NDArray[np.float64]
 
@@ -118,14 +119,20 @@ def run_loop(prepared: Prepared, sink: MemorySink, horizon_s: float, limit: int 
     limit
         Calls after which no more come; None: they come until the horizon.
     """
-    from factorysim.sim.factory import run_replication
     from factorysim.workload.demand import build_demand
 
     scenario = prepared.scenario
     stream = scenario.streams[STREAM].model_copy(update={"limit": limit})
     demand = build_demand(STREAM, stream, seed=scenario.run.seed, replication=0)
+    return run_demand(prepared, demand, sink, horizon_s)
+
+
+def run_demand(prepared: Prepared, demand: Demand, sink: MemorySink, horizon_s: float) -> Closing:
+    """Run a demand on the one stream of an operating point."""
+    from factorysim.sim.factory import run_replication
+
     return run_replication(
-        scenario,
+        prepared.scenario,
         prepared.plan,
         [demand],
         replication=0,

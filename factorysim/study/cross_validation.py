@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from factorysim.study.measured.compare import Compared, Experiment, Table
+    from factorysim.study.measured.conditions import Understood
     from factorysim.study.measured.leave_out import By, Held
     from factorysim.study.measured.metrics import Quantity as Measured
     from factorysim.study.measured.ranks import Ranked
@@ -148,7 +149,9 @@ def cross_validate(
         If a file is no good, or holds nothing that can be run.
     """
     table = open_table(data, catalog)
-    experiments = table.experiments
+    told = [one._replace(rows=tuple(filter(_has_residual, one.rows))) for one in table.experiments]
+    experiments = [one for one in told if one.rows]
+    table = table._replace(experiments=experiments)
     if not experiments:
         expected = "rows of measurements that can be understood"
         raise SpecError(Fault(str(table.path), "", "no such row", expected))
@@ -211,6 +214,7 @@ def _missing(
     for row in unpredicted:
         mine = told[row.id]
         quantity = quantity_of(mine.metric.quantity, mine.metric.wall)
+        assert quantity is not None  # `cross_validate` has looked
         key = quantity, mine.conditions.load.kind
         found[key] = found.get(key, 0) + 1
     return found
@@ -221,6 +225,10 @@ def _scorable(row: Compared) -> bool:
     return row.got is not None and row.got > 0.0 and 0.0 < row.expected / row.got < math.inf
 
 
+def _has_residual(row: Understood) -> bool:
+    return quantity_of(row.metric.quantity, row.metric.wall) is not None
+
+
 def _residual(fold: str, row: Compared) -> Residual:
     assert row.got is not None
     assert row.error is not None
@@ -228,6 +236,7 @@ def _residual(fold: str, row: Compared) -> Residual:
     if row.quantity == OF_TIME:
         log = -log
     quantity = quantity_of(cast("Measured", row.quantity), row.wall)
+    assert quantity is not None  # `cross_validate` has looked
     return Residual(row.id, quantity, row.load, row.source, fold, log, row.error)
 
 

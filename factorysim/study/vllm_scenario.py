@@ -243,7 +243,7 @@ class _Writer:
         """Tell tokens and sequences of a step: as told, or as vLLM chooses on such a device."""
         counts = self._command.counts
         large = self._device is None or (
-            self._device.memory_bytes >= _LARGE and not self._device.id.startswith("a100")
+            self._device.capacity_bytes >= _LARGE and not self._device.id.startswith("a100")
         )
         tokens, sequences = _BATCH[large]
         if not chunked:

@@ -60,6 +60,31 @@ RUBBISH = (
 )
 
 
+def test_a_log_of_calls_is_replayed(tmp_path):
+    """Told by its header; what it leaves unsaid is said, and a bad row is set aside."""
+    path = tmp_path / "calls.csv"
+    head = "gpu,model,parallel,request_id,input_toks,output_toks,queued_s,wait_s,ttft_s,e2e_s"
+    calls = [f"RTX4090,Llama-3.1-8B,tp1,{k},400,20,{k / 10},0,0.2,0.9" for k in range(12)]
+    bad = "RTX4090,Llama-3.1-8B,tp1,12,400,20,1.3,0,0.9,0.2"
+    path.write_text("\n".join([head, *calls, bad]), encoding="utf-8")
+    done = factorysim("check", "--data", str(path), "--workers", "1")
+    assert done.code == 0, done.err
+    assert "Predicted: 12 of 13 rows" in done.out
+    assert "recorded" in done.out
+    assert "before its first token" in " ".join(done.out.split())
+    done = factorysim("check", "--data", str(path), "--only", "RTX4090", "--json")
+    rows = json.loads(done.out)["rows"]
+    assert len(rows) == 12
+    assert rows[0]["id"] == "RTX4090-Llama-3.1-8B-tp1.ttft_mean_s"
+    assert rows[0]["expected"] == pytest.approx(0.2)
+    assert rows[0]["error"] == pytest.approx(rows[0]["got"] / 0.2 - 1)
+    assert "max_sequences 1024" in rows[0]["assumed"]
+    path.write_text(head.replace(",e2e_s", ""), encoding="utf-8")
+    done = factorysim("check", "--data", str(path))
+    assert done.code == 2
+    assert "calls.csv:1: e2e_s: found no such column" in done.err
+
+
 def test_rubbish_in_a_row_leaves_the_others_alone(tmp_path):
     start = "Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,"
     bad = [f"bad{k},{start}{row}{notes}\n" for k, (row, notes) in enumerate(RUBBISH)]

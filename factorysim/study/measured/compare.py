@@ -14,6 +14,13 @@ from factorysim.resources import measurements
 from factorysim.study.measured.conditions import Understood, understand
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
 from factorysim.study.measured.metrics import OF_TIME, quantity_of
+from factorysim.study.measured.requests import (
+    is_log,
+    name_logs,
+    read_logs,
+    rows_of_log,
+    understand_rows,
+)
 from factorysim.study.measured.rows import NotUnderstoodError, Row, Skipped, read_rows
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ class Compared(NamedTuple):
     got: float | None
     """In the row's unit; None: not predicted, for `reason`."""
     error: float | None
-    """``got / expected - 1``."""
+    """``got / expected - 1``; a distance between distributions as it is."""
     reason: str
     assumed: tuple[str, ...]
     quantity: str = ""
@@ -111,8 +118,10 @@ def read_experiments(
     Raises
     ------
     SpecError
-        If it is no table of measurements.
+        If it is neither a table of measurements nor a log of calls.
     """
+    if is_log(path):
+        return _read_logs(path, catalog)
     rows, skipped = read_rows(path)
     together: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -127,6 +136,24 @@ def read_experiments(
         else:
             by_conditions.setdefault(found.conditions, []).append(found)
     experiments = [Experiment(key, tuple(mine)) for key, mine in by_conditions.items()]
+    return experiments, unknown, skipped
+
+
+def _read_logs(
+    path: Path, catalog: Catalog
+) -> tuple[list[Experiment], list[Compared], list[Skipped]]:
+    """Read a log of calls: each run is an experiment, replayed call by call."""
+    logs, skipped = read_logs(path)
+    experiments: list[Experiment] = []
+    unknown: list[Compared] = []
+    for log, name in zip(logs, name_logs(logs), strict=True):
+        rows = rows_of_log(log, name, path.name)
+        try:
+            found = understand_rows(log, rows, catalog)
+        except NotUnderstoodError as error:
+            unknown += [_unpredicted(row, str(error)) for row, _ in rows]
+        else:
+            experiments.append(Experiment(found[0].conditions, tuple(found)))
     return experiments, unknown, skipped
 
 
@@ -150,7 +177,9 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
     compared: list[Compared] = []
     for one in experiment.rows:
         got = read_metric_of(outcome, one.metric, conditions)
-        if not isfinite(got) or not isfinite(got / one.row.value):
+        far = one.metric.quantity == "distance"  # from what is 0 away from itself
+        off = got if far else got / one.row.value - 1.0
+        if not isfinite(got) or not isfinite(off):
             why = "the experiment has no such number, or it is beyond all measure"
             compared.append(_unpredicted(one.row, why, one.assumed))
             continue
@@ -158,7 +187,7 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
         compared.append(
             Compared(
                 one.row.id, one.row.line, one.row.metric, one.row.value, got,
-                got / one.row.value - 1.0, "", one.assumed, one.metric.quantity,
+                off, "", one.assumed, one.metric.quantity,
                 conditions.engine, generation, conditions.load.kind, one.row.source_title,
                 one.metric.wall, low, high, known.title,
             )
@@ -169,7 +198,8 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
 def _band(known: ModelError, row: Understood, got: float) -> tuple[float | None, float | None]:
     """Bound what would be measured, in the row's unit."""
     metric = row.metric
-    band = known.band(quantity_of(metric.quantity, metric.wall), row.conditions.load.kind)
+    quantity = quantity_of(metric.quantity, metric.wall)
+    band = None if quantity is None else known.band(quantity, row.conditions.load.kind)
     if band is None:
         return None, None
     return (band.inverse if metric.quantity == OF_TIME else band).around(got)

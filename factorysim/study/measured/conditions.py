@@ -64,7 +64,30 @@ class Steady(NamedTuple):
     kind: Literal["steady"] = "steady"
 
 
-Load: TypeAlias = Closed | Queued | Offered | Static | Steady
+class RecordedCall(NamedTuple):
+    """A call as it was served."""
+
+    at_ns: int
+    """Its arrival, after that of the first."""
+    prompt_tokens: int
+    output_tokens: int
+    ttft_s: float
+    latency_s: float
+
+
+class Recorded(NamedTuple):
+    """Calls that came when they came; the whole run counts."""
+
+    calls: tuple[RecordedCall, ...]
+    """Of all replicas together, in order of arrival."""
+    kv_tokens: int | None
+    """Of each replica's cache; None: what memory leaves."""
+    prefix_caching: bool
+    """Whether a preempted call may find again what it had computed."""
+    kind: Literal["recorded"] = "recorded"
+
+
+Load: TypeAlias = Closed | Queued | Offered | Static | Steady | Recorded
 
 
 class Conditions(NamedTuple):
@@ -87,6 +110,14 @@ class Conditions(NamedTuple):
     max_sequences: int
     token_budget: int
     memory_fraction: float
+
+
+class Settings(NamedTuple):
+    """Of an engine, as far as somebody tells them."""
+
+    max_sequences: int | None = None
+    token_budget: int | None = None
+    memory_fraction: float | None = None
 
 
 class Understood(NamedTuple):
@@ -182,6 +213,45 @@ def understand(row: Row, catalog: Catalog, others: Sequence[Row] = ()) -> Unders
         raise NotUnderstoodError(f"its numbers make no experiment: {why}") from None
 
 
+def understand_log(
+    row: Row, catalog: Catalog, load: Recorded, settings: Settings
+) -> tuple[Conditions, tuple[str, ...]]:
+    """Turn what is told of a log of calls into the experiment that it was.
+
+    Parameters
+    ----------
+    row
+        Tells the LLM, the devices, the engine and the formats.
+
+    Returns
+    -------
+    The experiment, and what had to be assumed.
+
+    Raises
+    ------
+    NotUnderstoodError
+        With the reason.
+    """
+    try:
+        return _Reader(row, catalog, ()).read_log(load, settings)
+    except ValidationError as error:
+        told = error.errors()[0]
+        why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
+        raise NotUnderstoodError(f"its numbers make no experiment: {why}") from None
+
+
+class _Replica(NamedTuple):
+    """What serves, whatever the load."""
+
+    llm: Llm
+    device: Device
+    clock: float
+    cut: Cut
+    formats: tuple[str, str, str]
+    """Of weights, arithmetic and KV."""
+    engine: str
+
+
 class _Reader:
     """Reads one row; collects what it has to assume."""
 
@@ -195,26 +265,66 @@ class _Reader:
     def read(self) -> Understood:
         row = self._row
         metric = read_metric(row)
+        replica = self._replica()
+        llm, usual = replica.llm, _DEFAULTS[replica.engine]
+        load, prompt, output, most = self._load(replica.cut, usual)
+        if isinstance(load, Offered) and metric.quantity == "throughput":
+            load = load._replace(rate_per_s=None)
+        self._check_length(llm, prompt.mean + output.mean)
+        budget = max(usual.token_budget, most)
+        conditions = self._conditions(
+            replica, load, prompt, output, most, budget, usual.memory_fraction
+        )
+        return Understood(row, conditions, metric, tuple(self._assumed))
+
+    def read_log(self, load: Recorded, told: Settings) -> tuple[Conditions, tuple[str, ...]]:
+        replica = self._replica()
+        usual = _DEFAULTS[replica.engine]
+        most = self._setting("max_sequences", told.max_sequences, usual.max_sequences)
+        budget = self._setting(
+            "token_budget", told.token_budget, max(usual.token_budget, int(most))
+        )
+        if budget < most:
+            raise NotUnderstoodError(f"its token_budget {budget:g} is below {most:g} sequences")
+        fraction = usual.memory_fraction
+        if load.kv_tokens is None:
+            fraction = self._setting("memory_fraction", told.memory_fraction, fraction)
+        prompts = [call.prompt_tokens for call in load.calls]
+        outputs = [call.output_tokens for call in load.calls]
+        longest = max(map(sum, zip(prompts, outputs, strict=True)))
+        self._check_length(replica.llm, longest)
+        self._assumed.append("no prompt begins like another: the log tells no content")
+        prompt, output = (LengthSpec(mean=sum(one) / len(one)) for one in (prompts, outputs))
+        conditions = self._conditions(
+            replica, load, prompt, output, int(most), int(budget), fraction
+        )
+        return conditions, tuple(self._assumed)
+
+    def _setting(self, name: str, told: float | None, usual: float) -> float:
+        if told is None:
+            self._assumed.append(f"{name} {usual:g}")
+        return usual if told is None else told
+
+    def _check_length(self, llm: Llm, tokens: float) -> None:
+        if tokens > llm.context_length:
+            self._assumed.append(f"longer than the {llm.context_length:,} tokens of {llm.id}")
+
+    def _conditions(
+        self, replica: _Replica, load: Load, prompt: LengthSpec, output: LengthSpec,
+        most: int, budget: int, fraction: float,
+    ) -> Conditions:  # fmt: skip
+        return Conditions(
+            replica.llm.id, replica.device.id, replica.clock, replica.cut, *replica.formats,
+            replica.engine, self._row.date, load, prompt, output, most, budget, fraction,
+        )  # fmt: skip
+
+    def _replica(self) -> _Replica:
         llm = self._llm()
         device, clock = self._device()
         engine = self._engine()
-        usual = _DEFAULTS[engine]
-        weights, compute, kv = self._precision(llm, device, usual)
-        cut = self._cut(llm, device, weights, compute, kv)
-        load, prompt, output, most = self._load(cut, usual)
-        if isinstance(load, Offered) and metric.quantity == "throughput":
-            load = load._replace(rate_per_s=None)
-        if prompt.mean + output.mean > llm.context_length:
-            self._assumed.append(f"longer than the {llm.context_length:,} tokens of {llm.id}")
-        return Understood(
-            row,
-            Conditions(
-                llm.id, device.id, clock, cut, weights, compute, kv, engine, row.date, load,
-                prompt, output, most, max(usual.token_budget, most), usual.memory_fraction,
-            ),
-            metric,
-            tuple(self._assumed),
-        )  # fmt: skip
+        formats = self._precision(llm, device, _DEFAULTS[engine])
+        cut = self._cut(llm, device, *formats)
+        return _Replica(llm, device, clock, cut, formats, engine)
 
     def _llm(self) -> Llm:
         try:
@@ -346,7 +456,7 @@ class _Reader:
         precision = PrecisionSpec.model_validate({"weights": weights, "compute": compute, "kv": kv})
         held = weight_bytes(llm, precision).total
         tp = 1
-        while held > WEIGHTS_SHARE * tp * device.memory_bytes and tp < (devices or 8):
+        while held > WEIGHTS_SHARE * tp * device.capacity_bytes and tp < (devices or 8):
             tp *= 2
         if devices is not None and devices > 1:
             self._assumed.append(f"tp {tp}: the weights take at most {WEIGHTS_SHARE:.0%} then")

@@ -9,8 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.errors import CapacityError, Fault
-from factorysim.study.closed_loop import FOREVER_S, STREAM, run_loop
-from factorysim.study.measured.conditions import Closed, Offered, Queued, Static, Steady
+from factorysim.study.closed_loop import FOREVER_S, STREAM, run_demand, run_loop
+from factorysim.study.measured.conditions import (
+    Closed,
+    Offered,
+    Queued,
+    Recorded,
+    Static,
+    Steady,
+)
+from factorysim.study.measured.recorded import RecordedDemand
 from factorysim.study.standing import stand
 
 if TYPE_CHECKING:
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.run.prepare import Prepared
     from factorysim.spec.scenario import ScenarioSpec
+    from factorysim.store.tables import Labels
     from factorysim.study.measured.conditions import Conditions
     from factorysim.study.measured.metrics import Metric
 
@@ -33,6 +42,8 @@ OFFERED_CALLS = (600, 4000)
 OFFERED_S = 240.0
 OFFERED_LEFT_OUT = 0.25
 """Of those calls, at the start."""
+BLOCK_TOKENS = 16
+"""Of a block of the KV cache."""
 RATE_DIGITS = 0.005
 """To which the highest rate within limits is found."""
 
@@ -61,7 +72,7 @@ class Outcome(NamedTuple):
 
 
 def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.0) -> ScenarioSpec:
-    """Write the experiment as a scenario of one replica.
+    """Write the experiment as a scenario of one replica; of a log, of all that served it.
 
     Raises
     ------
@@ -74,7 +85,8 @@ def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.
     c, cut = conditions, conditions.cut
     parallel = {"tp": cut.tp, "pp": cut.pp, "ep": cut.ep, "dp": cut.dp}
     device = catalog.device(c.device)
-    standing = stand(catalog, device, ParallelSpec.model_validate(parallel), 1)
+    replicas = cut.replicas if isinstance(c.load, Recorded) else 1
+    standing = stand(catalog, device, ParallelSpec.model_validate(parallel), replicas)
     # Attention-DP bounds the sequences of each rank, as engines do.
     most = -(-c.max_sequences // cut.dp)
     return ScenarioSpec.model_validate(
@@ -93,7 +105,12 @@ def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.
                 }
             },
             "deployments": {
-                "serve": {"llm": "llm", "pool": "devices", "replicas": 1, "parallel": parallel}
+                "serve": {
+                    "llm": "llm",
+                    "pool": "devices",
+                    "replicas": replicas,
+                    "parallel": parallel,
+                }
             },
             "streams": {
                 STREAM: {
@@ -112,7 +129,8 @@ def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.
                 "token_budget": max(c.token_budget, most),
                 "kv": {
                     "memory_fraction": c.memory_fraction,
-                    "retain": "none",
+                    "block_tokens": BLOCK_TOKENS,
+                    "retain": _retain(conditions),
                     "blocks": _blocks(conditions),
                 },
             },
@@ -128,12 +146,21 @@ def _scheduler(conditions: Conditions) -> str:
     return "trtllm" if conditions.engine == "trtllm" and not ranked else "vllm"
 
 
+def _retain(conditions: Conditions) -> str:
+    """Keep nothing of benchmarks' random prompts; a log's calls may find again what was theirs."""
+    load = conditions.load
+    return "shared" if isinstance(load, Recorded) and load.prefix_caching else "none"
+
+
 def _blocks(conditions: Conditions) -> int | None:
-    """Give a static batch the KV cache that it had; for others it follows from memory."""
-    if not isinstance(conditions.load, Static):
+    """Give a static batch the KV cache that it had, and a log the one that it tells."""
+    load = conditions.load
+    if isinstance(load, Recorded) and load.kv_tokens is not None:
+        return load.kv_tokens // BLOCK_TOKENS
+    if not isinstance(load, Static):
         return None
     tokens = conditions.prompt.mean + conditions.output.mean
-    return conditions.load.batch * (int(tokens) // 16 + 1)
+    return load.batch * (int(tokens) // BLOCK_TOKENS + 1)
 
 
 def _arrivals(conditions: Conditions, rate_per_s: float) -> dict[str, object]:
@@ -145,7 +172,7 @@ def _arrivals(conditions: Conditions, rate_per_s: float) -> dict[str, object]:
             number = max(1, load.calls)
         case Static() | Steady():
             number = load.batch
-        case Offered():
+        case Offered() | Recorded():  # whose calls come when they came
             return {"process": "poisson", "rate": f"{rate_per_s:.12g}/s"}
     return {"process": "fixed_concurrency", "concurrency": number}
 
@@ -183,6 +210,8 @@ def observe(conditions: Conditions, catalog: Catalog) -> Observed:
             before, waves = STEADY_WAVES
             start, end = before / waves, (waves - 1) / waves
             outcome, steps = _measured(prepared, waves * load.batch, start, end)
+        case Recorded():
+            outcome, steps = _measured(prepared, RecordedDemand(STREAM, load.calls), 0.0, 1.0)
         case Offered():
             raise TypeError("an offered load has a rate of its own: run_experiment")
     return Observed(conditions, prepared, outcome, steps)
@@ -244,16 +273,23 @@ def highest_rate(conditions: Conditions, catalog: Catalog) -> float:
 
 
 def suited(conditions: Conditions, catalog: Catalog) -> Catalog:
-    """Give the device the clock that it ran at, and the LLM the context that was asked of it."""
+    """Give the device the clock that it ran at, and the LLM the context that was asked of it.
+
+    One batch is timed from inside the engine, which has no door then.
+    """
     from math import ceil
 
     values: dict[str, float] = {}
     device, llm = catalog.device(conditions.device), catalog.llm(conditions.llm)
+    if isinstance(conditions.load, Static):
+        values[f"efficiency.{conditions.engine}.{device.generation}.request_s"] = 0.0
     if conditions.clock != 1.0:
         for form, rate in device.flops.items():
             values[f"accelerators.{device.id}.flops.{form}"] = rate * conditions.clock
     lengths = conditions.prompt, conditions.output
     longest = sum(ceil(one.mean * (1 + one.spread)) for one in lengths)
+    if isinstance(conditions.load, Recorded):
+        longest = max(call.prompt_tokens + call.output_tokens for call in conditions.load.calls)
     if longest > llm.context_length:
         values[f"llms.{llm.id}.context_length"] = longest
     return catalog.with_values(values) if values else catalog
@@ -268,9 +304,14 @@ def prepare_with(scenario: ScenarioSpec, catalog: Catalog) -> Prepared:
 
 
 def _measured(
-    prepared: Prepared, calls: int, start: float, end: float, *, static: bool = False
+    prepared: Prepared,
+    calls: int | RecordedDemand,
+    start: float,
+    end: float,
+    *,
+    static: bool = False,
 ) -> tuple[Outcome, Columns]:
-    """Run so many calls; measure from one share of their completions to another."""
+    """Run so many calls, or those given; measure from one share of their ends to another."""
     import numpy as np
 
     from factorysim.run.activity import step_columns
@@ -278,11 +319,15 @@ def _measured(
     from factorysim.store import MemorySink
 
     sink = MemorySink()
-    closing = run_loop(prepared, sink, FOREVER_S, calls)
+    if isinstance(calls, int):
+        closing = run_loop(prepared, sink, FOREVER_S, calls)
+    else:
+        closing = run_demand(prepared, calls, sink, FOREVER_S)
     check_audit(closing.audit, 0)
     steps: Columns = dict(sink.columns("steps"))
     steps |= step_columns(prepared.plan).compute(steps)
     table = sink.columns("calls")
+    _check_served(prepared, table["outcome"])
     finished = np.sort(table["finished_s"])
     from_s = float(table["arrived_s"].min()) if start == 0.0 else _at(finished, start)
     to_s = float(finished[-1]) if end == 1.0 else _at(finished, end)
@@ -310,6 +355,16 @@ def _measured(
         preemptions=float(table["preemptions"][mine].mean()),
     )
     return outcome, {name: column[inside] for name, column in steps.items()}
+
+
+def _check_served(prepared: Prepared, outcomes: Labels) -> None:
+    """Refuse an experiment some of whose calls no replica could ever hold."""
+    lost = int((~outcomes.equal("completed")).sum())
+    if lost:
+        found = f"{lost} of {len(outcomes.codes)} calls that no replica can hold"
+        blocks = prepared.plan.serve[0].kv_blocks
+        expected = f"calls of at most {blocks * BLOCK_TOKENS:,} tokens"
+        raise CapacityError(Fault(prepared.scenario.llms["llm"].llm, "", found, expected))
 
 
 def _at(finished: Floats, share: float) -> float:
@@ -354,6 +409,8 @@ def read_metric_of(outcome: Outcome, metric: Metric, conditions: Conditions) -> 
             return outcome.device_w * (1 if metric.per == "device" else devices * replicas)
         case "energy":
             return outcome.device_w * devices / outcome.output_per_s
+        case "distance":
+            return _distance(outcome, metric, conditions)
 
 
 def _rate(outcome: Outcome, metric: Metric, conditions: Conditions) -> float:
@@ -374,6 +431,22 @@ def _static_rate(outcome: Outcome, metric: Metric, conditions: Conditions) -> fl
     if metric.counts == "input":
         return load.batch * conditions.prompt.mean / float(outcome.ttft_s.max())
     return load.batch / _time(outcome, metric._replace(quantity="tpot"))
+
+
+def _distance(outcome: Outcome, metric: Metric, conditions: Conditions) -> float:
+    """Kolmogorov and Smirnov's: the largest gap between two empirical distributions."""
+    import numpy as np
+
+    load = conditions.load
+    assert isinstance(load, Recorded)
+    if metric.statistic == "ttft":
+        recorded, found = [call.ttft_s for call in load.calls], outcome.ttft_s
+    else:
+        recorded, found = [call.latency_s for call in load.calls], outcome.latency_s
+    sides = np.sort(recorded), np.sort(found)
+    at = np.concatenate(sides)
+    below = [np.searchsorted(side, at, side="right") / len(side) for side in sides]
+    return float(np.abs(below[0] - below[1]).max())
 
 
 def _time(outcome: Outcome, metric: Metric) -> float:

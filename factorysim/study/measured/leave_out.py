@@ -14,8 +14,7 @@ from factorysim.catalog.loading import load_catalog
 from factorysim.catalog.residuals import family_of
 from factorysim.study.measured.compare import run_all
 from factorysim.study.measured.fit import fit_group, groups_of
-from factorysim.study.measured.pool import pooled
-from factorysim.study.measured.power_fit import fit_power, power_groups
+from factorysim.study.measured.whole_fit import whole_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,24 +93,20 @@ def without_generation(catalog: Catalog, generation: str) -> Catalog:
 class Refit:
     """Fits of groups of experiments, each done once: most groups are in most folds."""
 
-    def __init__(self, catalog: Catalog, fit: Fit = fit_group, power: Fit = fit_power) -> None:
+    def __init__(self, catalog: Catalog, fit: Fit = fit_group) -> None:
         """Take the catalog that fits begin from."""
         self._catalog = catalog
         self._fit = fit
-        self._power = power
         self._done: dict[Group, list[Factor]] = {}
 
     def factors(self, experiments: Sequence[Experiment]) -> list[Factor]:
-        """Fit all groups of some experiments, their powers, and what they say of others."""
+        """Fit all groups of some experiments, and what follows from them."""
         found: list[Factor] = []
         for group in groups_of(experiments, self._catalog):
             if group not in self._done:
                 self._done[group] = self._fit(group, self._catalog)
             found += self._done[group]
-        timed = self._catalog.with_values({factor.fact: factor.value for factor in found})
-        for group in power_groups(experiments, timed):
-            found += self._power(group, timed)
-        return [*found, *pooled(found, self._catalog)]
+        return whole_fit(found, experiments, self._catalog)
 
 
 def leave_out(

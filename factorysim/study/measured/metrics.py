@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from factorysim.study.measured.rows import Row
 
 Quantity: TypeAlias = Literal[
-    "ttft", "tpot", "itl", "latency", "throughput", "tokens_per_s_per_user", "power", "energy"
+    "ttft",
+    "tpot",
+    "itl",
+    "latency",
+    "throughput",
+    "tokens_per_s_per_user",
+    "power",
+    "energy",
+    "distance",
 ]
 OF_TIME: Quantity = "tokens_per_s_per_user"
 """A rate that is scored as the time that it is the inverse of."""
@@ -36,7 +44,7 @@ class Metric(NamedTuple):
     """As the table has it."""
     quantity: Quantity
     statistic: str = "mean"
-    """`mean`, `median` or a quantile like `p99`, over calls."""
+    """`mean`, `median` or a quantile like `p99`, over calls; of a distance, that of which times."""
     counts: Literal["output", "input", "total"] = "output"
     """Tokens that a throughput counts."""
     per: Per = "all"
@@ -83,9 +91,12 @@ def read_metric(row: Row) -> Metric:
     raise NotUnderstoodError(f'metric "{name}"')
 
 
-def quantity_of(quantity: Quantity, wall: bool) -> Scored:
-    """Name under which a number's residual counts; power of servers is not that of devices."""
-    return "wall_power" if quantity == "power" and wall else _SCORED[quantity]
+def quantity_of(quantity: Quantity, wall: bool) -> Scored | None:
+    """Name under which a number's residual counts; power of servers is not that of devices.
+
+    None: it has no residual, since it is a distance itself.
+    """
+    return "wall_power" if quantity == "power" and wall else _SCORED.get(quantity)
 
 
 def _statistic(row: Row) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from factorysim.study.measured.door_fit import NAME as DOOR
 from factorysim.study.measured.fit import Factor, kind_of
 from factorysim.study.measured.power_fit import NAMES
 from factorysim.study.measured.solve import CENTRAL
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.catalog.fact import Fact
 
-OF_ENGINES = ("sequence_s", "host_step_s", *NAMES)
+OF_ENGINES = ("sequence_s", "host_step_s", DOOR, *NAMES)
 """Factors that belong to an engine, whatever it runs on; powers to any."""
 OF_KERNELS = ("linear_compute", "expert_compute", "weight_bandwidth")
 """Factors of which an engine keeps its ratio to kernel tables."""
@@ -59,12 +60,13 @@ def pooled(factors: Sequence[Factor], catalog: Catalog) -> list[Factor]:
     found: list[Factor] = []
     for engine in sorted({factor.engine for factor in factors}):
         mine = [factor for factor in factors if factor.engine == engine]
-        found += _of_engine(engine, mine, catalog)
+        found += of_engine(engine, mine, catalog)
     serving = [factor for factor in found if factor.engine in SERVING]
-    return found + _of_engine("generic", serving, catalog)
+    return found + of_engine("generic", serving, catalog)
 
 
-def _of_engine(engine: str, factors: Sequence[Factor], catalog: Catalog) -> list[Factor]:
+def of_engine(engine: str, factors: Sequence[Factor], catalog: Catalog) -> list[Factor]:
+    """Say what an engine is taken to do anywhere, from fits of it or of others."""
     found: list[Factor] = []
     for name in (*OF_ENGINES, *(f"{kind}_ratio" for kind in OF_KERNELS)):
         told = [one for factor in factors for one in _told(name, factor, catalog)]

@@ -44,6 +44,29 @@ def test_h100_is_its_data_sheet():
     assert device.generation == "hopper"
 
 
+@pytest.mark.parametrize("name", CATALOG.ids("accelerators"))
+def test_a_device_holds_its_gigabytes_in_decimal_or_binary(name):
+    """Usable bytes lie between the vendor's figure in GB and in GiB, the band as well."""
+    fact = CATALOG.facts.get(f"accelerators.{name}.usable_memory_bytes")
+    if name in LACKING:
+        return
+    device = CATALOG.device(name)
+    if fact is None:
+        assert device.capacity_bytes == device.memory_bytes
+        return
+    assert device.capacity_bytes == fact.value
+    assert device.memory_bytes <= fact.low <= fact.value <= fact.high
+    assert fact.high <= device.memory_bytes / 1e9 * 2**30 * 1.0001
+    assert fact.id in device.facts
+    assert fact.note
+
+
+def test_an_80_gb_gpu_holds_more_than_80e9_bytes():
+    """80 GiB less the driver's; 46,068 MiB of an L40S are printed (hardware.yaml, its note)."""
+    assert CATALOG.device("h100_sxm").capacity_bytes == pytest.approx(85.5e9, rel=0.005)
+    assert CATALOG.device("l40s").capacity_bytes == 46_068 * 2**20
+
+
 def test_only_dense_rates_are_taken():
     """Rubin's 50 PFLOP/s are sparse; dense FP4 is 35."""
     assert CATALOG.device("rubin_gpu").flops["fp4"] == 35e15

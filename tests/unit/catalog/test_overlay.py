@@ -74,6 +74,23 @@ def test_a_device_is_added_in_any_unit(overlaid):
     assert overlaid.facts["accelerators.my_chip.tdp"].kind == "assumed"
 
 
+def test_memory_of_ones_own_takes_the_place_of_usable_memory_too(tmp_path):
+    """Half an H100 holds 40 GB, and not what a whole one was found to hold."""
+    own = tmp_path / "own.yaml"
+    head = "schema: factorysim.catalog/1\naccelerators:\n  h100_sxm: "
+    own.write_text(head + "{memory_bytes: 40 GB}\n")
+    half = load_catalog(own)
+    assert half.device("h100_sxm").capacity_bytes == 40e9
+    assert "accelerators.h100_sxm.usable_memory_bytes" not in half.facts
+    own.write_text(head + "{memory_bytes: 40 GB, usable_memory_bytes: 41 GB}\n")
+    assert load_catalog(own).device("h100_sxm").capacity_bytes == 41e9
+    own.write_text(head + "{usable_memory_bytes: 79 GB}\n")
+    whole = load_catalog(own).device("h100_sxm")
+    assert (whole.memory_bytes, whole.capacity_bytes) == (80e9, 79e9)
+    less = load_catalog().with_values({"accelerators.h100_sxm.memory_bytes": 3e10})
+    assert less.device("h100_sxm").capacity_bytes == 3e10
+
+
 def test_facts_of_a_whole_section_are_overridden(overlaid):
     vera = overlaid.device("vera")
     assert (vera.smt_yield, vera.core_speed) == (1.3, 1.7)

@@ -257,7 +257,7 @@ def test_an_llm_that_is_too_large_is_refused_with_the_sum(planned):
     )
     assert "deployments.a.parallel.tp" in found
     assert "141.1 GB of weights" in found
-    assert "90% of 80 GB" in found
+    assert "90% of 85.5 GB" in found
 
 
 def test_the_sram_of_lpus_is_what_they_have(planned):

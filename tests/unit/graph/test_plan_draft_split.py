@@ -89,7 +89,7 @@ def test_the_gpus_hold_what_they_hold_without_drafts(planned):
     assert free.kv_blocks > planned(here).serve[0].kv_blocks
     tokens = 16 * free.kv_blocks
     chips = 8 * -(-(WEIGHTS + tokens * TOKEN) // (8 * 450_000_000))
-    assert free.partner.devices_per_replica == chips == 840
+    assert free.partner.devices_per_replica == chips == 904
     given = planned(split, **kv).serve[0]
     assert given.kv_blocks == 10_000
     assert given.partner.devices_per_replica == 8 * 6  # 9.1 GB and 160,000 tokens: 5.4 stages
@@ -141,8 +141,8 @@ def test_more_replicas_take_lpus_each(planned):
 def test_what_drafts_do_not_fit_is_refused_with_the_racks(planned):
     found = refusal(planned, BIG | {"split": {"kind": "draft", "pool": "lpx"}})
     assert "deployments.a.split.sram: found lpx: 9.081 GB of weights of llama_3_1_8b" in found
-    assert "840 groq3_lpu" in found
-    assert "3.3 racks, expected at most 1 rack" in found
+    assert "904 groq3_lpu" in found
+    assert "3.5 racks, expected at most 1 rack" in found
     short = BIG | {"split": SPLIT | {"sram": {"stages": 2}}}
     found = refusal(planned, short)
     assert "deployments.a.split.sram.stages" in found

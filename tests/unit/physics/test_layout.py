@@ -36,7 +36,7 @@ def test_a_rank_holds_all_but_its_share_of_the_experts():
     """DeepSeek-V3: a latent is 61 x 576 bytes, held once a rank and not on each device."""
     weights = weight_bytes(V3, FP8)
     held = weights.total - weights.routed_experts * 7 / 8
-    room = 0.9 * H200.memory_bytes - held - 3e9
+    room = 0.9 * H200.capacity_bytes - held - 3e9
     assert blocks(V3, dp=8, ep=8) == 8 * int(room // (16 * 61 * 576))
 
 
@@ -44,7 +44,7 @@ def test_the_fullest_stage_bounds_a_pipeline():
     """126 layers in two stages: each has half the layers and one of two tables."""
     weights = weight_bytes(LLAMA, FP8)
     assert weights.embeddings == weights.head
-    room = 0.9 * H200.memory_bytes - weights.total / 16 - 3e9
+    room = 0.9 * H200.capacity_bytes - weights.total / 16 - 3e9
     token = 63 * 2 * 128  # one of the 8 KV heads on each device
     assert blocks(LLAMA, tp=8, pp=2) == pytest.approx(room / (16 * token), abs=1)
 

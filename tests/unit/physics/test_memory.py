@@ -63,6 +63,30 @@ def test_recurrent_state_is_fp32_and_cut(llms):
     assert sequence_bytes(llm, BF16, ParallelSpec(tp=2)) == 2048
 
 
+def test_blocks_fill_usable_memory(llms, device):
+    """Usable bytes bound the cache and the blocks given, whatever the vendor's figure."""
+    kv = KvSpec(memory_fraction=0.5, workspace="49120 B")
+    other = replace(device, memory_bytes=1.0, usable_memory_bytes=1e6)
+    assert kv_blocks(llms["dense"], other, BF16, ParallelSpec(tp=2), kv) == 200_000 // 2048
+    given = KvSpec(blocks=(1_000_000 - 250_880) // 2048)
+    assert kv_blocks(llms["dense"], other, BF16, ParallelSpec(tp=2), given) == given.blocks
+    more = KvSpec(blocks=given.blocks + 1)
+    with pytest.raises(CapacityError, match="KV blocks"):
+        kv_blocks(llms["dense"], other, BF16, ParallelSpec(tp=2), more)
+
+
+def test_two_h100_hold_about_13_percent_more_than_their_80_gb():
+    """Llama-70B in FP8, `reference/fit_notes.md` 4.7: 70 GB of weights, a workspace of 3 GB."""
+    catalog = load_catalog()
+    device, fp8 = catalog.device("h100_sxm"), PrecisionSpec(weights="fp8", compute="fp8")
+    llm = catalog.llm("llama_3_1_70b")
+    found, stated = (
+        kv_blocks(llm, one, fp8, ParallelSpec(tp=2), KvSpec())
+        for one in (device, replace(device, usable_memory_bytes=None))
+    )
+    assert found / stated == pytest.approx(1.13, abs=0.03)
+
+
 def test_blocks_are_what_memory_leaves(llms, device):
     # 0.5 x 1 MB - 501,760 / 2 of weights - 49,120 = 200,000 B; blocks of 16 x 128 B.
     small = replace(device, memory_bytes=1e6)

@@ -112,13 +112,13 @@ def test_start_up_is_in_no_number():
 
 
 def test_a_full_kv_cache_makes_calls_wait():
-    """43 calls of 9,215 tokens fit: 16 do not wait for room, 64 do."""
+    """49 calls of 9,215 tokens fit: 16 do not wait for room, 64 do."""
     free, full = (predict(**KV_BOUND, concurrency=n) for n in (16, 64))
-    assert free.kv.sequences_that_fit == 24_927 // 576 == 43
-    assert full.ttft_s.mean > 10 * free.ttft_s.mean
+    assert free.kv.sequences_that_fit == 28_703 // 576 == 49
+    assert full.ttft_s.mean > 5 * free.ttft_s.mean
     assert full.kv.share_mean > 0.9 > 0.5 > free.kv.share_mean
     assert full.kv.share_max <= 1
-    assert full.queue_mean > 64 - 50 > free.queue_mean
+    assert full.queue_mean > 64 - 55 > free.queue_mean
     assert full.calls_per_s * full.latency_s.mean == pytest.approx(64, rel=0.03)
 
 
@@ -283,7 +283,7 @@ def test_both_unknown_names_are_told_with_what_was_meant():
 def test_weights_that_do_not_fit_are_refused_with_the_arithmetic():
     told = refused(CapacityError, llm="llama_3_1_405b", tp=2)
     assert "GB of weights" in told
-    assert "80 GB" in told
+    assert "90% of 85.5 GB" in told
 
 
 def test_a_call_that_no_empty_replica_holds_is_refused():
