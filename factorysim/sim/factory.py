@@ -103,7 +103,9 @@ def run_replication(
         for number, demand in enumerate(demands):
             world.open_stream(number, demand)
         world.clock.run_until(round(horizon_s * FS_PER_S))
-        return world.close()
+        closing = world.close()
+        del world  # or it would outlive the collection that ends the block
+        return closing
 
 
 class FactoryWorld:

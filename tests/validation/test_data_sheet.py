@@ -74,9 +74,9 @@ LLMS = known(CATALOG.ids("llms"), CATALOG.llm)
 
 
 @cache
-def best_shipped(generation):
-    """Of each factor the best that any engine has on a generation."""
-    rows = [efficiency(None, generation, engine) for engine in CATALOG.ids("engines")]
+def best_shipped(device):
+    """Of each factor the best that any engine has on a device."""
+    rows = [efficiency(CATALOG, device, engine) for engine in CATALOG.ids("engines")]
     best = {name: max(getattr(row, name) for row in rows) for name in (*SHARES, "link_bandwidth")}
     best |= {name: min(getattr(row, name) for row in rows) for name in OVERHEADS}
     for name in ("linear_compute", "expert_compute"):
@@ -88,7 +88,7 @@ def best_shipped(generation):
 @cache
 def whole_data_sheet():
     """Nothing is lost: every share is 1, and nothing else takes time."""
-    one = best_shipped("generic")
+    one = best_shipped(next(iter(DEVICES.values())))
     every = dict.fromkeys(one.linear_compute, 1.0)
     nothing = dict.fromkeys(OVERHEADS, 0.0)
     full = dict.fromkeys((*SHARES, "link_bandwidth"), 1.0)
@@ -208,7 +208,7 @@ def test_no_step_beats_the_data_sheet(name):
     device, combined, seen = DEVICES[name], 0, 0
     for llm, precision, parallel in combinations(device):
         case, nothing_lost = (precision, parallel), whole_data_sheet()
-        assert min(margins(llm, device, *case, best_shipped(device.generation))) >= 1, (llm, case)
+        assert min(margins(llm, device, *case, best_shipped(device))) >= 1, (llm, case)
         assert min(margins(llm, device, *case, nothing_lost)) >= 1, (llm, case)
         combined += 1
         for part in ("memory", "arithmetic"):
@@ -272,7 +272,7 @@ def test_no_composition_beats_the_data_sheet(case, shipped):
         if precision.kv not in device.flops:
             return
         parallel = ParallelSpec(tp=parallel.tp)
-    factors = best_shipped(device.generation) if shipped else whole_data_sheet()
+    factors = best_shipped(device) if shipped else whole_data_sheet()
     [margin] = margins(llm, device, precision, parallel, factors, steps=(step,))
     assert margin >= 1
 
