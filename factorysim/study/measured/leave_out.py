@@ -8,6 +8,9 @@ row is predicted once, by the simulator itself, in the fold that leaves it out.
 
 from __future__ import annotations
 
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from factorysim.catalog.loading import load_catalog
@@ -19,6 +22,7 @@ from factorysim.study.measured.whole_fit import whole_fit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import Protocol
 
     from factorysim.catalog import Catalog
     from factorysim.study.measured.compare import Compared, Experiment
@@ -26,7 +30,14 @@ if TYPE_CHECKING:
 
     OnFold = Callable[[str, int, int], None]
     """Told the fold that is begun, how many are done, and of how many."""
-    Fit = Callable[[Group, Catalog], list[Factor]]
+
+    class Fit(Protocol):
+        """Fits one group, from a catalog."""
+
+        def __call__(self, group: Group, catalog: Catalog) -> list[Factor]:
+            """Give its factors."""
+            ...
+
 
 By: TypeAlias = Literal["generation", "family"]
 FITTED_NOTE = "fitted to"
@@ -99,6 +110,18 @@ class Refit:
         self._fit = fit
         self._done: dict[Group, list[Factor]] = {}
 
+    def ahead(self, folds: Sequence[Sequence[Experiment]], workers: int) -> None:
+        """Fit the groups of all folds, several at once; the largest first."""
+        found = dict.fromkeys(
+            group for kept in folds for group in groups_of(kept, self._catalog)
+        ).keys()
+        groups = sorted(found - self._done.keys(), key=lambda one: -len(one.rows))
+        if workers == 1 or len(groups) < 2:
+            return
+        fit = partial(self._fit, catalog=self._catalog)
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            self._done |= dict(zip(groups, pool.map(fit, groups), strict=True))
+
     def factors(self, experiments: Sequence[Experiment]) -> list[Factor]:
         """Fit all groups of some experiments, and what follows from them."""
         found: list[Factor] = []
@@ -132,13 +155,15 @@ def leave_out(
     refit = Refit(start) if refit is None else refit
     names = [_name(one, start, by) for one in experiments]
     folds = sorted(set(names))
+    named = list(zip(experiments, names, strict=True))
+    kept = {left: [one for one, name in named if name != left] for left in folds}
+    refit.ahead(list(kept.values()), workers)
     found: list[Held] = []
     for done, left in enumerate(folds):
         if on_fold is not None:
             on_fold(left, done, len(folds))
-        kept = [one for one, name in zip(experiments, names, strict=True) if name != left]
-        mine = [one for one, name in zip(experiments, names, strict=True) if name == left]
-        factors = refit.factors(kept)
+        mine = [one for one, name in named if name == left]
+        factors = refit.factors(kept[left])
         known = fold_catalog(start, factors, left if by == "generation" else None)
         rows = run_all(mine, known, None, workers)
         found.append(Held(left, tuple(rows), tuple(factors)))

@@ -66,7 +66,7 @@ def test_a_generation_leaves_whole_and_every_row_is_foretold_once(experiments):
 def test_what_the_other_generations_say_of_the_engine_is_taken_over(experiments):
     """With an engine that takes a second a step elsewhere, an unseen generation is slow too."""
 
-    def slow(group, _):
+    def slow(group, catalog):
         return [factor(group.generation, value=1.0)] if group.generation == "ampere" else []
 
     catalog = load_catalog()
@@ -148,8 +148,5 @@ def test_a_group_that_two_folds_share_is_fitted_once(experiments):
 def test_the_number_of_workers_changes_nothing(experiments):
     """Workers are sent the catalog of the fold, not the one that ships."""
     catalog = load_catalog()
-    one, two = (
-        leave_out(experiments, catalog, "generation", n, refit=Refit(catalog, Spy()))
-        for n in (1, 2)
-    )
+    one, two = (leave_out(experiments, catalog, "family", n, refit=Refit(catalog)) for n in (1, 2))
     assert one == two
