@@ -36,6 +36,9 @@ from tests.validation.data_sheet import BITS, Step, least_seconds, need
 CATALOG = load_catalog()
 FREE = Links(1e30, 0.0, 1 << 20)
 KV = KvSpec()
+QUICK = 1e6
+"""So much quicker, a part of the device does not count."""
+CHEAT = 1.05
 STEPS = (
     Step(1, 1), Step(1, 4000), Step(64, 4000), Step(512, 1000),
     Step(0, 0, 1), Step(0, 0, 512), Step(0, 0, 8192, 20_000), Step(100, 2000, 2048, 1000),
@@ -51,7 +54,10 @@ LAYOUTS = (
 )  # fmt: skip
 
 
-SHARES = ("weight_bandwidth", "kv_bandwidth", "attention_compute", "decode_compute")
+ALL_SHARES = (
+    "weight_bandwidth", "kv_bandwidth", "attention_compute", "decode_compute", "link_bandwidth",
+    "unpack_compute",
+)  # fmt: skip
 OVERHEADS = (
     "expert_padding_tokens", "block_s", "moe_s", "collective_s", "collective_hop_s",
     "host_step_s", "sequence_s", "request_s",
@@ -77,7 +83,7 @@ LLMS = known(CATALOG.ids("llms"), CATALOG.llm)
 def best_shipped(device):
     """Of each factor the best that any engine has on a device."""
     rows = [efficiency(CATALOG, device, engine) for engine in CATALOG.ids("engines")]
-    best = {name: max(getattr(row, name) for row in rows) for name in (*SHARES, "link_bandwidth")}
+    best = {name: max(getattr(row, name) for row in rows) for name in ALL_SHARES}
     best |= {name: min(getattr(row, name) for row in rows) for name in OVERHEADS}
     for name in ("linear_compute", "expert_compute"):
         forms = getattr(rows[0], name)
@@ -88,18 +94,19 @@ def best_shipped(device):
 @cache
 def whole_data_sheet():
     """Nothing is lost: every share is 1, and nothing else takes time."""
-    one = best_shipped(next(iter(DEVICES.values())))
+    one = best_shipped(DEVICES["h100_sxm"])
     every = dict.fromkeys(one.linear_compute, 1.0)
     nothing = dict.fromkeys(OVERHEADS, 0.0)
-    full = dict.fromkeys((*SHARES, "link_bandwidth"), 1.0)
+    full = dict.fromkeys(ALL_SHARES, 1.0)
+    full["unpack_compute"] = QUICK
     return replace(one, linear_compute=every, expert_compute=every, **full, **nothing)
 
 
 def formats(device):
-    """Give the precisions that a device computes in, with KV in BF16 and in FP8."""
+    """Give the precisions that a device computes in; beside the first of each, KV in FP8 too."""
     for compute in device.flops:
         for weights in WEIGHTS[compute]:
-            for kv in ("bf16", "fp8"):
+            for kv in ("bf16", "fp8") if weights == WEIGHTS[compute][0] else ("bf16",):
                 yield PrecisionSpec(weights=weights, compute=compute, kv=kv)
 
 
@@ -217,11 +224,6 @@ def test_no_step_beats_the_data_sheet(name):
             seen += nearest < CHEAT
     assert combined >= len(LLMS) // 4
     assert seen > combined
-
-
-QUICK = 1e6
-"""So much quicker, a part of the device does not count."""
-CHEAT = 1.05
 
 
 def alone(device, part):
@@ -358,7 +360,7 @@ def test_a_catalog_that_promises_more_than_a_data_sheet_is_refused(tmp_path, row
     assert "0.8, or 80 %" in text
 
 
-@pytest.mark.parametrize("name", [*SHARES, "link_bandwidth", "expert_compute_bf16"])
+@pytest.mark.parametrize("name", [*ALL_SHARES, "expert_compute_bf16"])
 def test_every_share_is_held_to_that(tmp_path, name):
     path = tmp_path / "own.yaml"
     path.write_text(
@@ -366,3 +368,20 @@ def test_every_share_is_held_to_that(tmp_path, name):
     )
     with pytest.raises(SpecError, match="a share above 0 and at most 1"):
         load_catalog(path)
+
+
+def test_no_ratio_takes_an_engine_beyond_the_data_sheet(tmp_path):
+    """Ratios to kernels may be above 1; what they lead to may not."""
+    path = tmp_path / "own.yaml"
+    ratios = ", ".join(f"{name}_ratio: 9" for name in
+                       ("linear_compute", "expert_compute", "weight_bandwidth"))  # fmt: skip
+    path.write_text(
+        "schema: factorysim.catalog/1\n"
+        f"efficiency: {{vllm: {{neutral: {{{ratios}}}, hopper: {{{ratios}}}}}}}\n"
+    )
+    catalog = load_catalog(path)
+    for name, device in DEVICES.items():
+        found = efficiency(catalog, device, "vllm")
+        shares = [*found.linear_compute.values(), *found.expert_compute.values()]
+        shares += [getattr(found, share) for share in ALL_SHARES]
+        assert max(shares) <= 1, name

