@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 CENTRAL = 0.8
 """Share of rows that a band is to hold."""
+ONE_SOURCE = 0.1
+"""Log standard deviation between sources where there is but one: a guess, about what sources of
+TPOT differ by."""
 
 
 class Effects(NamedTuple):
@@ -57,7 +60,8 @@ def effects(logs: Sequence[float] | Floats, sources: Sequence[str]) -> Effects:
 
     Moments of the analysis of variance, unequal sizes (Searle, Casella and McCulloch,
     Variance Components, 1992, section 3.6); degrees of freedom by Satterthwaite (1946).
-    Nothing tells one source from its kind: then between is taken to be as within, a guess.
+    Where there is one source, nothing tells how others would differ: then between is a guess,
+    as within, and `ONE_SOURCE` at least.
 
     Examples
     --------
@@ -73,9 +77,10 @@ def effects(logs: Sequence[float] | Floats, sources: Sequence[str]) -> Effects:
     inner = float(((values - means[which]) ** 2).sum())
     within = inner / (rows - groups) if rows > groups else 0.0
     if groups == 1:
-        error = math.sqrt(within * (1.0 + 1.0 / rows))
         spread = math.sqrt(within)
-        return Effects(float(means[0]), error, spread, spread, max(rows - 1.0, 1.0))
+        between = max(spread, ONE_SOURCE)
+        error = math.hypot(between, spread / math.sqrt(rows))
+        return Effects(float(means[0]), error, between, spread, max(rows - 1.0, 1.0))
     grand = float(values.mean())
     outer = float((size * (means - grand) ** 2).sum()) / (groups - 1)
     usual = (rows - float((size**2).sum()) / rows) / (groups - 1)

@@ -78,6 +78,12 @@ def test_two_sources_make_a_wider_band_than_twenty():
     assert width(2) > 1.5 * width(20)
 
 
+def test_four_rows_of_one_source_that_agree_do_not_make_a_certainty():
+    found = bounds([0.1, 0.1, 0.1, 0.1], ["a"] * 4)
+    assert found.value == pytest.approx(math.exp(0.1))
+    assert found.high / found.low > 1.5
+
+
 def test_around_the_prediction_a_bias_widens_and_does_not_shift():
     logs, names = world(3, 50, 6, between=0.1, within=0.1, mean=0.3)
     shifted, centred = bounds(logs, names), bounds(logs, names, centred=True)
