@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, SpecError
 from factorysim.study.measured.compare import open_table
-from factorysim.study.measured.door_fit import door_groups, fit_door
 from factorysim.study.measured.fit import (
     FACTORS_MOST,
     ROWS_LEAST,
@@ -18,14 +17,12 @@ from factorysim.study.measured.fit import (
     fit_group,
     groups_of,
 )
-from factorysim.study.measured.pool import of_engine, pooled
-from factorysim.study.measured.power_fit import fit_power, power_groups
+from factorysim.study.measured.whole_fit import whole_fit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from factorysim.catalog import Catalog
-    from factorysim.study.measured.compare import Compared, Experiment
+    from factorysim.study.measured.compare import Compared
     from factorysim.study.measured.rows import Skipped
 
     OnGroup = Callable[[str, int, int], None]
@@ -89,24 +86,9 @@ def calibrate(
             refused.append(Refused(group.engine, group.generation, len(group.rows), why))
         else:
             factors += fit_group(group, facts)
-    pools = pooled(factors, facts)
-    factors += _of_runs(table.experiments, [*factors, *pools], facts, only)
-    factors += pools
+    factors = whole_fit(factors, table.experiments, facts, lambda group: _asked(group, only))
     aside = tuple(table.not_understood), tuple(table.skipped)
     return Calibration(str(table.path), tuple(factors), tuple(refused), *aside)
-
-
-def _of_runs(
-    experiments: Sequence[Experiment], factors: Sequence[Factor], catalog: Catalog, only: str | None
-) -> list[Factor]:
-    """Fit what needs steps as the factors time them: the door, and what devices draw."""
-    timed = catalog.with_values({factor.fact: factor.value for factor in factors})
-    doors = [group for group in door_groups(experiments) if _asked(group, only)]
-    powers = [group for group in power_groups(experiments, timed) if _asked(group, only)]
-    drawn = [factor for group in powers for factor in fit_power(group, timed)]
-    found = [factor for group in doors for factor in fit_door(group, timed)]
-    anywhere = of_engine("generic", [*found, *drawn], catalog)
-    return [*found, *drawn, *anywhere]
 
 
 def _asked(group: Group, only: str | None) -> bool:

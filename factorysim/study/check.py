@@ -178,9 +178,10 @@ def as_json(found: Check) -> dict[str, Any]:
             "expected": row.expected,
             "got": row.got,
             "error": row.error,
-            "low": None,
-            "high": None,
+            "low": row.low,
+            "high": row.high,
             "reason": row.reason or None,
+            "class": row.novelty or None,
             "source": row.source,
             "assumed": list(row.assumed),
         }
