@@ -42,6 +42,8 @@ class Compared(NamedTuple):
     generation: str = ""
     load: str = ""
     source: str = ""
+    what: str = ""
+    """LLM, devices, engine and load, as the file has them."""
 
 
 class Experiment(NamedTuple):
@@ -142,6 +144,7 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
                 one.row.id, one.row.line, one.row.metric, one.row.value, got,
                 got / one.row.value - 1.0, "", one.assumed, one.metric.quantity,
                 conditions.engine, generation, conditions.load.kind, one.row.source_title,
+                one.row.what,
             )
         )  # fmt: skip
     return compared
@@ -199,5 +202,5 @@ def _told(row: Row) -> tuple[str, ...]:
 def _unpredicted(row: Row, reason: str, assumed: tuple[str, ...] = ()) -> Compared:
     return Compared(
         row.id, row.line, row.metric, row.value, None, None, reason, assumed,
-        source=row.source_title,
+        source=row.source_title, what=row.what,
     )  # fmt: skip
