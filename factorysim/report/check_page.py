@@ -10,7 +10,18 @@ from __future__ import annotations
 from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from factorysim.report.check_plots import BAND, LABEL, Scatter, Strips, scatter, strips
+from factorysim.report.check_plots import (
+    BAND,
+    BOTTOM,
+    LABEL,
+    LEFT,
+    RIGHT,
+    TOP,
+    Scatter,
+    Strips,
+    scatter,
+    strips,
+)
 from factorysim.report.numbers import digits, percent
 from factorysim.report.page import cut, render_page
 from factorysim.study.check import CLASSES, THEORY
@@ -140,6 +151,7 @@ def check_page(found: Check) -> str:
         scores=found.scores,
         loads=LOADS,
         figures=_figures(predicted),
+        plot={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
         groups=groups[:GROUPS_MOST],
         groups_more=len(groups) - GROUPS_MOST,
         worst=[_line(row) for row in sorted(predicted, key=_farthest)[:WORST]],
@@ -200,14 +212,15 @@ def _unread(one: Skipped) -> Line:
 
 
 def _law(row: TheoryRow) -> Law:
-    relative = signed(row.error) if row.expected else digits(row.error)
+    counted = _of_conservation(row)
+    write = "{:g}".format if counted else digits
     return Law(
         row.id.removeprefix(THEORY),
         row.metric,
-        digits(row.expected),
-        digits(row.got),
-        f"{digits(row.low)} to {digits(row.high)}",
-        relative,
+        write(row.expected),
+        write(row.got),
+        "-" if counted else f"{digits(row.low)} to {digits(row.high)}",
+        signed(row.error) if row.expected else digits(row.error),
         row.holds,
         cut(row.reason),
         row.source,
@@ -291,7 +304,7 @@ def _unit(row: Compared) -> str:
         case "power":
             return "W"
         case _:
-            return "J"
+            return "J/token"
 
 
 def _title(row: Compared) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Title = Callable[[Compared], str]
 
 WIDTH = 360.0
-LEFT, RIGHT, TOP, BOTTOM = 52.0, 350.0, 10.0, 308.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 338.0, 10.0, 296.0
 """Edges of a scatter; left of it and below are the numbers of its axes."""
 BAND = 0.2
 """Shaded on both sides of a right prediction."""
