@@ -44,6 +44,9 @@ def test_check_in_json(table):
     assert rows["good"]["error"] == pytest.approx(rows["good"]["got"] / 5.0 - 1.0)
     assert rows["who"]["got"] is None
     assert rows["who"]["reason"].startswith('LLM "NoSuchLLM"')
+    assert (rows["good"]["quantity"], rows["good"]["load"]) == ("tpot", "static")
+    assert (rows["good"]["engine"], rows["good"]["generation"]) == ("vllm", "hopper")
+    assert "Llama-3.1-8B-Instruct" in rows["good"]["what"]
     assert {one["id"] for one in told["skipped"]} == {"good", "low"}
     assert sum(score["rows"] for score in told["scores"]) == len(told["rows"])
 
@@ -110,6 +113,19 @@ def test_theory_that_does_not_hold_is_our_fault(monkeypatch):
     done = factorysim("check", "--only", "theory.max-min")
     assert done.code == 1
     assert "planted" in done.out
+
+
+def test_theory_that_could_not_be_run_is_told_in_json_too(monkeypatch, tmp_path):
+    from factorysim.study import theory
+    from factorysim.study.theory.row import failed
+
+    monkeypatch.setattr(theory, "theory_rows", lambda *given: [failed("mm1", "a book", "planted")])
+    page = tmp_path / "page.html"
+    done = factorysim("check", "--only", "theory.mm1", "--json", "--page", page)
+    assert done.code == 1
+    (row,) = json.loads(done.out)["rows"]
+    assert (row["low"], row["high"], row["reason"]) == (None, None, "planted")
+    assert "planted" in page.read_text(encoding="utf-8")
 
 
 def test_a_table_without_its_columns_is_the_users_slip(tmp_path):
