@@ -51,8 +51,8 @@ class Efficiency:
     collective_hop_s: float
     host_step_s: float
     """Work of the engine on the host, per step."""
-    host_sequence_s: float
-    """Per sequence in the step."""
+    sequence_s: float
+    """Work of the engine on each sequence in a step, sampling above all; never hidden."""
     request_s: float
     """Per call at the door, before any queue: API, tokenizer, hand-over."""
     facts: tuple[str, ...]
@@ -124,7 +124,7 @@ def _build(values: Mapping[str, float], generation: str, engine: str) -> Efficie
         collective_s=read("collective_s"),
         collective_hop_s=read("collective_hop_s"),
         host_step_s=read("host_step_s"),
-        host_sequence_s=read("host_sequence_s"),
+        sequence_s=read("sequence_s"),
         request_s=read("request_s"),
         facts=tuple(facts),
     )

@@ -49,7 +49,7 @@ from factorysim.physics.attention import own_pairs, whole_fs
 from factorysim.physics.costs import RESIDUAL_BYTES
 from factorysim.physics.memory import weight_bytes
 from factorysim.physics.precision import element_width
-from factorysim.physics.roofline import HostCost, RooflineLaw, shape_law
+from factorysim.physics.roofline import EngineCost, RooflineLaw, shape_law
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.sram import check_formats, micro_runs
 from factorysim.physics.step import FS_PER_S, Activity, Piece
@@ -248,8 +248,7 @@ class AfdLaw:
     go_bytes: float
     """Of a token, once."""
     back_bytes: float
-    host: HostCost
-    hides_host: bool
+    engine: EngineCost
     partner: FfnSide
     window: int | None = None
     window_fs: int = 0
@@ -273,8 +272,7 @@ class AfdLaw:
         device = whole_fs(seconds)
         if emitting:
             device += self.head.base(emitting, 0, 0, emitting)
-        host = whole_fs(self.host.step_s + (decodes + prompts) * self.host.sequence_s)
-        return max(1, max(device, host) if self.hides_host else device + host)
+        return max(1, whole_fs(self.engine.around(device / FS_PER_S, decodes + prompts)))
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Linear piece of what attention to the cache adds; see `StepLaw.piece`."""
@@ -512,8 +510,7 @@ def afd_law(
         exchange=exchange,
         go_bytes=go_bytes,
         back_bytes=back_bytes,
-        host=HostCost(efficiency.host_step_s, efficiency.host_sequence_s),
-        hides_host=overlap == "full",
+        engine=EngineCost(efficiency.host_step_s, efficiency.sequence_s, overlap == "full"),
         partner=FfnSide(
             over,
             groups,
@@ -593,5 +590,5 @@ def _ffn_shape(shape: Shape, blocks: int) -> Shape:
 
 
 def _quiet(efficiency: Efficiency) -> Efficiency:
-    """Without the host's work, which the split's own law counts once."""
-    return replace(efficiency, host_step_s=0.0, host_sequence_s=0.0)
+    """Without the engine's work, which the split's own law counts once."""
+    return replace(efficiency, host_step_s=0.0, sequence_s=0.0)

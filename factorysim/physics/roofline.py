@@ -8,10 +8,11 @@ traffic, and the classes follow each other (Williams, Waterman and Patterson,
          + activations + recurrent state + collectives + kernels     by token counts
          + attention                                                 linear in context
 
-Weights are read once a step, whoever shares it. Host work of the engine is added
+Weights are read once a step, whoever shares it. The engine's work of a step is added
 (`overlap: none`) or hides behind what follows from token counts (`full`); it
-never hides behind attention, so that the law stays linear in context. With
-``tp`` devices everything is cut evenly, but the heads of attention as whole
+never hides behind attention, so that the law stays linear in context. Its work for
+each sequence, sampling above all, waits for the step's logits and hides behind nothing.
+With ``tp`` devices everything is cut evenly, but the heads of attention as whole
 ones. The busiest device decides where experts are cut by ``ep``.
 """
 
@@ -61,11 +62,30 @@ STREAM_PASSES = 10.0
 (read, write) and two additions (read twice, write): derived by counting."""
 
 
-class HostCost(NamedTuple):
-    """The engine's work on the host."""
+class EngineCost(NamedTuple):
+    """What the serving engine spends around the LLM itself."""
 
     step_s: float
+    """Of the host, to schedule and prepare a step."""
     sequence_s: float
+    """To sample and hand on a token of each sequence in the step."""
+    hides: bool = True
+    """Whether the host's work on a step goes on beside the device's."""
+
+    def around(self, device_s: float, sequences: int) -> float:
+        """Seconds of a step whose device takes `device_s`.
+
+        Examples
+        --------
+        >>> EngineCost(2.0, 0.5).around(3.0, 4), EngineCost(2.0, 0.5, hides=False).around(3.0, 4)
+        (5.0, 7.0)
+        """
+        step_s = max(device_s, self.step_s) if self.hides else device_s + self.step_s
+        return step_s + sequences * self.sequence_s
+
+
+FREE = EngineCost(0.0, 0.0)
+"""Of a law whose engine's work is counted elsewhere."""
 
 
 class Totals(NamedTuple):
@@ -116,8 +136,7 @@ class RooflineLaw:
     kernels_s: float
     """Floor of a step's kernels, beyond what the rooflines ask."""
     links: LinkCost
-    host: HostCost
-    hides_host: bool
+    engine: EngineCost
     full: AttentionCost
     local: AttentionCost
     """Of what a query reads up to `window` tokens of: sliding windows, or selected tokens."""
@@ -156,10 +175,8 @@ class RooflineLaw:
         return device
 
     def step_fs(self, device_s: float, sequences: int, recent_s: float) -> int:
-        """Femtoseconds of the device's part and the host's, which it may hide; at least 1."""
-        host = self.host.step_s + sequences * self.host.sequence_s
-        spent = max(device_s, host) if self.hides_host else device_s + host
-        return max(1, whole_fs(spent + recent_s))
+        """Femtoseconds of the device's part and the engine's; at least 1."""
+        return max(1, whole_fs(self.engine.around(device_s, sequences) + recent_s))
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Attention of decodes: one line, for any context."""
@@ -275,7 +292,7 @@ def roofline_law(
     links
         What TP and EP cross; not looked at for a single device.
     overlap
-        ``"full"``: host work hides behind the device's, attention apart;
+        ``"full"``: the host's work on a step hides behind the device's, attention apart;
         ``"none"``: it is added.
     shape
         Of a part of the LLM, where not all of it stands on these devices.
@@ -350,8 +367,7 @@ def shape_law(
         state_s=2 * 4.0 * shape.state_elements / tp / weights_rate,
         kernels_s=shape.blocks * efficiency.block_s + shape.moe_layers * efficiency.moe_s,
         links=link_cost(shape, parallel, precision, links, efficiency),
-        host=HostCost(efficiency.host_step_s, efficiency.host_sequence_s),
-        hides_host=overlap == "full",
+        engine=EngineCost(efficiency.host_step_s, efficiency.sequence_s, overlap == "full"),
         full=full,
         local=local,
         totals=_totals(shape),

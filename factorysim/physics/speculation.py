@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from factorysim.physics.attention import whole_fs
-from factorysim.physics.roofline import HostCost, RooflineLaw
+from factorysim.physics.roofline import FREE, RooflineLaw
 from factorysim.physics.step import NONE_ACCEPTED, Activity, Piece, StepRuns
 
 if TYPE_CHECKING:
@@ -399,7 +399,7 @@ def speculative_law(
         rollback_bytes = rollback_s * law.rates.weights * law.devices
         law = verifying(law, at.draft_tokens + 1)
     if isinstance(draft, RooflineLaw):
-        draft = replace(draft, host=HostCost(0.0, 0.0))
+        draft = replace(draft, engine=FREE)
     return SpeculativeLaw(law, draft, at, exchange_fs, beside, rollback_s, rollback_bytes, sent)
 
 

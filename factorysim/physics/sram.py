@@ -34,9 +34,9 @@ from factorysim.errors import CapacityError, Fault
 from factorysim.physics.attention import whole_fs
 from factorysim.physics.costs import RESIDUAL_BYTES
 from factorysim.physics.memory import in_gb, kv_bytes_per_token, sequence_bytes, weight_bytes
-from factorysim.physics.roofline import HostCost, RooflineLaw, roofline_law
+from factorysim.physics.roofline import EngineCost, RooflineLaw, roofline_law
 from factorysim.physics.shape import llm_shape
-from factorysim.physics.step import Activity, Piece
+from factorysim.physics.step import FS_PER_S, Activity, Piece
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from factorysim.catalog.efficiency import Efficiency
     from factorysim.catalog.values import Device, Llm, Sram
     from factorysim.physics.collectives import Links
-    from factorysim.physics.step import StepRuns
+    from factorysim.physics.step import FS_PER_S, StepRuns
     from factorysim.spec.kv import KvSpec
     from factorysim.spec.layout import ParallelSpec, SramSpec
     from factorysim.spec.llm import PrecisionSpec
@@ -216,8 +216,7 @@ class SramLaw:
     hop_token_s: float
     """To send a token's activations on, once."""
     hop_token_bytes: float
-    host: HostCost
-    hides_host: bool
+    engine: EngineCost
     window: int | None = None
     window_fs: int = 0
     """Windows are in `piece`, by the mean context."""
@@ -235,8 +234,7 @@ class SramLaw:
         )
         if emitting > decodes:  # a prompt ends: the last of it leaves the pipe
             device += device * (under_way - 1) // self.stages
-        host = whole_fs(self.host.step_s + (decodes + prompts) * self.host.sequence_s)
-        return max(device, host) if self.hides_host else device + host
+        return whole_fs(self.engine.around(device / FS_PER_S, decodes + prompts))
 
     def piece(self, decodes: int, context: int) -> Piece:
         """Attention of the fullest micro-batch, whose sequences have the mean context."""
@@ -328,14 +326,13 @@ def sram_law(
     if spec.kv == "dram":
         share = sram.dram_bandwidth / device.memory_bandwidth
         efficiency = replace(efficiency, kv_bandwidth=efficiency.kv_bandwidth * share)
-    host = HostCost(efficiency.host_step_s, efficiency.host_sequence_s)
     stage = roofline_law(
         llm,
         device,
         precision,
         parallel,
         links._replace(radix=sram.one_hop_chips),
-        replace(efficiency, host_step_s=0.0, host_sequence_s=0.0),
+        replace(efficiency, host_step_s=0.0, sequence_s=0.0),
         overlap,
         expert_skew,
     )
@@ -347,8 +344,7 @@ def sram_law(
         hops_s=round_s(device, chips),
         hop_token_s=hop_bytes / wire,
         hop_token_bytes=hop_bytes,
-        host=host,
-        hides_host=overlap == "full",
+        engine=EngineCost(efficiency.host_step_s, efficiency.sequence_s, overlap == "full"),
     )
 
 

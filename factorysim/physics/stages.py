@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from factorysim.errors import CapacityError, Fault
 from factorysim.physics.attention import whole_fs
 from factorysim.physics.costs import RESIDUAL_BYTES
-from factorysim.physics.roofline import HostCost, roofline_law
+from factorysim.physics.roofline import FREE, roofline_law
 from factorysim.physics.shape import llm_shape
 from factorysim.physics.step import Activity, Piece, StepLaw
 
@@ -217,12 +217,11 @@ def staged_law(
         roofline_law(llm, device, precision, parallel, inside, efficiency, overlap, shape=part)
         for part in stage_shapes(shape, parallel.pp)
     ]
-    idle = HostCost(0.0, 0.0)
     size = shape.hidden * RESIDUAL_BYTES
     wire = between.bandwidth * efficiency.link_bandwidth
     fixed_s = efficiency.collective_s + efficiency.collective_hop_s + between.latency_s
     return StagedRoofline(
-        stages=(laws[0], *(replace(law, host=idle) for law in laws[1:])),
+        stages=(laws[0], *(replace(law, engine=FREE) for law in laws[1:])),
         between=Hop(fixed_s, size / wire, size),
         window=next((law.window for law in laws if law.window is not None), None),
     )

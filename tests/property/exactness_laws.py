@@ -130,7 +130,7 @@ def sparse_law(topk: int, bandwidth: float, flops: float, *, compressed: bool) -
         linear_compute=dict.fromkeys(FORMATS, 1.0), expert_compute=dict.fromkeys(FORMATS, 1.0),
         expert_padding_tokens=0.0, weight_bandwidth=1.0, kv_bandwidth=1.0, attention_compute=1.0,
         decode_compute=1.0, block_s=0.0, moe_s=0.0, link_bandwidth=1.0, collective_s=0.0,
-        collective_hop_s=0.0, host_step_s=0.0, host_sequence_s=0.0, request_s=0.0, facts=(),
+        collective_hop_s=0.0, host_step_s=0.0, sequence_s=0.0, request_s=0.0, facts=(),
     )  # fmt: skip
     alone, links = ParallelSpec(), Links(1.0, 0.0, 1)
     return roofline_law(llm, device, PrecisionSpec(), alone, links, ideal, "full")

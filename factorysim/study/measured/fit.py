@@ -46,10 +46,10 @@ TINY = 1e-30
 CENTRAL = 1.2816
 """Standard deviations of a normal distribution that bound its central 80 %."""
 CANDIDATES = (
+    "sequence_s",
     "linear_compute",
     "weight_bandwidth",
     "expert_compute",
-    "host_sequence_s",
     "host_step_s",
     "block_s",
     "kv_bandwidth",
@@ -140,7 +140,7 @@ def _told_of(candidate: str, group: Group, catalog: Catalog) -> Iterator[str]:
     elif candidate == "collective_s":
         if any(c.cut.tp > 1 for c in conditions):
             yield candidate
-    elif candidate == "host_sequence_s":
+    elif candidate == "sequence_s":
         if any(isinstance(c.load, Static) and c.load.batch == 1 for c in conditions):
             several = [c for c in conditions if getattr(c.load, "batch", 2) > 1]
             if not several:

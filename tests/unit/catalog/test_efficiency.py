@@ -13,7 +13,7 @@ def test_rows_go_from_the_particular_to_the_general():
     assert "efficiency.splitwise_2023.ampere.host_step_s" in ampere.facts
     assert "efficiency.splitwise_2023.neutral.host_step_s" in hopper.facts
     assert "efficiency.generic.hopper.kv_bandwidth" in hopper.facts
-    assert "efficiency.generic.neutral.host_sequence_s" in hopper.facts
+    assert "efficiency.generic.neutral.sequence_s" in hopper.facts
 
 
 def test_an_unseen_generation_takes_the_neutral_factors():
@@ -26,7 +26,7 @@ def test_overhead_is_never_zero():
         for generation in ("ampere", "hopper", "ada", "rubin", "cdna3", "cpu_x86", "apple"):
             factors = efficiency(None, generation, engine)
             assert factors.host_step_s > 1e-4
-            assert factors.host_sequence_s > 1e-6
+            assert factors.sequence_s > 1e-6
             assert factors.block_s > 1e-6
 
 

@@ -67,7 +67,7 @@ def test_lpus_have_no_engines_host_work(planned):
         for engine in ("generic", "vllm")
     ]
     assert laws[0] == laws[1]
-    assert laws[0].host.step_s == pytest.approx(1e-5)
+    assert laws[0].engine.step_s == pytest.approx(1e-5)
 
 
 def test_what_an_llm_alone_cannot_hold_is_refused_with_the_racks(planned):

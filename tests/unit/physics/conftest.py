@@ -76,7 +76,7 @@ IDEAL = Efficiency(
     collective_s=0.0,
     collective_hop_s=0.0,
     host_step_s=0.0,
-    host_sequence_s=0.0,
+    sequence_s=0.0,
     request_s=0.0,
     facts=(),
 )

@@ -197,7 +197,7 @@ def test_layers_of_another_kind_have_a_period_of_their_own():
 
 
 def test_host_work_is_added_or_hidden():
-    factors = replace(IDEAL, host_step_s=1e-2, host_sequence_s=1e-3)
+    factors = replace(IDEAL, host_step_s=1e-2, sequence_s=1e-3)
     plain = make_law().base(3, 0, 0, 3)
     assert make_law(efficiency=factors).base(3, 0, 0, 3) == 13 * 10**12
     added = make_law(efficiency=factors, overlap="none").base(3, 0, 0, 3)

@@ -15,7 +15,7 @@ from factorysim.catalog import load_catalog
 from factorysim.graph.planning import plan_factory
 from factorysim.load import load
 from factorysim.physics.afd import Exchange, Load, Turns
-from factorysim.physics.roofline import HostCost
+from factorysim.physics.roofline import EngineCost
 from tests.unit.physics.conftest import DENSE, MLA, MOE, WINDOWED
 from tests.unit.physics.test_afd import OTHER, make_law
 
@@ -230,7 +230,7 @@ def test_the_shipped_split_is_as_near_as_docs_lpx_says(llm, over):
     scenario = load("lpx-splits-afd", [name])
     law = plan_factory(scenario, scenario.topology, catalog).serve[0].law
     for parts in (2, 3, 4):
-        law = replace(law, micro_batches=parts, host=HostCost(0.0, 0.0), _pieces={})
+        law = replace(law, micro_batches=parts, engine=EngineCost(0.0, 0.0), _pieces={})
         for decodes, context in product((1, 3, 5, 8, 33, 65, 511), (1000, 100_000, 1_000_000)):
             many = decodes * context
             exact = exact_s(law, decodes, many)

@@ -117,11 +117,13 @@ def test_kernels_take_a_fixed_time_per_block(law, llms):
 
 def test_host_work_is_added_or_hidden(law):
     device = law().base(4, 10, 1, 4)
-    host = {"host_step_s": 1e-2, "host_sequence_s": 1e-3}
+    host = {"host_step_s": 1e-2, "sequence_s": 1e-3}
     added = law(overlap="none", **host).base(4, 10, 1, 4)
     assert seconds(added - device) == pytest.approx(1e-2 + 5e-3, **EXACT)
     assert seconds(law(**host).base(4, 10, 1, 4)) == pytest.approx(1.5e-2, **EXACT)
     assert law(host_step_s=1e-9).base(4, 10, 1, 4) == device
+    waits = law(host_step_s=1e-9, sequence_s=1e-3).base(4, 10, 1, 4)
+    assert seconds(waits - device) == pytest.approx(5e-3, **EXACT)
 
 
 def test_tp_cuts_the_work_and_sums_over_links(law):

@@ -23,7 +23,7 @@ REAL = {
     "collective_s": 3e-6,
     "collective_hop_s": 2e-6,
     "host_step_s": 1e-5,
-    "host_sequence_s": 1e-6,
+    "sequence_s": 1e-6,
 }
 LAYOUTS = st.sampled_from(
     [("dense", 1, 1), ("dense", 4, 1), ("moe", 1, 1), ("moe", 4, 2), ("moe", 4, 4), ("mla", 2, 1)]

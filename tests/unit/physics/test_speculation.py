@@ -122,7 +122,7 @@ def test_drafts_are_steps_of_the_draft_llm_the_first_with_the_prompts(law, llms)
 
 
 def test_the_host_works_once_a_verify(law):
-    busy = {"host_step_s": 1.0, "host_sequence_s": 0.5, "overlap": "none"}
+    busy = {"host_step_s": 1.0, "sequence_s": 0.5, "overlap": "none"}
     verify = speculative_law(law(**busy), law(**busy), PAIRS)
     quick = speculative_law(law(), law(), PAIRS)
     assert verify.base(2, 0, 0, 2) - quick.base(2, 0, 0, 2) == pytest.approx(2 * FS, rel=1e-9)

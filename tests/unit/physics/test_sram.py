@@ -185,7 +185,7 @@ def test_the_last_micro_batch_of_a_chunk_sees_the_most():
 
 
 def test_host_work_is_counted_once_a_round():
-    law = make_law(host_step_s=1e-3, host_sequence_s=1e-5)
+    law = make_law(host_step_s=1e-3, sequence_s=1e-5)
     assert microseconds(law.base(6, 0, 0, 6)) == pytest.approx(1060.0)
 
 
