@@ -7,6 +7,7 @@ as plainly as what fits. Rows of a user's file may hold anything: they reach the
 
 from __future__ import annotations
 
+from math import isfinite
 from statistics import mean, median
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -213,13 +214,14 @@ def _unread(one: Skipped) -> Line:
 
 def _law(row: TheoryRow) -> Law:
     counted = _of_conservation(row)
+    chance = not counted and isfinite(row.low)
     write = "{:g}".format if counted else digits
     return Law(
         row.id.removeprefix(THEORY),
         row.metric,
         write(row.expected),
         write(row.got),
-        "-" if counted else f"{digits(row.low)} to {digits(row.high)}",
+        f"{digits(row.low)} to {digits(row.high)}" if chance else "-",
         signed(row.error) if row.expected else digits(row.error),
         row.holds,
         cut(row.reason),

@@ -13,6 +13,7 @@ from factorysim.study.check import Check, scores_of
 from factorysim.study.measured.compare import Compared
 from factorysim.study.measured.rows import Skipped
 from factorysim.study.theory import TheoryRow
+from factorysim.study.theory.row import failed
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -203,6 +204,12 @@ def test_a_long_text_is_cut():
     page = check_page(checked([unpredicted("a" * 100_000, "b" * 100_000)]))
     assert len(page) < 100_000
     assert "aaa..." in page
+
+
+def test_a_station_that_could_not_run_has_no_interval():
+    page = check_page(checked(theory=[failed("theory.mm1", "a book", "planted")], data=None))
+    assert "planted" in page
+    assert "nan" not in Page(page).text("td")
 
 
 def test_nothing_predicted():
