@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, TypeAlias
@@ -13,7 +13,7 @@ from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
 from factorysim.catalog.names import NameIndex, spellings
 from factorysim.catalog.reading import Reading
 from factorysim.catalog.shipped import Tree
-from factorysim.catalog.trees import lay, leaves
+from factorysim.catalog.trees import is_branch, lay, leaves
 from factorysim.catalog.values import Device, Llm, Rack, Site, Switch
 from factorysim.errors import Fault, SpecError
 
@@ -245,6 +245,25 @@ class Catalog:
         merged = {kind: lay(tree, changed.get(kind, {})) for kind, tree in self.sections.items()}
         return Catalog(merged, self._told_sources, self._rules)
 
+    def without(self, names: Collection[str]) -> Catalog:
+        """Copy the catalog without some facts, by their ids; who needs one finds none.
+
+        Examples
+        --------
+        >>> from factorysim.catalog import load_catalog
+        >>> name = "efficiency.generic.hopper.kv_bandwidth"
+        >>> name in load_catalog().without([name]).facts
+        False
+        """
+        kept = {
+            kind: _without(tree, kind, frozenset(names)) for kind, tree in self.sections.items()
+        }
+        return Catalog(kept, self._told_sources, self._rules)
+
+    def __reduce__(self) -> tuple[type[Catalog], tuple[object, ...]]:
+        """Go to another process as what it was made from."""
+        return Catalog, (dict(self.sections), self._told_sources, self._rules)
+
     def _variant(self, variant: str | None) -> str | None:
         if variant is None or variant in self.variants:
             return variant
@@ -292,6 +311,15 @@ class Catalog:
         if kind == "racks":
             return self._section_of("devices") | self.sections["racks"]
         return self.sections[kind]
+
+
+def _without(tree: Tree, path: str, names: frozenset[str]) -> Tree:
+    """Copy a tree without the leaves of some paths; maps stay, if empty."""
+    return {
+        key: _without(child, f"{path}.{key}", names) if is_branch(child) else child
+        for key, child in tree.items()
+        if f"{path}.{key}" not in names
+    }
 
 
 def _section(is_cpu: bool) -> str:

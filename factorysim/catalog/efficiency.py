@@ -65,7 +65,7 @@ def efficiency(catalog: Catalog | None, generation: str, engine: str) -> Efficie
     Parameters
     ----------
     catalog
-        Whose ``efficiency.ENGINE.GENERATION.NAME`` facts go before the shipped ones.
+        Whose ``efficiency.ENGINE.GENERATION.NAME`` facts these are; the shipped one if None.
     generation
         As in `Device.generation`; one without rows takes the neutral factors.
 
@@ -81,12 +81,7 @@ def efficiency(catalog: Catalog | None, generation: str, engine: str) -> Efficie
     >>> efficiency(None, "rubin", "vllm").facts[-3]
     'efficiency.vllm.neutral.host_step_s'
     """
-    values = dict(_shipped())
-    if catalog is not None:
-        for key, fact in catalog.facts.items():
-            if key.startswith("efficiency.") and isinstance(fact.value, int | float):
-                values[key] = float(fact.value)
-    engines = sorted({key.split(".")[1] for key in values})
+    values, engines = _shipped() if catalog is None else _told(catalog)
     if engine not in engines:
         near = difflib.get_close_matches(engine, engines, 1)
         cure = f'did you mean "{near[0]}"?' if near else "`generic` stands for any engine"
@@ -130,13 +125,24 @@ def _build(values: Mapping[str, float], generation: str, engine: str) -> Efficie
     )
 
 
+def _told(catalog: Catalog) -> tuple[dict[str, float], list[str]]:
+    """Values of a catalog by fact id, and its engines: nothing that it was left without."""
+    values = {
+        key: float(fact.value)
+        for key, fact in catalog.facts.items()
+        if key.startswith("efficiency.") and isinstance(fact.value, int | float)
+    }
+    return values, sorted(catalog.ids("engines"))
+
+
 @cache
-def _shipped() -> dict[str, float]:
-    """Flatten the shipped rows: fact id to value."""
+def _shipped() -> tuple[dict[str, float], list[str]]:
+    """Flatten the shipped rows: fact id to value; and name the engines."""
     tree = read_shipped("efficiency.yaml")["efficiency"]
-    return {
+    values = {
         f"efficiency.{engine}.{generation}.{name}": float(leaf["value"])
         for engine, generations in tree.items()
         for generation, leaves in generations.items()
         for name, leaf in leaves.items()
     }
+    return values, sorted(tree)

@@ -23,6 +23,7 @@ FILES = {
     "calibration": "calibration.yaml",
     "claims": "claims.yaml",
     "efficiency": "efficiency.yaml",
+    "residuals": "residuals.yaml",
 }
 """Section to the file that ships it."""
 _OWN = ("sites", "rules")

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from factorysim.catalog.shipped import Tree
     from factorysim.catalog.trees import KeyPath
 
-_FREE_LEVELS = {"rules": 0, "facility": 0, "efficiency": 2}
+_FREE_LEVELS = {"rules": 0, "facility": 0, "efficiency": 2, "residuals": 3}
 """Levels of keys that a user may invent; of other sections the ids of records."""
 
 _MORE_LEAVES = {
     "accelerators": {"interconnect.scale_up_latency": "s", "smt_yield": "ratio"},
     "racks": {"accelerators": "count", "dpus": "count"},
+    "residuals": {"ratio": "ratio", "rows": "count"},
 }
 """Leaves that are read though no shipped record states them."""
 

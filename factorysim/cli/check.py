@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from factorysim.cli.runs import Json, Quiet, Workers, print_parts
+from factorysim.errors import Fault, SpecError
 from factorysim.marked import printable
 
 OURS = 1
@@ -85,13 +86,27 @@ def calibrate(
         str | None, typer.Option(metavar="GROUP", help="Like vllm, hopper or vllm.hopper.")
     ] = None,
     catalog: Overlay = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the factors as a catalog file.")
+    leave_out: Annotated[
+        Literal["generation", "family", "both"] | None,
+        typer.Option(help="Fit without each generation, or family of LLMs, and predict it."),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the factors, or the bands, as a catalog file."),
+    ] = None,
+    workers: Workers = None,
+    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit efficiencies and host overheads to measurements."""
+    """Fit efficiencies and host overheads to measurements, or see how well fits foretell."""
     from factorysim.cli.files import write_atomic
+
+    if leave_out is not None:
+        _leave_out(data, leave_out, only, catalog, out, workers, as_json, quiet)
+        return
+    if as_json:
+        expected, cure = "--leave-out, whose scores it prints", "--out FILE writes the factors"
+        raise SpecError(Fault("--json", "", "no --leave-out", expected, cure))
     from factorysim.report.check import calibration_report
     from factorysim.study import calibrate as study
 
@@ -105,6 +120,41 @@ def calibrate(
     print_parts(calibration_report(found))
     if out is not None:
         write_atomic(out, study.overlay_text(found).encode())
+
+
+def _leave_out(
+    data: Path | None,
+    by: Literal["generation", "family", "both"],
+    only: str | None,
+    catalog: Path | None,
+    out: Path | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Predict what no fit has seen, and write the bands that follow."""
+    from factorysim.cli.files import write_atomic
+    from factorysim.report.cross_validation import cross_validation_report
+    from factorysim.run.replicate import cores
+    from factorysim.study import cross_validation as study
+
+    if only is not None:
+        cure = "--data takes a file with fewer rows"
+        raise SpecError(Fault("--only", "", "--leave-out as well", "one of them", cure))
+    with _counting(quiet, "passes") as tell:
+        found = study.cross_validate(
+            data,
+            by,
+            catalog=catalog,
+            workers=workers or cores(),
+            on_pass=None if tell is None else lambda _, done, of: tell(done, of),
+        )
+    if out is not None:
+        write_atomic(out, study.catalog_text(found).encode())
+    if as_json:
+        typer.echo(json.dumps(study.as_json(found), indent=2, allow_nan=False))
+    else:
+        print_parts(cross_validation_report(found))
 
 
 @contextmanager

@@ -27,6 +27,10 @@ class Line(NamedTuple):
     """Replications behind the value."""
     reason: str | None
     """Why the value, or its interval, is missing."""
+    model_low: float | None = None
+    """`model_low` and `model_high` bound what would be measured, by the model's own error; None
+    where no residuals speak of it (`run.model_error`)."""
+    model_high: float | None = None
 
 
 Summary: TypeAlias = dict[str, Line]

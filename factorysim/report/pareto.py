@@ -133,8 +133,8 @@ def _footer(found: Pareto) -> list[RenderableType]:
         for one in found.factories
         if one.assumed
     ]
-    for error in dict.fromkeys(error for one in found.factories for error in one.known_error):
-        parts.append(mark("Known error: ", printable(error), ""))
+    for error in dict.fromkeys(one.model_error for one in found.factories):
+        parts.append(mark("Model error: ", printable(error), ""))
     if any(point.ttft_p95_s is None for point in found.points):
         parts.append(mark("Note: ", f"-: {NO_P95}", "yellow"))
     return parts + [mark("Note: ", printable(note), "yellow") for note in found.notes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from factorysim.catalog.residuals import ALL
 from factorysim.marked import printable
 from factorysim.report.numbers import amount, digits, of_unit, percent, seconds
 from factorysim.report.point_pools import BOUNDS, bound_by, of_memory, pools_report, pools_title
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from factorysim.catalog import Fact
-    from factorysim.study.predict import Point, Spread
+    from factorysim.study.predict import ModelError, Point, Spread
     from factorysim.study.usage import Bound
 
 LATENCIES = {
@@ -24,6 +25,14 @@ LATENCIES = {
     "itl_s": "token gap (ITL)",
     "latency_s": "whole call",
 }
+MODEL_ERROR = {
+    "ttft_s": ("TTFT, mean", "s"),
+    "tpot_s": ("TPOT, mean", "s"),
+    "output_tokens_per_s": ("output tokens/s", "1"),
+    "watts_per_device": ("W per device", "W"),
+    "j_per_output_token": ("J per output token", "J"),
+}
+"""Fields of a point that residuals bound, with their units."""
 NONE = "-"
 
 
@@ -38,6 +47,8 @@ def point_report(point: Point) -> list[RenderableType]:
         _throughput(point),
         "",
         *(_replica_and_bound(point) if len(point.pools) == 1 else pools_report(point)),
+        "",
+        *_model_error(point.model_error),
         "",
         *_assumed(point),
         *_footer(point),
@@ -184,6 +195,33 @@ def _bound(bound: Bound | None, memory: str | None) -> list[RenderableType]:
     return [head, table]
 
 
+def _model_error(error: ModelError) -> list[RenderableType]:
+    """Bounds by the model's own error, and from how many rows; or why there are none."""
+    if error.reason is not None:
+        return [mark("Model error: ", printable(f"withheld: {error.reason}"), "yellow")]
+    title = printable(f"Model error: 80 % of what would be measured ({error.title})")
+    table = titled_table(title, ("", "10..90 %", "from"))
+    for name, (low, high, rows, sources, load) in error.bands.items():
+        text, unit = MODEL_ERROR[name]
+        loads = "of all loads" if load == ALL else "of this load" if load == "closed" else load
+        table.add_row(
+            text,
+            f"{of_unit(low, unit)} .. {of_unit(high, unit)}",
+            f"{rows} rows of {sources} source{'s' * (sources != 1)}, {loads}",
+        )
+    table.columns[2].justify = "left"
+    missing = [text for name, (text, _) in MODEL_ERROR.items() if name not in error.bands]
+    parts: list[RenderableType] = [table] if error.bands else []
+    if missing:
+        words = f"no band of {', '.join(missing)}: too few rows were compared"
+        parts.append(mark("Model error: ", words, "yellow"))
+    parts += [
+        mark("Never compared: ", f"no row of measurements had {one}", "yellow")
+        for one in error.never_compared
+    ]
+    return parts
+
+
 def _assumed(point: Point) -> list[RenderableType]:
     """List the facts that nobody has published, with their bands."""
     if not point.assumed:
@@ -219,9 +257,5 @@ def _footer(point: Point) -> list[RenderableType]:
             " Calls of one length keep together: prompts that meet once meet always, and TTFT is "
             "that of a burst. --spread 0.1 mixes them."
         )
-    parts: list[RenderableType] = [
-        "",
-        mark("Known error: ", point.known_error, "yellow"),
-        mark("Measured: ", measured, ""),
-    ]
+    parts: list[RenderableType] = ["", mark("Measured: ", measured, "")]
     return parts + [mark("Note: ", printable(note), "yellow") for note in point.notes]

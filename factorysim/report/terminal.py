@@ -286,6 +286,7 @@ def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
     )
     if manifest["conditional"]:
         yield Text(manifest["conditional"])
+    yield mark("Model error: ", printable(_model_error(run)), "yellow")
     laws = run.audit
     kept = sum(laws.values())
     yield mark(
@@ -306,6 +307,30 @@ def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
     for note in manifest["notes"]:
         yield mark("Note: ", note, "yellow")
     yield mark("Wall time: ", f"{seconds(manifest['wall_s'])}; run in {run.path}", "")
+
+
+MODEL_ERROR = {
+    "ttft_s.mean": "TTFT",
+    "tpot_s.mean": "TPOT",
+    "tokens.output_per_s": "output tokens",
+    "energy.j_per_output_token.accelerator": "J/token",
+}
+
+
+def _model_error(run: Run) -> str:
+    """Give the bounds of the model's own error in one line, or why there are none."""
+    told = run.manifest["model_error"]
+    if told["reason"] is not None:
+        return str(told["text"])
+    bands: list[str] = []
+    for name, text in MODEL_ERROR.items():
+        line = run.summary.get(name)
+        if line is not None and line.model_low is not None and line.model_high is not None:
+            unit = metric(name).unit
+            low, high = of_unit(line.model_low, unit), of_unit(line.model_high, unit)
+            bands.append(f"{text} {low} .. {high}")
+    shown = f" (80 %): {', '.join(bands)}" if bands else ": no band of its metrics"
+    return f"{told['class']}{shown}"
 
 
 def _warnings(manifest: dict[str, Any]) -> list[str]:

@@ -16,6 +16,8 @@ from factorysim.metrics.overload import Overload, overload
 from factorysim.metrics.replication import Replication
 from factorysim.metrics.summary import Summary, as_json, pooled, shares_in_slo, summarise
 from factorysim.records import TABLES, EnergyLine
+from factorysim.run.model_error import as_json as told
+from factorysim.run.model_error import model_errors, with_model_errors
 from factorysim.run.replication import Outcome
 from factorysim.store import (
     file_hash,
@@ -78,13 +80,17 @@ def write_run(
     steady = prepared.scenario.run.kind == "steady_state"
     verdict = overload(replications) if steady else None
     assumed = assumed_facts(prepared)
+    errors = model_errors(prepared)
     summary = summarise(replications, verdict, len(assumed), settings.conditional)
+    overloaded = verdict is not None and verdict.state == "overloaded"
+    summary = with_model_errors(summary, prepared, errors, overloaded=overloaded)
     write_json(staged / "summary.json", as_json(summary))
     write_table(staged / "metrics.parquet", _metrics_table(outcomes))
     write_table(staged / "power.parquet", _power_table(outcomes))
     text = _scenario_text(prepared)
     write_text(staged / "scenario.resolved.yaml", text)
     manifest = _manifest(prepared, settings, outcomes, summary, verdict, assumed, text)
+    manifest["model_error"] = told(errors)
     manifest["wall_s"] = wall_s
     tables = (*TABLES, "metrics", "power")
     manifest["outputs"] = {name: table_hash(staged / f"{name}.parquet") for name in tables}

@@ -104,7 +104,8 @@ class Factory(NamedTuple):
     scenario: ScenarioSpec
     assumed: int
     """Facts that nobody has published."""
-    known_error: tuple[str, ...]
+    model_error: str
+    """Class of the model's own error, or why there is none."""
 
 
 class Pareto(NamedTuple):
@@ -304,8 +305,8 @@ def _draws(prepared: Prepared) -> bool:
 
 
 def _factory(title: str, prepared: Prepared) -> Factory:
+    from factorysim.run.model_error import model_errors
     from factorysim.run.publish import assumed_facts
-    from factorysim.study.known_error import known_error
 
     serving = prepared.plan.serve
     return Factory(
@@ -315,7 +316,7 @@ def _factory(title: str, prepared: Prepared) -> Factory:
         tuple(prepared.scenario.streams),
         prepared.scenario,
         len(assumed_facts(prepared)),
-        tuple(dict.fromkeys(known_error(serve.device) for serve in serving)),
+        model_errors(prepared).told(),
     )
 
 
@@ -473,7 +474,7 @@ def as_json(found: Pareto) -> dict[str, Any]:
                 "devices": list(one.devices),
                 "streams": list(one.streams),
                 "assumed_facts": one.assumed,
-                "known_error": list(one.known_error),
+                "model_error": one.model_error,
             }
             for one in found.factories
         ],

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from factorysim.errors import CapacityError, Fault, SpecError
 from factorysim.metrics.inputs import Tables, Value, Window
+from factorysim.run.model_error import model_errors
 from factorysim.spec.serving import DisaggregationSpec
 from factorysim.study.closed_loop import CALLS_LEAST, find_window, run_loop
-from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import Ask, set_up, stream_of
 from factorysim.study.pool_point import KvUse, Measured, PoolPoint, call_size, pool_points
 from factorysim.study.pools import Wanted
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from factorysim.catalog import Fact
+    from factorysim.catalog.residuals import Quantity
     from factorysim.run.prepare import Prepared
     from factorysim.spec.llm import PrecisionSpec
     from factorysim.spec.scenario import ScenarioSpec
@@ -37,6 +38,14 @@ if TYPE_CHECKING:
     from factorysim.study.operating_point import Setting
 
 CALLS_MOST, CONCURRENCY_MOST = 200_000, 20_000
+_QUANTITIES: dict[str, Quantity] = {
+    "ttft_s": "ttft",
+    "tpot_s": "tpot",
+    "output_tokens_per_s": "throughput",
+    "watts_per_device": "power",
+    "j_per_output_token": "energy",
+}
+"""Field of a point, and the quantity whose residuals bound it."""
 DRIFTS = "no steady state was found in the first pass: TTFT may still drift; --calls measures more"
 
 
@@ -60,6 +69,31 @@ class HandOffs(NamedTuple):
     moved_bytes_per_s: float
     overlap: str
     first_token_from: str
+
+
+class Bounded(NamedTuple):
+    """Central 80 % of what would be measured, by the model's own error."""
+
+    low: float
+    high: float
+    rows: int
+    """Measured, from whose residuals the band is."""
+    sources: int
+    load: str
+    """Theirs; `all`: too few rows had the load of this point."""
+
+
+class ModelError(NamedTuple):
+    """Bands of a point, by the model's own error: not of its facts, and not of chance."""
+
+    title: str
+    """`seen`, or what no fit has seen: a generation, a family of LLMs."""
+    reason: str | None
+    """Why there are no bands."""
+    never_compared: tuple[str, ...]
+    """What the point has, and no row that was compared."""
+    bands: dict[str, Bounded]
+    """Field of the point, its mean where it has several -> bounds."""
 
 
 class Point(NamedTuple):
@@ -131,7 +165,7 @@ class Point(NamedTuple):
     """The pool of the highest saturation, and which of its limits that is."""
     assumed: tuple[Fact, ...]
     """Facts that the point rests on and nobody has published."""
-    known_error: str
+    model_error: ModelError
     notes: tuple[str, ...]
     reasons: dict[str, str]
     """Why a value is None."""
@@ -375,7 +409,16 @@ def _point(prepared: Prepared, setting: Setting, settled: Settled, measured: Mea
         handoff=_handoffs(scenario, measured, spread) if len(prepared.plan.serve) > 1 else None,
         bottleneck=str(values["bottleneck"].value),
         assumed=tuple(assumed_facts(prepared, crosses=setting.crosses)),
-        known_error=_known_errors(prepared, pools),
+        model_error=_model_error(
+            prepared,
+            {
+                "ttft_s": values["ttft_s.mean"].value,
+                "tpot_s": tpot.mean,
+                "output_tokens_per_s": output_per_s,
+                "watts_per_device": watts / devices,
+                "j_per_output_token": watts / output_per_s,
+            },
+        ),
         notes=_notes(prepared, setting, settled),
         reasons=reasons,
         scenario=scenario,
@@ -400,13 +443,15 @@ def _handoffs(
     )
 
 
-def _known_errors(prepared: Prepared, pools: tuple[PoolPoint, ...]) -> str:
-    """Tell how far off step times are on each kind of device."""
-    names = dict.fromkeys(pool.device for pool in pools)
-    told = {name: known_error(prepared.catalog.device(name)) for name in names}
-    if len(set(told.values())) == 1:
-        return next(iter(told.values()))
-    return " ".join(f"{name}: {text}" for name, text in told.items())
+def _model_error(prepared: Prepared, got: dict[str, float | str | None]) -> ModelError:
+    """Bound what would be measured, where the residuals of a closed loop tell."""
+    errors = model_errors(prepared)
+    bands: dict[str, Bounded] = {}
+    for name, value in got.items():
+        band = errors.band(_QUANTITIES[name], "closed")
+        if band is not None and isinstance(value, float):
+            bands[name] = Bounded(*band.around(value), band.rows, band.sources, band.load)
+    return ModelError(errors.title, errors.reason or None, errors.never_compared, bands)
 
 
 def _notes(prepared: Prepared, setting: Setting, settled: Settled) -> tuple[str, ...]:
@@ -439,6 +484,10 @@ def _plain(value: object) -> object:
     """Turn records into objects by field, what bounds with its name; all else stays."""
     if isinstance(value, Bound):
         return value._asdict() | {"by": value.word}
+    if isinstance(value, ModelError):
+        bands = {name: band._asdict() for name, band in value.bands.items()}
+        told = {"class": value.title, **value._asdict(), "bands": bands}
+        return {key: inner for key, inner in told.items() if key != "title"}
     if isinstance(value, Spread | KvUse | HandOffs | PoolPoint):
         return {key: _plain(inner) for key, inner in value._asdict().items()}
     if isinstance(value, tuple):

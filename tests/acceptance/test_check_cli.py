@@ -211,3 +211,76 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_work(table, tmp_pat
         assert (done.code, done.out) == (2, "")
         assert "expected a place to write" in done.err
     assert table.read_text(encoding="utf-8").startswith(HEAD)
+
+
+def test_check_bounds_what_would_be_measured(table, tmp_path):
+    """By the residuals of the catalog in use; of a device that nobody compared there are none."""
+    path = tmp_path / "cpu.csv"
+    path.write_text(
+        HEAD + GOOD + GOOD.replace("good", "cpu").replace("H100-SXM-80GB", "EPYC 9965"),
+        encoding="utf-8",
+    )
+    done = factorysim("check", "--data", str(path), "--json", "--workers", "1")
+    rows = {row["id"]: row for row in json.loads(done.out)["rows"]}
+    assert rows["good"]["low"] < rows["good"]["got"] < rows["good"]["high"]
+    assert rows["good"]["class"] == "seen"
+    assert (rows["cpu"]["low"], rows["cpu"]["high"]) == (None, None)
+
+
+STATIC = "Llama-3.1-8B-Instruct,{},1,TP1,vLLM,bf16,static,128,16,{},tpot_ms,{},\n"
+HALVES = "".join(
+    f"{name}{batch},{STATIC.format(device, batch, value)}"
+    for name, device, value in (("h", "H100-SXM-80GB", 7), ("a", "A100-SXM-80GB", 11))
+    for batch in (1, 2, 3, 4)
+)
+
+
+@pytest.fixture
+def halves(tmp_path):
+    path = tmp_path / "halves.csv"
+    path.write_text(HEAD + HALVES, encoding="utf-8")
+    return path
+
+
+def test_leaving_out_scores_what_no_fit_has_seen_and_writes_bands(halves, tmp_path):
+    out = tmp_path / "bands.yaml"
+    words = ("calibrate", "--leave-out", "generation", "--data", str(halves), "--workers", "1")
+    done = factorysim(*words, "--json", "--out", str(out))
+    assert done.code == 0, done.err
+    told = json.loads(done.out)["classes"]
+    assert told["generation"]["folds"] == ["ampere", "hopper"]
+    [score] = told["generation"]["scores"]
+    assert (score["quantity"], score["load"], score["rows"]) == ("tpot", "static", 8)
+    assert score["banded"] == 8
+    again = factorysim("check", "--data", str(halves), "--json", "--catalog", str(out),
+                       "--workers", "1")  # fmt: skip
+    row = next(row for row in json.loads(again.out)["rows"] if row["id"] == "a1")
+    [band] = [b for b in told["generation"]["bands"] if b["load"] == "static"]
+    # Four rows of an engine on a generation carry no factor: no fit has seen it.
+    assert row["class"] == "unseen generation"
+    assert row["high"] == pytest.approx(row["got"] * band["bounds"]["high"], rel=1e-3)
+
+
+def test_leaving_out_tells_errors_coverage_and_ranks_in_eighty_columns(halves):
+    done = factorysim("calibrate", "--leave-out", "generation", "--data", str(halves),
+                      "--workers", "1")  # fmt: skip
+    assert done.code == 0, done.err
+    text = " ".join(done.out.split())
+    assert "2 folds: ampere, hopper" in text
+    assert "Left out by generation" in text
+    assert "of 4 pairs" in text
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--leave-out", "generation", "--only", "vllm"), "--only"),
+        (("--json",), "--leave-out"),
+        (("--leave-out", "device"), "device"),
+    ],
+)
+def test_what_calibrate_cannot_do_together_is_the_users_slip(options, words):
+    done = factorysim("calibrate", *options)
+    assert done.code == 2
+    assert words in done.err

@@ -71,7 +71,8 @@ def test_the_manifest_tells_how_to_repeat_the_run(home):
 def test_the_summary_has_every_stable_name_and_no_number_without_a_value(home):
     summary = json.loads((home / "first" / "summary.json").read_text())
     for name, line in summary.items():
-        assert set(line) == {"value", "ci_low", "ci_high", "n", "reason"}, name
+        keys = {"value", "ci_low", "ci_high", "n", "reason", "model_low", "model_high"}
+        assert set(line) == keys, name
         assert line["value"] is not None or line["reason"], name
     named = {metric for metric in METRICS if metric.islower()}  # not utilization.POOL
     assert named - summary.keys() == set()
@@ -219,3 +220,59 @@ def test_comparing_a_scenario_with_itself_finds_no_difference():
     [told] = json.loads(compare("case.yaml", "--workers", "1", "--json").out)
     gaps = {name: pair["difference"] for name, pair in told["metrics"].items()}
     assert {gap for gap in gaps.values() if gap is not None} == {0}
+
+
+GPU = """
+schema: factorysim.scenario/1
+question: How far off may it be?
+topology: {schema: factorysim.topology/1, racks: {gpus: {rack: DEVICE, count: 1}}, fabric: {kind: none}}
+llms: {chat: {llm: llama_3_1_8b, precision: {weights: fp8, compute: fp8, kv: bf16}}}
+deployments: {serve: {llm: chat, pool: gpus, replicas: 1}}
+streams:
+  calls:
+    llm: chat
+    calls: {prompt_tokens: {mean: 200}, output_tokens: {mean: 20}}
+    arrivals: ARRIVALS
+serving: {engine: vllm}
+run: {window: 30 s, warmup: 5 s, drain: 5 s, replications: 2, seed: 3}
+"""
+LOOP, POISSON = "{process: fixed_concurrency, concurrency: 4}", "{process: poisson, rate: 2/s}"
+
+
+def summary_of(home, device, arrivals):
+    name = f"{device}-{arrivals[10:15]}"
+    text = GPU.replace("DEVICE", device).replace("ARRIVALS", arrivals)
+    (home / f"{name}.yaml").write_text(text)
+    run(f"{name}.yaml", name)
+    told = json.loads((home / name / "summary.json").read_text())
+    return told, manifest_of(name)["model_error"]
+
+
+def test_the_models_own_error_is_an_interval_of_its_own(home):
+    told, error = summary_of(home, "h100_sxm", LOOP)
+    assert (error["class"], error["reason"]) == ("seen", None)
+    for name in ("ttft_s.mean", "ttft_s.p50", "tpot_s.mean", "tokens.output_per_s"):
+        line = told[name]
+        assert line["model_low"] < line["value"] < line["model_high"], name
+    assert told["calls.arrived"]["model_low"] is None
+    assert told["tpot_s.mean"]["model_low"] < told["tpot_s.mean"]["ci_low"]
+
+
+def test_tokens_that_arrivals_ask_for_have_no_model_error(home):
+    told, _ = summary_of(home, "h100_sxm", POISSON)
+    assert told["tokens.output_per_s"]["model_low"] is None
+    assert told["tpot_s.mean"]["model_low"] is not None
+
+
+def test_what_was_never_compared_or_is_given_has_no_band_and_says_why(home):
+    told, error = summary_of(home, "epyc_9965", LOOP)
+    assert "no measurement of serving on CPUs" in error["reason"]
+    assert {line["model_low"] for line in told.values()} == {None}
+    assert "the scenario gives the step times" in manifest_of("first")["model_error"]["reason"]
+
+
+def test_the_terminal_tells_the_models_own_error_in_one_line(home):
+    summary_of(home, "h100_sxm", LOOP)
+    done = factorysim("run", "h100_sxm-fixed.yaml", "--out", "again", "--workers", "1")
+    text = " ".join(done.out.split())
+    assert "Model error: seen (80 %): TTFT " in text

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
+from factorysim.catalog.residuals import ModelError, model_error
 from factorysim.errors import UserError
 from factorysim.resources import measurements
 from factorysim.study.measured.conditions import Understood, understand
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
+from factorysim.study.measured.metrics import OF_TIME, quantity_of
 from factorysim.study.measured.rows import NotUnderstoodError, Row, Skipped, read_rows
 
 if TYPE_CHECKING:
@@ -42,6 +44,14 @@ class Compared(NamedTuple):
     generation: str = ""
     load: str = ""
     source: str = ""
+    wall: bool = False
+    """Of a power: that of the whole server."""
+    low: float | None = None
+    """`low` and `high` bound the central 80 % around `got`, by the model's own error; None
+    where no residuals speak of it."""
+    high: float | None = None
+    novelty: str = ""
+    """`seen` by the fit, or what of it was not; `none`: there is no band."""
     what: str = ""
     """LLM, devices, engine and load, as the file has them."""
 
@@ -132,6 +142,9 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
         told = error.errors()[0]
         why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
         return [_unpredicted(one.row, why, one.assumed) for one in experiment.rows]
+    known = model_error(
+        catalog, catalog.device(conditions.device), conditions.engine, catalog.llm(conditions.llm)
+    )
     compared: list[Compared] = []
     for one in experiment.rows:
         got = read_metric_of(outcome, one.metric, conditions)
@@ -139,15 +152,25 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
             why = "the experiment has no such number, or it is beyond all measure"
             compared.append(_unpredicted(one.row, why, one.assumed))
             continue
+        low, high = _band(known, one, got)
         compared.append(
             Compared(
                 one.row.id, one.row.line, one.row.metric, one.row.value, got,
                 got / one.row.value - 1.0, "", one.assumed, one.metric.quantity,
                 conditions.engine, generation, conditions.load.kind, one.row.source_title,
-                one.row.what,
+                one.metric.wall, low, high, known.title, one.row.what,
             )
         )  # fmt: skip
     return compared
+
+
+def _band(known: ModelError, row: Understood, got: float) -> tuple[float | None, float | None]:
+    """Bound what would be measured, in the row's unit."""
+    metric = row.metric
+    band = known.band(quantity_of(metric.quantity, metric.wall), row.conditions.load.kind)
+    if band is None:
+        return None, None
+    return (band.inverse if metric.quantity == OF_TIME else band).around(got)
 
 
 def run_all(
@@ -157,9 +180,17 @@ def run_all(
     workers: int = 1,
     on_experiment: OnExperiment | None = None,
 ) -> list[Compared]:
-    """Run experiments, several at once if asked; in their order, whatever the number."""
+    """Run experiments, several at once if asked; in their order, whatever the number.
+
+    Parameters
+    ----------
+    catalog
+        As it is, changed in this process or not: workers are sent it.
+    overlay
+        Not read any more.
+    """
     found: list[Compared] = []
-    for done, rows in enumerate(_outcomes(experiments, catalog, overlay, workers), 1):
+    for done, rows in enumerate(_outcomes(experiments, catalog, workers), 1):
         found += rows
         if on_experiment is not None:
             on_experiment(done, len(experiments))
@@ -167,28 +198,34 @@ def run_all(
 
 
 def _outcomes(
-    experiments: Sequence[Experiment], catalog: Catalog, overlay: Path | None, workers: int
+    experiments: Sequence[Experiment], catalog: Catalog, workers: int
 ) -> Iterable[list[Compared]]:
     if workers == 1 or len(experiments) < 2:
         return (compare_rows(one, catalog) for one in experiments)
-    return _apart(experiments, overlay, workers)
+    return _apart(experiments, catalog, workers)
 
 
 def _apart(
-    experiments: Sequence[Experiment], overlay: Path | None, workers: int
+    experiments: Sequence[Experiment], catalog: Catalog, workers: int
 ) -> Iterator[list[Compared]]:
     from concurrent.futures import ProcessPoolExecutor
-    from functools import partial
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(partial(_in_worker, overlay), experiments)
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=_take, initargs=(catalog,)) as pool:
+        yield from pool.map(_in_worker, experiments)
 
 
-def _in_worker(overlay: Path | None, experiment: Experiment) -> list[Compared]:
-    from factorysim.catalog import load_catalog
+_TAKEN: list[Catalog] = []
+"""Of a worker: the catalog that its experiments run with, sent to it once."""
 
-    return compare_rows(experiment, load_catalog(overlay))
+
+def _take(catalog: Catalog) -> None:
+    _TAKEN[:] = [catalog]
+
+
+def _in_worker(experiment: Experiment) -> list[Compared]:
+    return compare_rows(experiment, _TAKEN[0])
 
 
 def _told(row: Row) -> tuple[str, ...]:

@@ -8,11 +8,24 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from factorysim.study.measured.rows import NotUnderstoodError
 
 if TYPE_CHECKING:
+    from factorysim.catalog.residuals import Quantity as Scored
     from factorysim.study.measured.rows import Row
 
 Quantity: TypeAlias = Literal[
     "ttft", "tpot", "itl", "latency", "throughput", "tokens_per_s_per_user", "power", "energy"
 ]
+OF_TIME: Quantity = "tokens_per_s_per_user"
+"""A rate that is scored as the time that it is the inverse of."""
+_SCORED: dict[Quantity, Scored] = {
+    "ttft": "ttft",
+    "tpot": "tpot",
+    "itl": "tpot",
+    OF_TIME: "tpot",
+    "latency": "latency",
+    "throughput": "throughput",
+    "power": "power",
+    "energy": "energy",
+}
 Per: TypeAlias = Literal["all", "device", "node"]
 
 
@@ -68,6 +81,11 @@ def read_metric(row: Row) -> Metric:
     if name in ("joules_per_token", "j_per_output_token"):
         return Metric(name, "energy")
     raise NotUnderstoodError(f'metric "{name}"')
+
+
+def quantity_of(quantity: Quantity, wall: bool) -> Scored:
+    """Name under which a number's residual counts; power of servers is not that of devices."""
+    return "wall_power" if quantity == "power" and wall else _SCORED[quantity]
 
 
 def _statistic(row: Row) -> str:

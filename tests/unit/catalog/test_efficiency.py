@@ -1,8 +1,6 @@
-from types import SimpleNamespace
-
 import pytest
 
-from factorysim.catalog import Fact, load_catalog
+from factorysim.catalog import load_catalog
 from factorysim.catalog.efficiency import efficiency
 from factorysim.errors import CapacityError
 
@@ -38,8 +36,25 @@ def test_facts_read_are_facts_of_the_catalog():
 
 def test_a_users_facts_go_first():
     key = "efficiency.generic.hopper.kv_bandwidth"
-    overlay = SimpleNamespace(facts={key: Fact(key, 0.5, 0.5, 0.5, "ratio", "measured", ())})
-    assert efficiency(overlay, "hopper", "generic").kv_bandwidth == 0.5
+    changed = load_catalog().with_values({key: 0.5})
+    assert efficiency(changed, "hopper", "generic").kv_bandwidth == 0.5
+
+
+def test_a_catalog_left_without_a_fact_has_it_nowhere():
+    """Else a generation that is left out of a fit would still know its own factors."""
+    key = "efficiency.generic.hopper.kv_bandwidth"
+    left = load_catalog().without([key])
+    found = efficiency(left, "hopper", "generic")
+    assert key not in left.facts
+    assert found.kv_bandwidth == left.facts["efficiency.generic.neutral.kv_bandwidth"].value
+    assert load_catalog().facts[key].value is not None
+
+
+def test_an_engine_without_facts_of_its_own_is_an_engine_still():
+    catalog = load_catalog()
+    own = [name for name in catalog.facts if name.startswith("efficiency.sglang.")]
+    facts = efficiency(catalog.without(own), "hopper", "sglang").facts
+    assert all(".generic." in fact for fact in facts)
 
 
 def test_an_unknown_engine_is_refused_with_a_suggestion():

@@ -347,8 +347,9 @@ def test_gpus_compute_prompts_and_lpus_make_tokens():
     assert (prefill.device, decode.device) == ("h200_sxm", "groq3_lpu")
     assert decode.devices == 8 * decode.stages > 256
     assert decode.racks == 2
-    assert "h200_sxm: " in found.known_error
-    assert "groq3_lpu: Nothing was measured" in found.known_error
+    assert found.model_error.reason.startswith("groq3_lpu: no measurement of serving on LPUs")
+    assert found.model_error.bands == {}
+    assert "prompts and outputs on pools of their own" in found.model_error.never_compared
     felt = {fact.id for fact in found.assumed}
     assert "racks.groq3_lpx.gpu_link_per_tray" in felt
 

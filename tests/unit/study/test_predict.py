@@ -1,5 +1,6 @@
 """Operating points against arithmetic by hand, and what is refused."""
 
+import json
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -12,7 +13,6 @@ from factorysim.errors import CapacityError, SpecError
 from factorysim.metrics.inputs import Window
 from factorysim.physics.step import Activity
 from factorysim.run.prepare import prepare
-from factorysim.study.known_error import known_error
 from factorysim.study.operating_point import choose_precision
 from factorysim.study.predict import as_json, predict
 from factorysim.study.usage import usage
@@ -192,7 +192,28 @@ def test_the_smallest_rack_with_a_domain_wide_enough(device, tp, rack, racks, cr
 def test_cpus_laptops_and_other_vendors_are_devices_too(device):
     found = point(device=device, calls=40)
     assert found.output_tokens_per_s > 0
-    assert found.known_error == known_error(load_catalog().device(device))
+    assert (found.model_error.reason is not None) == (device == "epyc_9965")
+
+
+def test_a_point_is_bounded_by_the_models_own_error():
+    found, facts = point(calls=40), load_catalog().facts
+    told = facts["residuals.seen.tpot.closed.ratio"]
+    band = found.model_error.bands["tpot_s"]
+    assert found.model_error.title == "seen"
+    assert band.low == pytest.approx(found.tpot_s.mean * told.low)
+    assert band.high == pytest.approx(found.tpot_s.mean * told.high)
+    assert band.sources == len(told.source)
+    assert found.model_error.bands.keys() >= {"ttft_s", "tpot_s", "output_tokens_per_s"}
+
+
+def test_an_unseen_generation_has_bands_of_its_own_and_wider():
+    seen, unseen = point(calls=40), point(calls=40, device="rubin_gpu")
+    assert unseen.model_error.title == "unseen generation"
+    widths = [one.model_error.bands["tpot_s"] for one in (seen, unseen)]
+    assert widths[0].high / widths[0].low < widths[1].high / widths[1].low
+    told = json.loads(json.dumps(as_json(unseen)))["model_error"]
+    assert told["class"] == "unseen generation"
+    assert told["bands"]["tpot_s"]["low"] < told["bands"]["tpot_s"]["high"]
 
 
 @pytest.mark.parametrize(
