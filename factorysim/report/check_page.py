@@ -69,6 +69,8 @@ class Tally(NamedTuple):
     within: str
     """Share of rows at most `BAND` off."""
     bias: str
+    held: str
+    """Of how many rows the measurement lies in its 80 % band; empty where none has one."""
 
 
 class Line(NamedTuple):
@@ -198,13 +200,21 @@ def _line(row: Compared) -> Line:
         digits(row.expected),
         "" if row.got is None else digits(row.got),
         signed(row.error),
-        "",
+        _band(row),
         cut(row.reason),
         cut(row.source),
         cut("; ".join(row.assumed)),
         state,
         -1.0 if row.error is None else abs(row.error),
     )
+
+
+def _band(row: Compared) -> str:
+    """Write the bounds of what would be measured, and whether what was lies outside them."""
+    if row.low is None or row.high is None:
+        return ""
+    outside = "" if row.low <= row.expected <= row.high else ", outside"
+    return f"{digits(row.low)} to {digits(row.high)}{outside}"
 
 
 def _unread(one: Skipped) -> Line:
@@ -254,7 +264,17 @@ def _tally(name: str, detail: str, rows: Sequence[Compared]) -> Tally:
         percent(mean(sizes)),
         percent(sum(size <= BAND for size in sizes) / len(sizes)),
         signed(median(errors)) if errors else "-",
+        _held(rows),
     )
+
+
+def _held(rows: Iterable[Compared]) -> str:
+    inside = [
+        row.low <= row.expected <= row.high
+        for row in rows
+        if row.low is not None and row.high is not None
+    ]
+    return f"{percent(mean(inside))} of {len(inside):,}" if inside else ""
 
 
 def _headlines(rows: Iterable[Compared]) -> list[Tally]:

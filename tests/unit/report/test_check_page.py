@@ -212,6 +212,15 @@ def test_a_station_that_could_not_run_has_no_interval():
     assert "nan" not in Page(page).text("td")
 
 
+def test_bands_are_shown_and_what_is_outside_them_is_told():
+    rows = [measured("in", low=9.0, high=15.0), measured("out", low=11.0, high=15.0)]
+    text = " ".join(Page(check_page(checked([*rows, measured("none")]))).text().split())
+    assert "9.00 to 15.0 " in text
+    assert "11.0 to 15.0, outside" in text
+    assert "50.0 % of 2 in their 80 % bands" in text
+    assert "80 % band" not in check_page(checked([measured("none")]))
+
+
 def test_nothing_predicted():
     page = check_page(checked([unpredicted("a", "no such LLM")]))
     text = " ".join(Page(page).text().split())
