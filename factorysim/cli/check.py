@@ -13,6 +13,7 @@ import typer
 
 from factorysim.cli.runs import Json, Quiet, Workers, print_parts
 from factorysim.errors import Fault, SpecError
+from factorysim.marked import printable
 
 OURS = 1
 """Exit code where a row of theory does not hold: our fault."""
@@ -43,15 +44,21 @@ def check(
         bool, typer.Option("--fast", help="The part of theory that takes seconds, alone.")
     ] = False,
     catalog: Overlay = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all of it as one page of HTML, too.")
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Hold the simulator to theory and to published measurements, or to your own."""
+    from factorysim.cli.files import check_file, write_atomic
     from factorysim.report.check import check_report
     from factorysim.run.replicate import cores
     from factorysim.study import check as study
 
+    if page is not None:
+        check_file(page, inputs=(data, catalog))
     with _counting(quiet, "experiments") as tell:
         found = study.check(
             data,
@@ -61,6 +68,12 @@ def check(
             workers=workers or cores(),
             on_experiment=tell,
         )
+    if page is not None:
+        from factorysim.report.check_page import check_page
+
+        write_atomic(page, check_page(found).encode())
+        if not quiet:
+            typer.echo(f"page: {printable(str(page))}", err=True)
     if as_json:
         typer.echo(json.dumps(study.as_json(found), indent=2, allow_nan=False))
     else:

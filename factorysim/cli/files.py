@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from factorysim.errors import Fault, SpecError, UserError
+from factorysim.errors import Fault, OutputError, SpecError, UserError
 from factorysim.marked import printable
 
 if TYPE_CHECKING:
@@ -246,6 +247,36 @@ def file_schema(model: type[Spec]) -> dict[str, Any]:
     if required:
         made["anyOf"] = [{"required": ["extends"]}, {"required": required}]
     return made
+
+
+def check_file(path: Path, inputs: Sequence[Path | None] = ()) -> None:
+    """Refuse early a place where `write_atomic` would fail at the end of long work.
+
+    Parameters
+    ----------
+    inputs
+        Files that the work reads, which must not be written over.
+
+    Raises
+    ------
+    OutputError
+        If the place is a directory, in no directory or in one that is not ours to write
+        to, or one of the inputs.
+    """
+    from tempfile import TemporaryFile
+
+    from factorysim.store.folder import writing
+
+    with writing(path):
+        if path.exists() and not path.is_file():
+            raise IsADirectoryError(21, "Is a directory")
+        TemporaryFile(dir=path.parent).close()
+        same = path.exists() and any(
+            other is not None and other.exists() and path.samefile(other) for other in inputs
+        )
+    if same:
+        cure = "It would be written over: choose another place."
+        raise OutputError(Fault(str(path), "", "a file that is read", "a place to write", cure))
 
 
 def write_atomic(path: Path, data: bytes) -> None:

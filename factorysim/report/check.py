@@ -123,6 +123,7 @@ def calibration_report(found: Calibration) -> list[RenderableType]:
         )  # fmt: skip
     for column in (1, 2):
         table.columns[column].justify = "left"
+    table.columns[2].no_wrap = True  # names are looked for
     parts: list[RenderableType] = [table]
     for group in found.refused:
         text = f"{group.engine} on {group.generation}, {group.rows} rows: {group.reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -163,8 +164,8 @@ def as_json(found: Check) -> dict[str, Any]:
             "expected": row.expected,
             "got": row.got,
             "error": row.error,
-            "low": row.low,
-            "high": row.high,
+            "low": row.low if isfinite(row.low) else None,
+            "high": row.high if isfinite(row.high) else None,
             "reason": row.reason or None,
             "holds": row.holds,
             "source": row.source,
@@ -184,6 +185,11 @@ def as_json(found: Check) -> dict[str, Any]:
             "class": row.novelty or None,
             "source": row.source,
             "assumed": list(row.assumed),
+            "what": row.what,
+            "quantity": row.quantity,
+            "engine": row.engine,
+            "generation": row.generation,
+            "load": row.load,
         }
         for row in found.rows
     ]

@@ -44,6 +44,9 @@ def test_check_in_json(table):
     assert rows["good"]["error"] == pytest.approx(rows["good"]["got"] / 5.0 - 1.0)
     assert rows["who"]["got"] is None
     assert rows["who"]["reason"].startswith('LLM "NoSuchLLM"')
+    assert (rows["good"]["quantity"], rows["good"]["load"]) == ("tpot", "static")
+    assert (rows["good"]["engine"], rows["good"]["generation"]) == ("vllm", "hopper")
+    assert "Llama-3.1-8B-Instruct" in rows["good"]["what"]
     assert {one["id"] for one in told["skipped"]} == {"good", "low"}
     assert sum(score["rows"] for score in told["scores"]) == len(told["rows"])
 
@@ -137,6 +140,19 @@ def test_theory_that_does_not_hold_is_our_fault(monkeypatch):
     assert "planted" in done.out
 
 
+def test_theory_that_could_not_be_run_is_told_in_json_too(monkeypatch, tmp_path):
+    from factorysim.study import theory
+    from factorysim.study.theory.row import failed
+
+    monkeypatch.setattr(theory, "theory_rows", lambda *given: [failed("mm1", "a book", "planted")])
+    page = tmp_path / "page.html"
+    done = factorysim("check", "--only", "theory.mm1", "--json", "--page", page)
+    assert done.code == 1
+    (row,) = json.loads(done.out)["rows"]
+    assert (row["low"], row["high"], row["reason"]) == (None, None, "planted")
+    assert "planted" in page.read_text(encoding="utf-8")
+
+
 def test_a_table_without_its_columns_is_the_users_slip(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("id,value\n", encoding="utf-8")
@@ -161,6 +177,65 @@ def test_a_calibration_is_a_catalog_file_that_a_run_takes(tmp_path):
     before = factorysim("check", "--data", str(table), "--json")
     mean = [json.loads(one.out)["scores"][0]["mean"] for one in (before, again)]
     assert mean[1] < mean[0]
+
+
+NASTY = (
+    '"</script><script>alert(1)</script>",Llama-3.1-8B-Instruct,H100-SXM-80GB,1,TP1,vLLM,fp8,'
+    "static,512,32,4,tpot_ms,6,\n"
+    '"[bold]x[/] \x1b[31m",<img src=x onerror=alert(1)>,H100-SXM-80GB,1,TP1,vLLM,fp8,'
+    "static,512,32,4,tpot_ms,6,\n"
+)
+
+
+def test_a_check_as_a_page(tmp_path):
+    path, page = tmp_path / "mine.csv", tmp_path / "page.html"
+    path.write_text(HEAD + GOOD + BAD + NASTY, encoding="utf-8")
+    done = factorysim("check", "--data", path, "--page", page, "--workers", "1")
+    assert done.code == 0, done.err
+    assert f"page: {page}" in done.err
+    assert "Predicted: 2 of 7 rows" in done.out
+    text = page.read_text(encoding="utf-8")
+    assert "2 of 7 rows are predicted" in text
+    for told in ("NoSuchLLM", "its id is that of line 2", "GB of weights", "\\x1b[31m"):
+        assert told in text
+    assert "&lt;/script&gt;" in text
+    assert "<script>alert" not in text
+    assert "<img" not in text
+    assert "\x1b" not in text
+
+
+def test_a_page_beside_json(tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text("an earlier page", encoding="utf-8")
+    done = factorysim("check", "--only", "theory.max-min", "--json", "--page", page)
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)["rows"]) == 3
+    assert "All 3 rows hold" in page.read_text(encoding="utf-8")
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_page_is_written_where_theory_does_not_hold(monkeypatch, tmp_path):
+    from factorysim.study import theory
+
+    broken = [
+        row._replace(holds=False, reason="planted") for row in theory.theory_rows(2, ["max-min"])
+    ]
+    monkeypatch.setattr(theory, "theory_rows", lambda *given: broken)
+    page = tmp_path / "page.html"
+    done = factorysim("check", "--only", "theory.max-min", "--page", page, "--quiet")
+    assert (done.code, done.err) == (1, "")
+    assert "no: planted" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_work(table, tmp_path, monkeypatch):
+    from factorysim import study
+
+    monkeypatch.setattr(study.check, "check", lambda *_, **__: pytest.fail("it ran"))
+    for place in (tmp_path, tmp_path / "no" / "page.html", table):
+        done = factorysim("check", "--data", table, "--page", place)
+        assert (done.code, done.out) == (2, "")
+        assert "expected a place to write" in done.err
+    assert table.read_text(encoding="utf-8").startswith(HEAD)
 
 
 def test_check_bounds_what_would_be_measured(table, tmp_path):

@@ -71,6 +71,12 @@ def test_a_shipped_scenario_is_found_by_its_name(installed, tmp_path):
     assert "factorysim.scenario/1" in resolved
 
 
+def test_the_template_of_a_page_ships(installed, tmp_path):
+    check = ("check", "--only", "theory.max-min", "--page", "page.html")
+    run(installed / "factorysim", *check, cwd=tmp_path)
+    assert "rows hold" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_types_and_licence_ship(installed):
     site = next(installed.parent.glob("lib/python*/site-packages"))
     assert (site / "factorysim" / "py.typed").exists()

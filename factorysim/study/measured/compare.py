@@ -59,6 +59,8 @@ class Compared(NamedTuple):
     high: float | None = None
     novelty: str = ""
     """`seen` by the fit, or what of it was not; `none`: there is no band."""
+    what: str = ""
+    """LLM, devices, engine and load, as the file has them."""
 
 
 class Experiment(NamedTuple):
@@ -189,7 +191,7 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
                 one.row.id, one.row.line, one.row.metric, one.row.value, got,
                 off, "", one.assumed, one.metric.quantity,
                 conditions.engine, generation, conditions.load.kind, one.row.source_title,
-                one.metric.wall, low, high, known.title,
+                one.metric.wall, low, high, known.title, one.row.what,
             )
         )  # fmt: skip
     return compared
@@ -271,5 +273,5 @@ def _told(row: Row) -> tuple[str, ...]:
 def _unpredicted(row: Row, reason: str, assumed: tuple[str, ...] = ()) -> Compared:
     return Compared(
         row.id, row.line, row.metric, row.value, None, None, reason, assumed,
-        source=row.source_title,
+        source=row.source_title, what=row.what,
     )  # fmt: skip

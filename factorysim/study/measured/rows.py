@@ -47,6 +47,15 @@ class Row(NamedTuple):
     metric: str = ""
     notes: str = ""
 
+    @property
+    def what(self) -> str:
+        """What was measured, in one line."""
+        devices = f"{self.n_gpus} x {self.hardware}" if self.n_gpus else self.hardware
+        load = f"{self.scenario} {self.concurrency_or_batch}".strip()
+        tokens = f"{self.isl or '?'} + {self.osl or '?'} tokens" if self.isl or self.osl else ""
+        parts = (self.model, self.precision, devices, self.parallelism, self.engine, load, tokens)
+        return ", ".join(part for part in parts if part)
+
 
 class Skipped(NamedTuple):
     """A row that was set aside."""

@@ -3,7 +3,7 @@
 import pytest
 
 from factorysim.errors import SpecError
-from factorysim.study.measured.rows import read_rows
+from factorysim.study.measured.rows import Row, read_rows
 
 HEAD = "id,model,hardware,scenario,metric,value,notes\n"
 
@@ -77,3 +77,11 @@ def test_a_folder_is_no_table(tmp_path):
 def test_a_byte_order_mark_does_not_matter(tmp_path):
     rows, _ = read(tmp_path, b"\xef\xbb\xbf" + HEAD.encode() + b"a,llm,gpu,server,ttft_ms,1,\n")
     assert rows[0].id == "a"
+
+
+def test_what_a_row_was_measured_on_is_one_line():
+    row = Row(2, "a", 1.0, model="llm", precision="fp8", hardware="gpu", scenario="server")
+    assert row.what == "llm, fp8, gpu, server"
+    more = row._replace(n_gpus="8", parallelism="TP8", engine="vLLM", osl="9")
+    told = more._replace(concurrency_or_batch="64").what
+    assert told == "llm, fp8, 8 x gpu, TP8, vLLM, server 64, ? + 9 tokens"
