@@ -9,11 +9,14 @@ from factorysim.report.numbers import digits, percent
 from factorysim.report.terminal import mark, titled_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
     from rich.table import Table
 
     from factorysim.study.calibrate import Calibration
     from factorysim.study.check import Check
+    from factorysim.study.measured.fit import Factor
 
 WORST = 12
 """Rows that are shown beside the scores."""
@@ -34,7 +37,23 @@ def check_report(found: Check) -> list[RenderableType]:
         "",
         _worst(found),
     ]
-    return [*parts, *_unpredicted(found)]
+    trend = ["", _trends(found)] if found.trends else []
+    return [*parts, *trend, *_unpredicted(found)]
+
+
+def _trends(found: Check) -> Table:
+    """Tell how measured speed moved against the prediction with the date of an engine."""
+    head = ("engine", "on", "from", "to", "a year", "80 %", "rows")
+    table = titled_table("Measured against predicted speed, by date", head)
+    for one in found.trends:
+        band = f"{100 * one.low:+.0f} to {100 * one.high:+.0f} %"
+        table.add_row(
+            printable(one.engine), one.generation, printable(one.since), printable(one.until),
+            f"{100 * one.per_year:+.0f} %", band, str(one.rows),
+        )  # fmt: skip
+    for column in (1, 2, 3):
+        table.columns[column].justify = "left"
+    return table
 
 
 def _theory(found: Check) -> list[RenderableType]:
@@ -112,19 +131,13 @@ def _unpredicted(found: Check) -> list[RenderableType]:
 
 def calibration_report(found: Calibration) -> list[RenderableType]:
     """Everything that a calibration says, as parts to print one after the other."""
-    table = titled_table(
-        "Fitted", ("engine", "on", "factor", "value", "80 % band", "before", "rows")
-    )
+    groups: dict[tuple[str, str], list[Factor]] = {}
     for one in found.factors:
-        band = f"{digits(one.low)} to {digits(one.high)}"
-        table.add_row(
-            printable(one.engine), one.generation, one.name, digits(one.value), band,
-            digits(one.before), str(one.rows),
-        )  # fmt: skip
-    for column in (1, 2):
-        table.columns[column].justify = "left"
-    table.columns[2].no_wrap = True  # names are looked for
-    parts: list[RenderableType] = [table]
+        groups.setdefault((one.engine, one.generation), []).append(one)
+    parts: list[RenderableType] = []
+    for (engine, generation), factors in groups.items():
+        where = "anywhere" if generation == "neutral" else f"on {generation}"
+        parts += [_fitted(f"{engine} {where}, {factors[0].rows} rows", factors), ""]
     for group in found.refused:
         text = f"{group.engine} on {group.generation}, {group.rows} rows: {group.reason}"
         parts.append(mark("Not fitted: ", printable(text), "yellow"))
@@ -133,3 +146,11 @@ def calibration_report(found: Calibration) -> list[RenderableType]:
         text = f"{aside} rows; `factorysim check` tells why"
         parts.append(mark("Set aside: ", text, "yellow"))
     return parts
+
+
+def _fitted(title: str, factors: Sequence[Factor]) -> Table:
+    table = titled_table(title, ("factor", "value", "80 % band", "before"))
+    for one in factors:
+        band = f"{digits(one.low)} to {digits(one.high)}"
+        table.add_row(one.name, digits(one.value), band, digits(one.before))
+    return table

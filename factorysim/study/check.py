@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.errors import Fault, SpecError
 from factorysim.study.measured.compare import open_table, run_all
+from factorysim.study.measured.trend import trends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from factorysim.study.measured.compare import Compared
     from factorysim.study.measured.rows import Skipped
+    from factorysim.study.measured.trend import Trend
     from factorysim.study.theory import TheoryRow
 
     OnExperiment = Callable[[int, int], None]
@@ -60,6 +62,8 @@ class Check(NamedTuple):
     skipped: tuple[Skipped, ...]
     """Rows that could not be read."""
     scores: tuple[Score, ...]
+    trends: tuple[Trend, ...] = ()
+    """How measured speed moved with the date of an engine."""
 
 
 def check(
@@ -110,7 +114,14 @@ def check(
         raise _nothing(only)
     rows = run_all(experiments, table.catalog, table.overlay, workers, on_experiment)
     rows = sorted([*rows, *unknown], key=lambda row: row.line)
-    return Check(theory, str(table.path), tuple(rows), tuple(skipped), tuple(scores_of(rows)))
+    return Check(
+        theory,
+        str(table.path),
+        tuple(rows),
+        tuple(skipped),
+        tuple(scores_of(rows)),
+        tuple(trends(rows)),
+    )
 
 
 def _nothing(only: str | None) -> SpecError:
@@ -199,4 +210,5 @@ def as_json(found: Check) -> dict[str, Any]:
         "rows": theory + rows,
         "skipped": skipped,
         "scores": [score._asdict() for score in found.scores],
+        "trends": [one._asdict() for one in found.trends],
     }

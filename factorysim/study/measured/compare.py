@@ -61,6 +61,7 @@ class Compared(NamedTuple):
     """`seen` by the fit, or what of it was not; `none`: there is no band."""
     what: str = ""
     """LLM, devices, engine and load, as the file has them."""
+    date: str = ""
 
 
 class Experiment(NamedTuple):
@@ -192,6 +193,7 @@ def compare_rows(experiment: Experiment, catalog: Catalog) -> list[Compared]:
                 off, "", one.assumed, one.metric.quantity,
                 conditions.engine, generation, conditions.load.kind, one.row.source_title,
                 one.metric.wall, low, high, known.title, one.row.what,
+                one.row.date,
             )
         )  # fmt: skip
     return compared
