@@ -37,7 +37,7 @@ def check_report(found: Check) -> list[RenderableType]:
         "",
         _worst(found),
     ]
-    trend = ["", _trends(found)] if found.trends else []
+    trend: list[RenderableType] = ["", _trends(found)] if found.trends else []
     return [*parts, *trend, *_unpredicted(found)]
 
 
