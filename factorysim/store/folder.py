@@ -31,7 +31,7 @@ def writing(path: Path) -> Iterator[None]:
     ...     raise OSError(28, "No space left on device")
     Traceback (most recent call last):
     factorysim.errors.OutputError: out: found no space left on device, expected a place to write
-        Choose another place, or make room there.
+        Choose another place (--out, --page), or make room there.
     """
     try:
         yield
@@ -41,7 +41,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _refused(path: Path, found: str) -> OutputError:
-    cure = "Choose another place, or make room there."
+    cure = "Choose another place (--out, --page), or make room there."
     return OutputError(Fault(str(path), "", found, "a place to write", cure))
 
 

@@ -329,11 +329,11 @@ def test_escapes_of_a_file_do_not_reach_the_terminal():
 
 
 UNFIT = {
-    "weights": (changed("llama_3_1_8b", "mistral_large_3"), 7, ("1347 GB", "80 GB")),
+    "weights": (changed("llama_3_1_8b", "mistral_large_3"), 7, ("1347 GB", "85.5 GB")),
     "blocks under a law of given times": (
         changed("token_budget: 16", "token_budget: 16, kv: {blocks: 40000}"),
         7,
-        ("40000 KV blocks of 0.002097 GB", "80 GB", "fewer serving.kv.blocks"),
+        ("40000 KV blocks of 0.002097 GB", "85.5 GB", "fewer serving.kv.blocks"),
     ),
     "replicas": (changed("pool: gpu", "pool: gpu, replicas: 5"), 7, ("5 replicas", "at most 1")),
     "a layout": (changed("pool: gpu", "pool: gpu, parallel: {tp: 3}"), 7, ("3 devices",)),

@@ -170,7 +170,7 @@ def test_a_calibration_is_a_catalog_file_that_a_run_takes(tmp_path):
     table.write_text(HEAD + "".join(lines), encoding="utf-8")
     done = factorysim("calibrate", "--data", str(table), "--out", str(out))
     assert done.code == 0, done.err
-    assert "linear_compute_fp8" in done.out
+    assert "80 % band" in done.out
     shown = factorysim("validate", str(out))
     assert shown.code == 0, shown.err
     again = factorysim("check", "--data", str(table), "--catalog", str(out), "--json")
