@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from factorysim.study.measured.conditions import Closed, Static, Steady
+from factorysim.study.measured.conditions import Closed, Offered, Static, Steady
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,13 +49,19 @@ def rankings(experiments: Sequence[Experiment], got: Mapping[str, float]) -> lis
     sets: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for one in experiments:
         for row in one.rows:
-            if row.metric.quantity not in ("throughput", "tpot") or row.row.id not in got:
+            if not _ranks(row) or row.row.id not in got:
                 continue
             key = row.metric.quantity, _what(row)
             scale = _per_device(row) if row.metric.quantity == "throughput" else 1.0
             pair = row.row.value * scale, got[row.row.id] * scale
             sets.setdefault(key, {}).setdefault(_device(row), []).append(pair)
     return [_ranked(*key, mine) for key, mine in sorted(sets.items()) if len(mine) > 1]
+
+
+def _ranks(row: Understood) -> bool:
+    """Whether a row ranks its device; TPOT at the highest rate of each is not at one load."""
+    quantity, load = row.metric.quantity, row.conditions.load
+    return quantity == "throughput" or (quantity == "tpot" and not isinstance(load, Offered))
 
 
 def spearman(measured: Sequence[float], predicted: Sequence[float]) -> float:

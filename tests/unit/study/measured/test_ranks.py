@@ -51,5 +51,25 @@ def test_tpot_is_ranked_in_one_layout(experiments):
     assert (ranked.spearman, ranked.pairs, ranked.agree) == (None, 1, 0)
 
 
+def test_tpot_at_the_highest_rate_of_each_is_not_at_one_load(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text(
+        HEAD
+        + "".join(
+            f"{key},Llama-2-70B-chat,{name},8,TP8,TensorRT-LLM,fp8,server,OpenOrca<=1024,"
+            f"OpenOrca<=1024,max valid QPS,{metric},{value}\n"
+            for name, value in (("H100-SXM-80GB", 100), ("L40S", 150))
+            for key, metric in (
+                (f"t{value}", "tpot_ms"),
+                (f"r{value}", "output_tokens_per_s_total"),
+            )
+        ),
+        encoding="utf-8",
+    )
+    found, _, _ = read_experiments(path, load_catalog())
+    got = dict.fromkeys(("t100", "r100", "t150", "r150"), 1.0)
+    assert [one.quantity for one in rankings(found, got)] == ["throughput"]
+
+
 def test_what_is_not_predicted_is_not_ranked(experiments):
     assert rankings(experiments("output_tokens_per_s_total", MEASURED), {"l40s": 1.0}) == []
