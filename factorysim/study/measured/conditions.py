@@ -185,6 +185,9 @@ _LIMITS = {"server": (2.0, 0.2), "interactive": (0.45, 0.04)}
 _JITTER = 0.1
 """Of fixed output lengths in a closed loop: calls of a real engine do not end together for
 ever, as those of a simulated one would."""
+_DECODED = 512.0
+"""Output tokens of decodes that a table gives without any, computed apart from their prompts:
+assumed. Most are made when all prompts of the batch are done, so the median gap tells."""
 _CALLS_QUEUED = 3000
 _CALLS_OF_DATASET = {"openorca": 24_576, "openorca+gsm8k+mbxp": 15_000}
 """Samples of a dataset in MLPerf Inference, all of which an offline run serves."""
@@ -477,7 +480,7 @@ class _Reader:
         per_device = re.search(r"(\d+)\s*(seqs|tokens)/gpu", words)
         if per_device and per_device[2] == "seqs":
             batch = int(per_device[1]) * cut.devices
-            return Steady(batch), prompt, output, max(most, batch)
+            return Static(batch), prompt, output, max(most, batch)
         if per_device:  # prompts alone, so many tokens of them at a time
             batch = max(1, int(per_device[1]) * cut.dp // round(prompt.mean))
             return Queued(20 * batch), prompt, output, max(most, batch)
@@ -531,8 +534,8 @@ class _Reader:
         if isl is not None and (osl is not None or row.osl == ""):
             pair = (max(1.0, isl), max(1.0, osl if osl is not None else 1.0))
             if row.osl == "" and "decode-only" in self._notes:
-                pair = (pair[0], 64.0)
-                self._assumed.append("64 tokens of output")
+                pair = (pair[0], _DECODED)
+                self._assumed.append(f"{_DECODED:g} tokens of output")
             prompt, output = (
                 LengthSpec(kind="uniform", mean=mean * one, spread=spread)
                 if drawn

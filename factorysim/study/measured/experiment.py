@@ -140,9 +140,10 @@ def scenario_of(conditions: Conditions, catalog: Catalog, rate_per_s: float = 1.
 
 def _scheduler(conditions: Conditions) -> str:
     """Rules of the engine; a static batch computes all prompts first."""
-    if isinstance(conditions.load, Static) or conditions.engine == "splitwise_2023":
-        return "prefill_first"
     ranked = conditions.cut.dp > 1 or conditions.cut.pp > 1
+    static = isinstance(conditions.load, Static) or conditions.engine == "splitwise_2023"
+    if static and conditions.cut.dp == 1:
+        return "prefill_first"
     return "trtllm" if conditions.engine == "trtllm" and not ranked else "vllm"
 
 
@@ -157,7 +158,7 @@ def _blocks(conditions: Conditions) -> int | None:
     load = conditions.load
     if isinstance(load, Recorded) and load.kv_tokens is not None:
         return load.kv_tokens // BLOCK_TOKENS
-    if not isinstance(load, Static):
+    if not isinstance(load, Static) or conditions.cut.dp > 1:
         return None
     tokens = conditions.prompt.mean + conditions.output.mean
     return load.batch * (int(tokens) // BLOCK_TOKENS + 1)
@@ -425,12 +426,16 @@ def _rate(outcome: Outcome, metric: Metric, conditions: Conditions) -> float:
 
 
 def _static_rate(outcome: Outcome, metric: Metric, conditions: Conditions) -> float:
-    """Of one batch prompts and outputs are timed apart."""
+    """Of one batch prompts and outputs are timed apart.
+
+    Ranks compute prompts beside decodes, so there the median gap is that of decodes alone.
+    """
     load = conditions.load
     assert isinstance(load, Static)
     if metric.counts == "input":
         return load.batch * conditions.prompt.mean / float(outcome.ttft_s.max())
-    return load.batch / _time(outcome, metric._replace(quantity="tpot"))
+    alone_s = _time(outcome, metric._replace(quantity="tpot"))
+    return load.batch / (outcome.gap_s if conditions.cut.dp > 1 else alone_s)
 
 
 def _distance(outcome: Outcome, metric: Metric, conditions: Conditions) -> float:
