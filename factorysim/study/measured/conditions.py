@@ -7,6 +7,7 @@ error can be traced to the assumption; what cannot be understood sets the row as
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from pydantic import ValidationError
@@ -18,7 +19,7 @@ from factorysim.study.measured.metrics import Metric, read_metric
 from factorysim.study.measured.rows import NotUnderstoodError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from factorysim.catalog import Catalog, Device, Llm
     from factorysim.study.measured.rows import Row
@@ -130,6 +131,9 @@ class Understood(NamedTuple):
     """What the row does not say."""
 
 
+DECIMAL = r"\d+(?:\.\d+)?"
+"""A number in a text; the full stop after it ends the sentence."""
+
 _ENGINES = (
     ("splitwise", "splitwise_2023"),
     ("tensorrt", "trtllm"),
@@ -208,12 +212,8 @@ def understand(row: Row, catalog: Catalog, others: Sequence[Row] = ()) -> Unders
     NotUnderstoodError
         With the reason.
     """
-    try:
+    with _none_made():
         return _Reader(row, catalog, others).read()
-    except ValidationError as error:
-        told = error.errors()[0]
-        why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
-        raise NotUnderstoodError(f"its numbers make no experiment: {why}") from None
 
 
 def understand_log(
@@ -235,12 +235,21 @@ def understand_log(
     NotUnderstoodError
         With the reason.
     """
-    try:
+    with _none_made():
         return _Reader(row, catalog, ()).read_log(load, settings)
+
+
+@contextmanager
+def _none_made() -> Iterator[None]:
+    """Set a row aside whose numbers no experiment can have: never end the whole check."""
+    try:
+        yield
     except ValidationError as error:
         told = error.errors()[0]
         why = f"{'.'.join(map(str, told['loc']))}: {told['msg']}"
         raise NotUnderstoodError(f"its numbers make no experiment: {why}") from None
+    except (ValueError, OverflowError) as error:
+        raise NotUnderstoodError(f"its numbers make no experiment: {error}") from None
 
 
 class _Replica(NamedTuple):
@@ -515,22 +524,27 @@ class _Reader:
     def _offered(self, words: str) -> Offered:
         label = "interactive" if "interactive" in words else "server"
         ttft_s, tpot_s = _LIMITS[label]
-        limits = re.search(r"ttft ([\d.]+) ms tpot ([\d.]+) ms", self._notes)
+        limits = re.search(rf"ttft ({DECIMAL}) ms tpot ({DECIMAL}) ms", self._notes)
         if limits:
             ttft_s, tpot_s = (float(one) / 1e3 for one in limits.groups())
-        rate = re.search(r"([\d.]+) samples/s", self._notes)
+        rate = re.search(rf"({DECIMAL}) samples/s", self._notes)
         return Offered(float(rate[1]) if rate else None, ttft_s, tpot_s)
 
     def _lengths(self) -> tuple[LengthSpec, LengthSpec]:
         """Lengths of prompts and outputs; those of a nominal range are drawn from it."""
         row = self._row
-        drawn = re.search(r"lengths (?:uniform in )?([\d.]+)-([\d.]+) x nominal", self._notes)
+        drawn = re.search(
+            rf"lengths (?:uniform in )?({DECIMAL})-({DECIMAL}) x nominal", self._notes
+        )
+        told = re.search(r"lengths ([^;,]*) x nominal", self._notes)
+        if told and not drawn:
+            raise NotUnderstoodError(f'lengths "{told[1]}" x nominal')
         low, high = (float(one) for one in drawn.groups()) if drawn else (1.0, 1.0)
         if not 0.0 < low <= high:
             raise NotUnderstoodError(f"lengths from {low:g} to {high:g} of nominal")
         mean, spread = (low + high) / 2, (high - low) / (high + low)
         isl, osl = _number(row.isl), _number(row.osl)
-        told = re.search(r"mean osl=([\d.]+)", self._notes)
+        told = re.search(rf"mean osl\s*[=:]?\s*({DECIMAL})", self._notes)
         if isl is not None and (osl is not None or row.osl == ""):
             pair = (max(1.0, isl), max(1.0, osl if osl is not None else 1.0))
             if row.osl == "" and "decode-only" in self._notes:

@@ -172,3 +172,25 @@ def test_what_cannot_be_understood_says_why(changes, reason):
 def test_layout_words():
     assert read_layout("EP32 attention-DP prefill, 4 nodes").dp == 32
     assert not read_layout("GPU count/TP not printed: infer from concurrency").says_something
+
+
+@pytest.mark.parametrize("notes", ["Mean OSL=290.3.", "... 74.42 samples/s.", "at the end 3."])
+def test_a_full_stop_after_a_number_ends_a_sentence(notes):
+    found = read(
+        concurrency_or_batch="max valid QPS", isl="OpenOrca", osl="OpenOrca", notes=notes
+    ).conditions
+    assert found.output.mean == (290.3 if "OSL" in notes else 294.0)
+    assert found.load.rate_per_s == (74.42 if "samples" in notes else None)
+
+
+@pytest.mark.parametrize(
+    ("notes", "reason"),
+    [
+        ("lengths 1..2-3 x nominal", 'lengths "1..2-3" x nominal'),
+        (f"max batch {'9' * 5000}", "its numbers make no experiment: "),
+    ],
+)
+def test_numbers_that_are_none_set_the_row_aside(notes, reason):
+    with pytest.raises(NotUnderstoodError) as caught:
+        read(notes=notes)
+    assert str(caught.value).startswith(reason)
