@@ -282,6 +282,8 @@ class _Reader:
         load, prompt, output, most = self._load(replica.cut, usual)
         if isinstance(load, Offered) and metric.quantity == "throughput":
             load = load._replace(rate_per_s=None)
+        if metric.counts == "calls" and isinstance(load, Static):
+            raise NotUnderstoodError(f'metric "{row.metric}" of one batch: its two parts are apart')
         self._check_length(llm, prompt.mean + output.mean)
         budget = max(usual.token_budget, most)
         conditions = self._conditions(

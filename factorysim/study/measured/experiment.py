@@ -415,9 +415,11 @@ def read_metric_of(outcome: Outcome, metric: Metric, conditions: Conditions) -> 
 
 
 def _rate(outcome: Outcome, metric: Metric, conditions: Conditions) -> float:
-    """Tokens per second of a replica."""
+    """Tokens, or calls, per second of a replica."""
     if isinstance(conditions.load, Static):
         return _static_rate(outcome, metric, conditions)
+    if metric.counts == "calls":
+        return outcome.output_per_s / conditions.output.mean
     if metric.counts == "input":
         return outcome.input_per_s
     if metric.counts == "output":
