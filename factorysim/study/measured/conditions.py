@@ -17,6 +17,14 @@ from factorysim.spec.stream import LengthSpec
 from factorysim.study.measured.layout import Cut, read_layout
 from factorysim.study.measured.metrics import Metric, read_metric
 from factorysim.study.measured.rows import NotUnderstoodError
+from factorysim.study.measured.words import (
+    DECIMAL,
+    read_devices,
+    read_kilo,
+    read_load,
+    read_number,
+    read_scenario,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,9 +139,6 @@ class Understood(NamedTuple):
     """What the row does not say."""
 
 
-DECIMAL = r"\d+(?:\.\d+)?"
-"""A number in a text; the full stop after it ends the sentence."""
-
 _ENGINES = (
     ("splitwise", "splitwise_2023"),
     ("tensorrt", "trtllm"),
@@ -184,6 +189,8 @@ bounded in benchmarks, so a distribution with a long tail would overstate how a 
 _CLOCKS = {"cts": 1.08, "maxq": 0.80}
 """Operating points that a table names beside a device: assumed."""
 
+_LIMITED = re.compile(r"\bmax(?:imum)?\b.*\b(?:qps|rps|rate)\b")
+"""A load that is the highest within limits."""
 _LIMITS = {"server": (2.0, 0.2), "interactive": (0.45, 0.04)}
 """p99 of TTFT and TPOT in MLPerf Inference for Llama-2-70B and Mixtral, s."""
 _JITTER = 0.1
@@ -273,6 +280,7 @@ class _Reader:
         self._others = others
         self._assumed: list[str] = []
         self._notes = row.notes.lower()
+        self._scenario = read_scenario(row.scenario)
 
     def read(self) -> Understood:
         row = self._row
@@ -281,7 +289,10 @@ class _Reader:
         llm, usual = replica.llm, _DEFAULTS[replica.engine]
         load, prompt, output, most = self._load(replica.cut, usual)
         if isinstance(load, Offered) and metric.quantity == "throughput":
-            load = load._replace(rate_per_s=None)
+            if "max" in row.concurrency_or_batch.lower():
+                load = load._replace(rate_per_s=None)
+            else:
+                self._assumed.append("the rate is told: a throughput below capacity follows it")
         if metric.counts == "calls" and isinstance(load, Static):
             raise NotUnderstoodError(f'metric "{row.metric}" of one batch: its two parts are apart')
         self._check_length(llm, prompt.mean + output.mean)
@@ -440,16 +451,17 @@ class _Reader:
         """Devices in all; from Little's law where only a rate per device is told."""
         text = self._row.n_gpus
         if text:
-            if not re.fullmatch(r"\d{1,6}(\.0)?", text) or float(text) < 1:
+            devices = read_devices(text)
+            if devices is None:
                 raise NotUnderstoodError(f'n_gpus is "{text}"')
-            return int(float(text))
+            return devices
         return self._by_littles_law()
 
     def _by_littles_law(self) -> int | None:
         """Devices = tokens in flight / latency / rate of a device, rounded."""
         values = {other.metric: other.value for other in (*self._others, self._row)}
-        numbers = [_number(getattr(self._row, name)) for name in ("isl", "osl")]
-        concurrency = _number(self._row.concurrency_or_batch)
+        numbers = [self._length(text) for text in (self._row.isl, self._row.osl)]
+        concurrency = read_load(self._row.concurrency_or_batch).calls
         rate = values.get("total_tokens_per_s_per_gpu")
         if rate is None or concurrency is None or None in numbers:
             return None
@@ -487,7 +499,7 @@ class _Reader:
         if told and "exist for" not in self._notes:
             most = int(told[1])
         words = row.concurrency_or_batch.lower()
-        number = _number(row.concurrency_or_batch)
+        number, rate_per_s = read_load(row.concurrency_or_batch)
         per_device = re.search(r"(\d+)\s*(seqs|tokens)/gpu", words)
         if per_device and per_device[2] == "seqs":
             batch = int(per_device[1]) * cut.devices
@@ -499,16 +511,19 @@ class _Reader:
             if number < 1 or (number != int(number) and "steady state" not in self._notes):
                 raise NotUnderstoodError(f'"{row.concurrency_or_batch}" calls at a time')
             share = max(1, round(number / cut.replicas))
-            if row.scenario == "static":
+            if self._scenario == "static":
                 return Static(share), prompt, output, max(most, share)
             if "steady state" in self._notes:
                 return Steady(share), prompt, output, most
-            if row.scenario == "server":
+            if self._scenario == "server":
                 return Closed(share, 10 * share), prompt, output, most
-        if row.scenario == "offline":
+            if self._scenario == "offline":
+                self._assumed.append(f"{number:g} calls, all queued at once")
+                return Queued(share), prompt, output, most
+        if self._scenario == "offline" and rate_per_s is None:
             return Queued(self._queued() // cut.replicas), prompt, output, most
-        if row.scenario == "server" and "qps" in words:
-            return self._offered(words), prompt, output, most
+        if self._scenario == "server" and (rate_per_s is not None or _LIMITED.search(words)):
+            return self._offered(words, rate_per_s), prompt, output, most
         what = f'scenario "{row.scenario}" with load "{row.concurrency_or_batch}"'
         raise NotUnderstoodError(what)
 
@@ -523,14 +538,28 @@ class _Reader:
         self._assumed.append(f"{calls:,} calls")
         return calls
 
-    def _offered(self, words: str) -> Offered:
+    def _offered(self, words: str, rate_per_s: float | None) -> Offered:
+        """Poisson arrivals; a rate that the cell tells goes before one in the notes."""
         label = "interactive" if "interactive" in words else "server"
         ttft_s, tpot_s = _LIMITS[label]
         limits = re.search(rf"ttft ({DECIMAL}) ms tpot ({DECIMAL}) ms", self._notes)
         if limits:
             ttft_s, tpot_s = (float(one) / 1e3 for one in limits.groups())
         rate = re.search(rf"({DECIMAL}) samples/s", self._notes)
-        return Offered(float(rate[1]) if rate else None, ttft_s, tpot_s)
+        if rate_per_s is None and rate:
+            rate_per_s = float(rate[1])
+        if rate_per_s is not None and rate_per_s <= 0:
+            raise NotUnderstoodError(f"{rate_per_s:g} calls per second")
+        return Offered(rate_per_s, ttft_s, tpot_s)
+
+    def _length(self, text: str) -> float | None:
+        """Read tokens; those of a thousand are assumed."""
+        number, told = read_number(text), read_kilo(text)
+        if told is not None:
+            words = f"{text} is {told:,.0f} tokens"
+            if words not in self._assumed:
+                self._assumed.append(words)
+        return number if told is None else told
 
     def _lengths(self) -> tuple[LengthSpec, LengthSpec]:
         """Lengths of prompts and outputs; those of a nominal range are drawn from it."""
@@ -545,7 +574,7 @@ class _Reader:
         if not 0.0 < low <= high:
             raise NotUnderstoodError(f"lengths from {low:g} to {high:g} of nominal")
         mean, spread = (low + high) / 2, (high - low) / (high + low)
-        isl, osl = _number(row.isl), _number(row.osl)
+        isl, osl = self._length(row.isl), self._length(row.osl)
         told = re.search(rf"mean osl\s*[=:]?\s*({DECIMAL})", self._notes)
         if isl is not None and (osl is not None or row.osl == ""):
             pair = (max(1.0, isl), max(1.0, osl if osl is not None else 1.0))
@@ -558,7 +587,7 @@ class _Reader:
                 else LengthSpec(mean=one)
                 for one in pair
             )
-            if not drawn and row.scenario == "server" and osl is not None and osl > 1:
+            if not drawn and self._scenario == "server" and osl is not None and osl > 1:
                 output = LengthSpec(kind="uniform", mean=osl, spread=_JITTER)
                 self._assumed.append(f"outputs spread by {_JITTER:.0%}, lest they stay in step")
             return prompt, output
@@ -602,13 +631,6 @@ def _formats(word: str) -> tuple[str, str]:
     if word not in known:
         raise NotUnderstoodError(f'precision "{word}"')
     return known[word]
-
-
-def _number(text: str) -> float | None:
-    """Read a number of up to 15 digits; None if it is something else."""
-    if len(text) > 15:
-        return None
-    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 
 def _first(error: UserError, what: str) -> str:

@@ -194,3 +194,59 @@ def test_numbers_that_are_none_set_the_row_aside(notes, reason):
     with pytest.raises(NotUnderstoodError) as caught:
         read(notes=notes)
     assert str(caught.value).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "text", "load"),
+    [
+        ("server", "concurrency 64", Closed(64, 640)),
+        ("online", "concurrency=64", Closed(64, 640)),
+        ("closed loop", "c=64", Closed(64, 640)),
+        ("Closed-Loop", "64 users", Closed(64, 640)),
+        ("Server", "64 concurrent requests", Closed(64, 640)),
+        ("server", "1,024", Closed(1024, 10240)),
+        ("static", "batch 32", Static(32)),
+        ("Static", "bs=32", Static(32)),
+        ("server", "2 QPS", Offered(2.0, 2.0, 0.2)),
+        ("server", "2.5 req/s", Offered(2.5, 2.0, 0.2)),
+        ("online", "2 requests/s", Offered(2.0, 2.0, 0.2)),
+        ("server", "QPS=2", Offered(2.0, 2.0, 0.2)),
+        ("Offline", "200", Queued(200)),
+        ("offline", "200 requests", Queued(200)),
+        ("OFFLINE", "max", Queued(3000)),
+    ],
+)
+def test_loads_in_other_words(scenario, text, load):
+    assert read(scenario=scenario, concurrency_or_batch=text).conditions.load == load
+
+
+def test_a_rate_that_is_told_is_kept_for_throughputs_too():
+    found = read(concurrency_or_batch="2 QPS", metric="output_throughput", notes="9 samples/s")
+    assert found.conditions.load == Offered(2.0, 2.0, 0.2)
+    assert "the rate is told: a throughput below capacity follows it" in found.assumed
+
+
+@pytest.mark.parametrize(
+    ("scenario", "text"), [("static", "2 QPS"), ("offline", "2 QPS"), ("server", "some QPS")]
+)
+def test_loads_that_are_none(scenario, text):
+    with pytest.raises(NotUnderstoodError, match=f'scenario "{scenario}" with load "{text}"'):
+        read(scenario=scenario, concurrency_or_batch=text)
+
+
+@pytest.mark.parametrize("text", ["0 QPS", "0"])
+def test_loads_of_nothing(text):
+    with pytest.raises(NotUnderstoodError, match="calls"):
+        read(concurrency_or_batch=text)
+
+
+@pytest.mark.parametrize("text", ["1k", "1K", "1,024", "1024.0"])
+def test_lengths_in_other_words(text):
+    found = read(isl=text, osl=text)
+    assert (found.conditions.prompt.mean, found.conditions.output.mean) == (1024, 1024)
+    assert (f"{text} is 1,024 tokens" in found.assumed) == ("k" in text.lower())
+
+
+@pytest.mark.parametrize("text", ["8 GPUs", "8x", "8.0", "x8", "8 gpu"])
+def test_numbers_of_devices_in_other_words(text):
+    assert read(n_gpus=text).conditions.cut == Cut(tp=2, replicas=4)
