@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from factorysim.errors import UserError
 from factorysim.spec.stream import LengthSpec
-from factorysim.study.measured.layout import Cut, read_layout
+from factorysim.study.measured.layout import Cut, Told, is_untold, read_layout
 from factorysim.study.measured.metrics import Metric, read_metric
 from factorysim.study.measured.rows import NotUnderstoodError
 from factorysim.study.measured.words import (
@@ -412,15 +412,16 @@ class _Reader:
         """Layout, from `parallelism` and the number of devices."""
         row = self._row
         told = read_layout(row.parallelism)
+        says = told.says_something or told.attention_dp or told.replicas is not None
+        if told.other or not (says or is_untold(row.parallelism)):
+            raise NotUnderstoodError(f'parallelism "{row.parallelism}"')
         devices = self._count()
         if told.layers:
             return Cut(pp=devices or 1)
-        if told.attention_dp and told.dp:
-            return self._ranked(llm, told.dp, devices)
+        if self._is_ranked(llm, told, devices):
+            return self._ranked(llm, told.dp or devices or 1, devices)
         if told.says_something:
-            tp, pp = told.tp or 1, told.pp or 1
-            dp = told.dp or 1
-            cut = Cut(tp=tp, pp=pp, ep=min(told.ep or 1, tp), replicas=dp)
+            cut = self._told_cut(llm, told)
         else:
             inferred = not row.n_gpus and devices is not None
             cut = (
@@ -428,8 +429,6 @@ class _Reader:
                 if inferred
                 else Cut(tp=self._smallest_tp(llm, device, weights, compute, kv, devices))
             )
-        if llm.ffn_kind != "moe":
-            cut = cut._replace(ep=1)
         replicas = told.replicas or max(cut.replicas, 1)
         if devices is not None:
             if devices % cut.devices:
@@ -439,8 +438,35 @@ class _Reader:
             replicas = devices // cut.devices
         return cut._replace(replicas=replicas)
 
+    def _is_ranked(self, llm: Llm, told: Told, devices: int | None) -> bool:
+        """Whether attention is replicated and experts are spread over the same devices."""
+        if llm.ffn_kind != "moe":
+            if told.attention_dp:
+                raise NotUnderstoodError(f"attention-DP, but {llm.id} has no experts")
+            return False
+        tp, ep, dp = told.tp or 1, told.ep or 1, told.dp or 1
+        return told.attention_dp or (dp == ep > 1 and (tp == 1 or tp == dp == devices))
+
+    def _told_cut(self, llm: Llm, told: Told) -> Cut:
+        tp, pp, ep, dp = (one or 1 for one in (told.tp, told.pp, told.ep, told.dp))
+        alone = told.tp is None and told.dp is None and ep > 1
+        if llm.ffn_kind != "moe":
+            if alone and told.pp is None:
+                raise NotUnderstoodError(f"EP{ep} alone, but {llm.id} has no experts")
+            return Cut(tp=tp, pp=pp, replicas=dp)
+        if alone:
+            tp = ep
+            self._assumed.append(f"tp {tp}, over which its experts are spread")
+        if ep > tp:
+            raise NotUnderstoodError(f"experts over {ep} devices, attention over tp {tp}, dp {dp}")
+        if dp > 1:
+            self._assumed.append(f"DP{dp}: whole replicas")
+        return Cut(tp=tp, pp=pp, ep=ep, replicas=dp)
+
     def _ranked(self, llm: Llm, dp: int, devices: int | None) -> Cut:
         """Attention-DP with as many experts on each device: spare copies are not modelled."""
+        if devices is not None and devices % dp:
+            raise NotUnderstoodError(f"{devices} devices are no whole replicas of {dp}")
         experts = llm.experts or 1
         even = max(size for size in range(1, dp + 1) if experts % size == 0)
         if even != dp:

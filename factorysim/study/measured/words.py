@@ -22,7 +22,7 @@ _CALLS_AFTER = re.compile(
 _CALLS_BEFORE = re.compile(
     rf"({DECIMAL})\s*(?:(?:concurrent\s*)?(?:users|clients|requests|calls)|concurrent)"
 )
-_SCENARIOS = {word: "server" for word in ("online", "serving", "closed loop", "fixed concurrency")}
+_SCENARIOS = dict.fromkeys(("online", "serving", "closed loop", "fixed concurrency"), "server")
 
 
 class LoadWords(NamedTuple):

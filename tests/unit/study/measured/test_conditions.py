@@ -250,3 +250,70 @@ def test_lengths_in_other_words(text):
 @pytest.mark.parametrize("text", ["8 GPUs", "8x", "8.0", "x8", "8 gpu"])
 def test_numbers_of_devices_in_other_words(text):
     assert read(n_gpus=text).conditions.cut == Cut(tp=2, replicas=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("8", Cut(tp=8)),
+        ("TP=8", Cut(tp=8)),
+        ("TP 8", Cut(tp=8)),
+        ("tp8", Cut(tp=8)),
+        ("tensor parallel 8", Cut(tp=8)),
+        ("--tensor-parallel-size 8", Cut(tp=8)),
+        ("8-way TP", Cut(tp=8)),
+        ("8-way tensor parallelism", Cut(tp=8)),
+        ("PP2", Cut(pp=2, replicas=4)),
+        ("TP4 PP2", Cut(tp=4, pp=2)),
+        ("TP4xPP2", Cut(tp=4, pp=2)),
+        ("DP8", Cut(replicas=8)),
+        ("DP8 EP8", Cut(replicas=8)),
+        ("4x TP2", Cut(tp=2, replicas=4)),
+        ("single GPU", Cut(replicas=8)),
+    ],
+)
+def test_layouts_of_a_dense_llm(text, cut):
+    assert read(parallelism=text, n_gpus="8").conditions.cut == cut
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("DP8 EP8", Cut(ep=8, dp=8)),
+        ("DP8+EP8", Cut(ep=8, dp=8)),
+        ("DP8 + EP", Cut(ep=8, dp=8)),
+        ("TP8 DP8 EP8", Cut(ep=8, dp=8)),
+        ("attention DP8", Cut(ep=8, dp=8)),
+        ("DP-attention 8", Cut(ep=8, dp=8)),
+        ("TP8 DP-attention", Cut(ep=8, dp=8)),
+        ("DPA8", Cut(ep=8, dp=8)),
+        ("DEP4", Cut(ep=4, dp=4, replicas=2)),
+        ("EP8", Cut(tp=8, ep=8)),
+        ("TEP8", Cut(tp=8, ep=8)),
+        ("TP8 + EP", Cut(tp=8, ep=8)),
+        ("TP8 EP8", Cut(tp=8, ep=8)),
+        ("TP4 DP2", Cut(tp=4, replicas=2)),
+    ],
+)
+def test_layouts_of_experts(text, cut):
+    found = read(model="DeepSeek-V3", hardware="H200-SXM-141GB", parallelism=text, n_gpus="8")
+    assert found.conditions.cut == cut
+    assert ("tp 8, over which its experts are spread" in found.assumed) == (text == "EP8")
+    assert ("DP2: whole replicas" in found.assumed) == (text == "TP4 DP2")
+
+
+@pytest.mark.parametrize(
+    ("llm", "text", "reason"),
+    [
+        ("Llama-3.1-70B", "ring", 'parallelism "ring"'),
+        ("Llama-3.1-70B", "TP4 CP2", 'parallelism "TP4 CP2"'),
+        ("Llama-3.1-70B", "attention DP8", "attention-DP, but llama_3_1_70b has no experts"),
+        ("Llama-3.1-70B", "EP8", "EP8 alone, but llama_3_1_70b has no experts"),
+        ("DeepSeek-V3", "TP4 DP2 EP8", "experts over 8 devices, attention over tp 4, dp 2"),
+        ("DeepSeek-V3", "DEP16", "8 devices are no whole replicas of 16"),
+    ],
+)
+def test_layouts_that_are_none(llm, text, reason):
+    with pytest.raises(NotUnderstoodError) as caught:
+        read(model=llm, hardware="H200-SXM-141GB", parallelism=text, n_gpus="8")
+    assert str(caught.value) == reason
