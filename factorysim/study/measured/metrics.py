@@ -76,6 +76,11 @@ _COUNTS_NOTHING = re.compile(r"(tokens_per_s|(token_)?throughput)(_|$)")
 _WHOLE = {"tok": "tokens", "req": "requests"}
 _PER_USER = ("tok_s_user", "tokens_per_s_per_user", "output_tokens_per_s_per_user")
 
+_WALL = re.compile(
+    r"\bat (?:the )?wall\b|\bwall[ -](?:power|plug|socket|outlet)\b|\bnode power\b"
+    r"|(?:^|[;,.]\s*)wall\s*(?:$|[;,.])"
+)
+"""A power measured before the server's supplies; a wall clock measures none."""
 _MEANS_CALLED_MEDIANS = "aiconfigurator"
 """Source whose medians of TTFT behave as means: the same point is 415 ms there and 136 ms in
 the benchmark's own article, where a simulated mean is 447 and a median 113."""
@@ -100,7 +105,7 @@ def read_metric(row: Row) -> Metric:
         return Metric(name, "tokens_per_s_per_user")
     if name in ("power_w", "power_w_per_gpu"):
         one: Per = "all" if name == "power_w" else "device"
-        return Metric(name, "power", per=one, wall="wall" in row.notes.lower())
+        return Metric(name, "power", per=one, wall=bool(_WALL.search(row.notes.lower())))
     if name in ("joules_per_token", "j_per_output_token"):
         return Metric(name, "energy")
     hint = ": tokens of outputs, of inputs, or in total?" if _COUNTS_NOTHING.match(name) else ""

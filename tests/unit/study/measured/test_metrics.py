@@ -78,3 +78,20 @@ def test_what_is_no_metric_says_why(metric, reason):
     with pytest.raises(NotUnderstoodError) as caught:
         read(metric)
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("notes", "wall"),
+    [
+        ("at the wall", True),
+        ("whole-system wall power: mean", True),
+        ("measured at a wall plug", True),
+        ("node power, mean", True),
+        ("mean of a run; wall", True),
+        ("60 s of wall-clock time", False),
+        ("wall time 60 s", False),
+        ("sum of GPUs only", False),
+    ],
+)
+def test_power_at_the_wall_is_not_a_wall_clock(notes, wall):
+    assert read("power_w", notes).wall is wall
