@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from factorysim.errors import UserError
 from factorysim.spec.stream import LengthSpec
+from factorysim.study.measured.formats import formats_in_name, kv_format, read_formats
 from factorysim.study.measured.layout import Cut, Told, is_untold, read_layout
 from factorysim.study.measured.metrics import Metric, read_metric
 from factorysim.study.measured.rows import NotUnderstoodError
@@ -193,6 +194,12 @@ _LIMITED = re.compile(r"\bmax(?:imum)?\b.*\b(?:qps|rps|rate)\b")
 """A load that is the highest within limits."""
 _LIMITS = {"server": (2.0, 0.2), "interactive": (0.45, 0.04)}
 """p99 of TTFT and TPOT in MLPerf Inference for Llama-2-70B and Mixtral, s."""
+_SEQUENCES = re.compile(r"max[ _-](?:batch(?:[ _-]size)?|num[ _-]seqs)\s*[=:]?\s*(\d+)")
+_IGNORED = re.compile(
+    r"(?<!no )(?<!without )(?<![a-z])(?:eagle(?:[ -]?\d)?|mtp|medusa|speculati(?:ve|on)|draft model"
+    r"|(?:pd[ -])?disagg(?:regat(?:ed|ion))?)(?![a-z])(?![ =:]*(?:off|disabled|0)\b)"
+)
+"""Words for what changes the numbers, and is not read into an experiment."""
 _JITTER = 0.1
 """Of fixed output lengths in a closed loop: calls of a real engine do not end together for
 ever, as those of a simulated one would."""
@@ -344,6 +351,8 @@ class _Reader:
         )  # fmt: skip
 
     def _replica(self) -> _Replica:
+        told = "; ".join((self._row.notes, self._row.engine, self._row.parallelism)).lower()
+        self._assumed += (f"ignored: {word}" for word in dict.fromkeys(_IGNORED.findall(told)))
         llm = self._llm()
         device, clock = self._device()
         engine = self._engine()
@@ -352,10 +361,13 @@ class _Reader:
         return _Replica(llm, device, clock, cut, formats, engine)
 
     def _llm(self) -> Llm:
-        try:
-            return self._catalog.llm(self._row.model)
-        except UserError as error:
-            raise NotUnderstoodError(_first(error, f'LLM "{self._row.model}"')) from None
+        name = self._row.model
+        for text in (name, re.sub(r"\.(?=w\d+a\d+\b)", "-", name)):
+            try:
+                return self._catalog.llm(text)
+            except UserError as error:
+                failed = error
+        raise NotUnderstoodError(_first(failed, f'LLM "{name}"'))
 
     def _device(self) -> tuple[Device, float]:
         """Find the device; words in brackets may tell an operating point."""
@@ -387,12 +399,10 @@ class _Reader:
         return family
 
     def _precision(self, llm: Llm, device: Device, usual: Defaults) -> tuple[str, str, str]:
-        """Read formats of weights, arithmetic and KV from one word."""
-        word = re.sub(r"[^a-z0-9]", "", self._row.precision.lower())
-        if not word:
-            word = llm.native_precision
-            self._assumed.append(f"precision {word}, as published")
-        weights, compute = _formats(word)
+        """Read formats of weights, arithmetic and KV."""
+        weights, compute, stands_for = read_formats(self._precision_words(llm))
+        if stands_for:
+            self._assumed.append(f"{stands_for} as {weights}")
         if compute not in device.flops:
             if weights == "fp8" and "bf16" in device.flops:
                 compute = "bf16"
@@ -401,12 +411,23 @@ class _Reader:
             if compute not in device.flops:
                 raise NotUnderstoodError(f"{device.id} does not compute in {compute}")
         kv = "fp8" if usual.kv_fp8 and compute in ("fp8", "fp4") else "bf16"
-        told = re.search(r"kv[ _-]*(?:cache)?[ _-]*(?:dtype)?[ =:]*(fp8|bf16|fp16)", self._notes)
+        told = kv_format(self._row.precision) or kv_format(self._notes)
         if told:
-            kv = "fp8" if told[1] == "fp8" else "bf16"
+            kv = told
         elif compute in ("fp8", "fp4"):
             self._assumed.append(f"KV cache in {kv}")
         return weights, compute, kv
+
+    def _precision_words(self, llm: Llm) -> str:
+        """Words of the cell; if it is blank, of the LLM's name; at last, as it was published."""
+        told = self._row.precision
+        if re.search("[a-z0-9]", told.lower()):
+            return told
+        if named := formats_in_name(self._row.model):
+            self._assumed.append(f"precision {named}, from the LLM's name")
+            return named
+        self._assumed.append(f"precision {llm.native_precision}, as published")
+        return llm.native_precision
 
     def _cut(self, llm: Llm, device: Device, weights: str, compute: str, kv: str) -> Cut:
         """Layout, from `parallelism` and the number of devices."""
@@ -521,7 +542,7 @@ class _Reader:
         row = self._row
         prompt, output = self._lengths()
         most = usual.max_sequences
-        told = re.search(r"max[ _](?:batch|num[ _]seqs)[ =]*(\d+)", self._notes)
+        told = _SEQUENCES.search(self._notes)
         if told and "exist for" not in self._notes:
             most = int(told[1])
         words = row.concurrency_or_batch.lower()
@@ -635,28 +656,6 @@ class _Reader:
 
 def _dataset(text: str) -> str:
     return re.sub(r"<=.*|^var\(|\)$", "", text.lower())
-
-
-def _formats(word: str) -> tuple[str, str]:
-    """Weights and arithmetic of a word of the field.
-
-    Examples
-    --------
-    >>> _formats("q4km"), _formats("fp16"), _formats("nvfp4")
-    (('q4_k_m', 'bf16'), ('bf16', 'bf16'), ('nvfp4', 'fp4'))
-    """
-    known = {
-        "fp8": ("fp8", "fp8"), "fp8e4m3": ("fp8", "fp8"), "w8a8": ("int8", "int8"),
-        "bf16": ("bf16", "bf16"), "bfloat16": ("bf16", "bf16"), "fp16": ("bf16", "bf16"),
-        "f16": ("bf16", "bf16"), "float16": ("bf16", "bf16"), "fp32": ("fp32", "fp32"),
-        "fp4": ("nvfp4", "fp4"), "nvfp4": ("nvfp4", "fp4"), "mxfp4": ("mxfp4", "fp4"),
-        "int8": ("int8", "int8"), "int4": ("w4a16", "bf16"), "w4a16": ("w4a16", "bf16"),
-        "awq": ("w4a16", "bf16"), "gptq": ("w4a16", "bf16"), "q4km": ("q4_k_m", "bf16"),
-        "q4": ("q4_k_m", "bf16"), "q80": ("q8_0", "bf16"),
-    }  # fmt: skip
-    if word not in known:
-        raise NotUnderstoodError(f'precision "{word}"')
-    return known[word]
 
 
 def _first(error: UserError, what: str) -> str:

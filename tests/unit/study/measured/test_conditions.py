@@ -317,3 +317,69 @@ def test_layouts_that_are_none(llm, text, reason):
     with pytest.raises(NotUnderstoodError) as caught:
         read(model=llm, hardware="H200-SXM-141GB", parallelism=text, n_gpus="8")
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "formats", "words"),
+    [
+        ("Llama-3.1-70B-Instruct-FP8", ("fp8", "fp8"), "fp8"),
+        ("RedHatAI/Llama-3.1-70B-Instruct-FP8-dynamic", ("fp8", "fp8"), "fp8"),
+        ("nvidia/Llama-3.1-70B-Instruct-FP4", ("nvfp4", "fp4"), "fp4"),
+        ("Llama-3.1-70B-Instruct-NVFP4", ("nvfp4", "fp4"), "nvfp4"),
+        ("Llama-3.1-70B-MXFP4", ("mxfp4", "fp4"), "mxfp4"),
+        ("Llama-3.1-70B-Instruct-AWQ", ("w4a16", "bf16"), "awq"),
+        ("Llama-3.1-70B-Instruct-GPTQ-Int4", ("w4a16", "bf16"), "gptq int4"),
+        ("Llama-3.1-70B-Instruct.w4a16", ("w4a16", "bf16"), "w4a16"),
+        ("Llama-3.1-70B-Instruct-quantized.w4a16", ("w4a16", "bf16"), "w4a16"),
+    ],
+)
+def test_a_blank_precision_is_that_of_the_name(name, formats, words):
+    found = read(model=name, precision="", hardware="B200", n_gpus="8", parallelism="TP8")
+    assert (found.conditions.weights, found.conditions.compute) == formats
+    assert f"precision {words}, from the LLM's name" in found.assumed
+
+
+@pytest.mark.parametrize("name", ["Llama-3.1-70B-Instruct-INT8", "Llama-3.1-70B-Instruct-w8a8"])
+def test_int8_of_the_name(name):
+    found = read(model=name, precision="", hardware="A100-SXM-80GB").conditions
+    assert (found.weights, found.compute) == ("int8", "int8")
+
+
+def test_a_precision_that_is_told_goes_before_the_name():
+    found = read(model="Llama-3.1-70B-Instruct-FP8", precision="bf16")
+    assert found.conditions.weights == "bf16"
+    assert read(precision="").conditions.weights == "bf16"
+
+
+def test_kv_beside_the_precision_and_in_the_notes():
+    assert read(precision="FP8 + FP8 KV").conditions.kv == "fp8"
+    assert read(notes="with FP8 KV cache").conditions.kv == "fp8"
+    assert "KV cache in bf16" not in read(notes="with FP8 KV cache").assumed
+
+
+def test_a_format_that_stands_for_another_is_told():
+    assert "mxfp8 as fp8" in read(precision="MXFP8").assumed
+
+
+@pytest.mark.parametrize(
+    "notes",
+    ["max batch size 32", "max-num-seqs 32", "max_num_seqs: 32", "vllm --max-num-seqs 32",
+     "--max-num-seqs=32", "max batch 32."],
+)  # fmt: skip
+def test_sequences_of_a_step_in_other_words(notes):
+    assert read(notes=notes).conditions.max_sequences == 32
+
+
+@pytest.mark.parametrize(
+    ("changes", "ignored"),
+    [
+        ({"notes": "EAGLE-3, 3 tokens"}, ["ignored: eagle-3"]),
+        ({"notes": "with MTP"}, ["ignored: mtp"]),
+        ({"notes": "speculative decoding"}, ["ignored: speculative"]),
+        ({"engine": "vLLM (PD disaggregated)"}, ["ignored: pd disaggregated"]),
+        ({"parallelism": "TP2 disagg"}, ["ignored: disagg"]),
+        ({"notes": "no MTP; without speculative decoding; MTP off"}, []),
+    ],
+)
+def test_what_is_not_modelled_is_told(changes, ignored):
+    assert [one for one in read(**changes).assumed if one.startswith("ignored")] == ignored
