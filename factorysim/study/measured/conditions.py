@@ -21,6 +21,7 @@ from factorysim.study.measured.rows import NotUnderstoodError
 from factorysim.study.measured.words import (
     DECIMAL,
     read_devices,
+    read_hardware,
     read_kilo,
     read_load,
     read_number,
@@ -381,6 +382,15 @@ class _Reader:
                 return self._catalog.device(text), clock
             except UserError as error:
                 failed = error
+        words = read_hardware(name)
+        for text in (words.plain, *words.sxm):
+            try:
+                device = self._catalog.device(text)
+            except UserError:
+                continue
+            if text in words.sxm:
+                self._assumed.append(f'"{name}" is {device.id}')
+            return device, clock
         raise NotUnderstoodError(_first(failed, f'device "{name}"'))
 
     def _engine(self) -> str:
@@ -444,7 +454,8 @@ class _Reader:
         if told.says_something:
             cut = self._told_cut(llm, told)
         else:
-            inferred = not row.n_gpus and devices is not None
+            counted = row.n_gpus or read_hardware(row.hardware).count
+            inferred = not counted and devices is not None
             cut = (
                 Cut(tp=devices or 1)
                 if inferred
@@ -502,7 +513,7 @@ class _Reader:
             if devices is None:
                 raise NotUnderstoodError(f'n_gpus is "{text}"')
             return devices
-        return self._by_littles_law()
+        return read_hardware(self._row.hardware).count or self._by_littles_law()
 
     def _by_littles_law(self) -> int | None:
         """Devices = tokens in flight / latency / rate of a device, rounded."""

@@ -25,6 +25,24 @@ _CALLS_BEFORE = re.compile(
 _SCENARIOS = dict.fromkeys(("online", "serving", "closed loop", "fixed concurrency"), "server")
 
 
+_COUNT_BEFORE = re.compile(r"^(\d{1,5})\s*[x\u00d7]\s*(?=\S)")
+_COUNT_AFTER = re.compile(r"(?:\s+|(?<=\d)|(?<=gb))[x\u00d7]\s*(\d{1,4})$")
+_BOX = re.compile(r"^(?:nvidia[ -])?(?:dgx|hgx)[ -]+|^nvidia[ -]+")
+_BARE = re.compile(r"([a-z]{1,2}\d{2,3})(?:[ -](\d+)\s*gb)?")
+_SXM_GB = "80"
+"""Memory of the SXM part, where a bare name and that word fit none: that of A100."""
+
+
+class HardwareWords(NamedTuple):
+    """What a cell says of devices besides a name that the catalog has."""
+
+    plain: str
+    """Without a count, a box that holds them or words in brackets."""
+    sxm: tuple[str, ...]
+    """What to try where a bare name fits several parts or none."""
+    count: int | None
+
+
 class LoadWords(NamedTuple):
     """What a cell says of a load; None: nothing."""
 
@@ -64,6 +82,29 @@ def read_devices(text: str) -> int | None:
     """Read a number of devices: ``8``, ``8.0``, ``8 GPUs``, ``8x``."""
     told = _DEVICES.fullmatch(text.lower())
     return int(told[1]) if told and int(told[1]) >= 1 else None
+
+
+def read_hardware(text: str) -> HardwareWords:
+    """Read a device that is told with a count or a box, or without its socket.
+
+    Examples
+    --------
+    >>> read_hardware("8x H100")
+    HardwareWords(plain='h100', sxm=('h100-sxm', 'h100-sxm-80gb'), count=8)
+    >>> read_hardware("DGX B200").plain, read_hardware("H100 PCIe").sxm
+    ('b200', ())
+    """
+    low = text.lower()
+    plain = re.sub(r"\s*\(.*?\)", "", low).strip()
+    counts = [found for found in (_COUNT_BEFORE.search(plain), _COUNT_AFTER.search(plain)) if found]
+    plain = _COUNT_AFTER.sub("", _COUNT_BEFORE.sub("", plain))
+    plain = _BOX.sub("", plain)
+    bare = None if re.search("pcie|nvl", low) else _BARE.fullmatch(plain)
+    sxm: tuple[str, ...] = ()
+    if bare:
+        sizes = (bare[2],) if bare[2] else ("", _SXM_GB)
+        sxm = tuple(f"{bare[1]}-sxm" + (f"-{size}gb" if size else "") for size in sizes)
+    return HardwareWords(plain, sxm, (int(counts[0][1]) or None) if counts else None)
 
 
 def read_scenario(text: str) -> str:

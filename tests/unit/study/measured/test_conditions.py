@@ -383,3 +383,42 @@ def test_sequences_of_a_step_in_other_words(notes):
 )
 def test_what_is_not_modelled_is_told(changes, ignored):
     assert [one for one in read(**changes).assumed if one.startswith("ignored")] == ignored
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "assumed"),
+    [
+        ("H100", "h100_sxm", True),
+        ("NVIDIA H100", "h100_sxm", True),
+        ("H100 80GB", "h100_sxm", False),
+        ("H200", "h200_sxm", True),
+        ("A100", "a100_sxm_80gb", True),
+        ("8x H100", "h100_sxm", True),
+        ("8 \u00d7 H100", "h100_sxm", True),
+        ("H100 x8", "h100_sxm", True),
+        ("HGX H100", "h100_sxm", True),
+        ("B200", "b200_sxm", False),
+        ("DGX B200", "b200_sxm", False),
+        ("8xB200", "b200_sxm", False),
+        ("8 x H200-SXM-141GB", "h200_sxm", False),
+        ("RTX4090", "rtx_4090", False),
+        ("MI300X", "mi300x", False),
+    ],
+)
+def test_devices_in_other_words(name, device, assumed):
+    found = read(hardware=name, precision="bf16", n_gpus="2")
+    assert found.conditions.device == device
+    assert (f'"{name}" is {device}' in found.assumed) == assumed
+
+
+@pytest.mark.parametrize("name", ["H100 PCIe", "H100 (PCIe)", "A100 40GB", "8x Abacus"])
+def test_devices_that_the_catalog_lacks_or_several(name):
+    with pytest.raises(NotUnderstoodError, match="device "):
+        read(hardware=name)
+
+
+def test_devices_are_counted_beside_their_name():
+    assert read(hardware="8x H100", n_gpus="").conditions.cut == Cut(tp=2, replicas=4)
+    assert read(hardware="8x H100", n_gpus="16").conditions.cut == Cut(tp=2, replicas=8)
+    blank = read(hardware="8x H100", n_gpus="", parallelism="").conditions
+    assert blank.cut == Cut(tp=2, replicas=4)
