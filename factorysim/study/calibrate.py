@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +16,7 @@ from factorysim.study.measured.fit import (
     fit_group,
     groups_of,
 )
+from factorysim.study.measured.rows import source_id
 from factorysim.study.measured.whole_fit import whole_fit
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _sources(factors: Sequence[Factor]) -> Iterator[str]:
         return
     yield "sources:"
     for title in titles:
-        yield f"  {_source_id(title)}: {{title: {json.dumps(title)}}}"
+        yield f"  {source_id('measured', title)}: {{title: {json.dumps(title)}}}"
 
 
 def _groups(factors: Sequence[Factor]) -> Iterator[str]:
@@ -143,14 +143,9 @@ def _groups(factors: Sequence[Factor]) -> Iterator[str]:
         if factor.generation != generation:
             generation = factor.generation
             yield f"    {generation}:"
-        sources = ", ".join(_source_id(title) for title in factor.sources)
+        sources = ", ".join(source_id("measured", title) for title in factor.sources)
         yield (
             f"      {factor.name}: {{value: {factor.value:.4g}, low: {factor.low:.4g}, "
             f"high: {factor.high:.4g}, unit: {factor.unit}, kind: derived, source: [{sources}], "
             f'note: "fitted to {factor.rows} rows, from {factor.before:.4g}"}}'
         )
-
-
-def _source_id(title: str) -> str:
-    """Name a source after its title, so that those of two files do not meet."""
-    return f"measured_{hashlib.sha256(title.encode()).hexdigest()[:8]}"

@@ -24,6 +24,7 @@ from factorysim.study.measured.fit import usable
 from factorysim.study.measured.leave_out import Refit, leave_out, prior
 from factorysim.study.measured.metrics import OF_TIME, quantity_of
 from factorysim.study.measured.ranks import rankings
+from factorysim.study.measured.rows import source_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -350,7 +351,7 @@ def catalog_text(found: CrossValidation) -> str:
         expected = f"{QUANTITY_ROWS} rows of one quantity"
         raise SpecError(Fault(found.data, "", "no band can be made", expected))
     titles = sorted({title for _, band in bands for title in band.sources})
-    ids = {title: f"residuals_{number}" for number, title in enumerate(titles, 1)}
+    ids = {title: source_id("residuals", title) for title in titles}
     lines = [
         f"# Residuals of predictions of {Path(found.data).name}, written by `factorysim calibrate "
         "--leave-out`:",

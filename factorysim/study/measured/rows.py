@@ -7,6 +7,7 @@ reason, never dropped: whoever reads the score sees what it does not cover.
 from __future__ import annotations
 
 import csv
+import hashlib
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -132,3 +133,14 @@ def _row(line: int, told: dict[str, str | None]) -> Row | Skipped:
         return Skipped(name, line, f"its value is {text}, expected more than 0")
     words["id"] = name
     return Row(line=line, value=value, **words)
+
+
+def source_id(kind: str, title: str) -> str:
+    """Name a source in a catalog file after its title, so that those of two files do not meet.
+
+    Examples
+    --------
+    >>> source_id("measured", "A table")
+    'measured_c4d52f91'
+    """
+    return f"{kind}_{hashlib.sha256(title.encode()).hexdigest()[:8]}"
