@@ -135,7 +135,12 @@ class _Lookup:
         )
 
     def _own(self, name: str) -> float | None:
-        """Read what the engine's rows say, on this generation or on any."""
+        """Read what the engine's rows say, on this generation or on any.
+
+        The engine `generic` has none of its own: its rows are those of kernels.
+        """
+        if self._engine == "generic":
+            return None
         for generation in (self._device.generation, "neutral"):
             value = self._value(f"{self._engine}.{generation}.{name}")
             if value is not None:

@@ -112,7 +112,7 @@ def check(
         skipped = [row for row in skipped if row.id.startswith(only)]
     if not experiments and not unknown and not skipped:
         raise _nothing(only)
-    rows = run_all(experiments, table.catalog, table.overlay, workers, on_experiment)
+    rows = run_all(experiments, table.catalog, workers, on_experiment)
     rows = sorted([*rows, *unknown], key=lambda row: row.line)
     return Check(
         theory,

@@ -162,7 +162,7 @@ def cross_validate(
     refit = Refit(start)
     if on_pass is not None:
         on_pass(SEEN, 0, 1 + len(ways))
-    seen = run_all(experiments, table.catalog, None, workers)
+    seen = run_all(experiments, table.catalog, workers)
     classes = [_scored(SEEN, {SEEN: seen}, table)]
     for done, way in enumerate(ways, 1):
         if on_pass is not None:

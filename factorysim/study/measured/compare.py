@@ -212,7 +212,6 @@ def _band(known: ModelError, row: Understood, got: float) -> tuple[float | None,
 def run_all(
     experiments: Sequence[Experiment],
     catalog: Catalog,
-    overlay: Path | None,
     workers: int = 1,
     on_experiment: OnExperiment | None = None,
 ) -> list[Compared]:
@@ -222,8 +221,6 @@ def run_all(
     ----------
     catalog
         As it is, changed in this process or not: workers are sent it.
-    overlay
-        Not read any more.
     """
     found: list[Compared] = []
     for done, rows in enumerate(_outcomes(experiments, catalog, workers), 1):

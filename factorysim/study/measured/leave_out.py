@@ -165,7 +165,7 @@ def leave_out(
         mine = [one for one, name in named if name == left]
         factors = refit.factors(kept[left])
         known = fold_catalog(start, factors, left if by == "generation" else None)
-        rows = run_all(mine, known, None, workers)
+        rows = run_all(mine, known, workers)
         found.append(Held(left, tuple(rows), tuple(factors)))
     return found
 

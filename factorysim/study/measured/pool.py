@@ -70,9 +70,19 @@ def of_engine(engine: str, factors: Sequence[Factor], catalog: Catalog) -> list[
     found: list[Factor] = []
     for name in (*OF_ENGINES, *(f"{kind}_ratio" for kind in OF_KERNELS)):
         told = [one for factor in factors for one in _told(name, factor, catalog)]
-        if told:
+        if told and not _states(engine, name, catalog):
             found.append(_drawn(engine, name, told, _prior(engine, name, catalog)))
     return found
+
+
+def _states(engine: str, name: str, catalog: Catalog) -> bool:
+    """Whether an engine states the factor itself, so that nobody asks for its ratio."""
+    own = f"efficiency.{engine}.neutral.{name.removesuffix('_ratio')}"
+    return (
+        name.endswith("_ratio")
+        and engine != "generic"
+        and any(fact.startswith(own) and not fact.endswith("_ratio") for fact in catalog.facts)
+    )
 
 
 def _told(name: str, factor: Factor, catalog: Catalog) -> Iterable[Told]:

@@ -12,9 +12,17 @@ from factorysim.physics.power import (
     step_power,
     sum_of_smaller,
 )
-from factorysim.physics.step import StepRuns
+from factorysim.physics.step import Activity, StepRuns
 
 MODEL = PowerModel(100.0, 700.0, Weights(0.75, 0.5, 0.1, 0.15))
+
+
+def test_the_engine_s_work_draws_as_arithmetic_does():
+    none, one = np.zeros(1), np.ones(1)
+    weights = Weights(0.75, 0.5, 0.1, 0.15)
+    engine = Activity(none, none, none, none, none, none, 2 * one)
+    both = Activity(none, none, none, one, none, none, one)
+    assert weights.span_s(engine) == weights.span_s(both) == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize(

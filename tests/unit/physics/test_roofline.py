@@ -126,6 +126,27 @@ def test_host_work_is_added_or_hidden(law):
     assert seconds(waits - device) == pytest.approx(5e-3, **EXACT)
 
 
+def test_unpacking_weights_is_added_to_either_roof(law, llms):
+    """Q4_K_M: two operations a weight of layers and head, at the rate of its own factor."""
+    form = PrecisionSpec(weights="q4_k_m", compute="bf16", kv="bf16")
+    unpack_s = 2 * (122_880 + 64_000) / (0.5 * 1e11)
+    for step in ((4, 0, 0, 4), (1, 2000, 1, 2)):  # bound by memory, by arithmetic
+        slow, quick = (law(precision=form, unpack_compute=x).base(*step) for x in (0.5, 1e9))
+        assert seconds(slow - quick) == pytest.approx(unpack_s, **EXACT)
+    plain, spent = law(unpack_compute=0.5), law(unpack_compute=1.0)
+    assert plain.base(4, 0, 0, 4) == spent.base(4, 0, 0, 4)
+
+
+def test_unpacking_experts_is_added_for_each_that_is_touched(law, llms):
+    form = PrecisionSpec(weights="q4_k_m", compute="bf16", kv="bf16")
+    slow, quick = (law(llms["moe"], precision=form, unpack_compute=x) for x in (0.5, 1e9))
+    assert slow.experts is not None
+    assert quick.experts is not None
+    more = slow.experts.busiest(3) - quick.experts.busiest(3)
+    each_s = 2 * slow.experts.read_s * 1e9 / (4.85 / 8) / (0.5 * 1e11)
+    assert more == pytest.approx(slow.experts.touched(3) * each_s, **EXACT)
+
+
 def test_tp_cuts_the_work_and_sums_over_links(law):
     links = Links(5e8, 1e-4, 8)
     two = law(tp=2, links=links, collective_s=1e-3, collective_hop_s=1e-5, link_bandwidth=0.5)

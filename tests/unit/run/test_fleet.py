@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from factorysim.catalog import load_catalog
 from factorysim.report.terminal import verdict
 from factorysim.run import simulate
 from factorysim.run.prepare import prepare
@@ -151,7 +152,9 @@ def test_time_turned_away_is_time_in_queue(run):
     late = run.calls[(run.calls.attempts > 1) & (run.calls.outcome == "completed")]
     assert len(late) > 3
     assert np.all(late.held_s > 0.2)
-    assert np.allclose(late.queued_s - late.arrived_s, late.held_s, atol=0.01)  # and the door
+    door_s = load_catalog().facts["efficiency.generic.neutral.request_s"].value
+    queued_s = late.queued_s - late.arrived_s - late.held_s
+    assert np.all((queued_s >= 0) & (queued_s < 1.1 * door_s))
 
 
 def test_the_report_tells_of_admission(run):

@@ -15,12 +15,14 @@ from factorysim.study.cross_validation import (
     CrossValidation,
     Residual,
     Scored,
+    _residual,
     as_json,
     bands_of,
     catalog_text,
     cells_of,
     honest_bounds,
 )
+from factorysim.study.measured.compare import Compared
 
 
 def residual(k, log, *, quantity="tpot", load="closed", source="A", fold="hopper"):
@@ -140,3 +142,21 @@ def test_json_holds_every_residual(found):
     told = json.loads(json.dumps(as_json(found), allow_nan=False))
     assert len(told["classes"]["generation"]["residuals"]) == 48
     assert told["fitted"]["vllm.hopper"] == 12
+
+
+def compared(quantity, expected, got):
+    error = got / expected - 1
+    return Compared("r", 1, quantity, expected, got, error, "", (), quantity, load="closed")
+
+
+def test_a_residual_is_of_measured_over_predicted():
+    """A time half as long as predicted lies at minus ln 2; a rate of tokens as itself."""
+    assert _residual("f", compared("tpot", 10.0, 20.0)).log == pytest.approx(-math.log(2))
+    assert _residual("f", compared("throughput", 30.0, 10.0)).log == pytest.approx(math.log(3))
+
+
+def test_a_rate_per_user_is_a_time_upside_down():
+    """Measured 30 tokens a second for 10 predicted: a third of the time that was predicted."""
+    found = _residual("f", compared("tokens_per_s_per_user", 30.0, 10.0))
+    assert found.quantity == "tpot"
+    assert found.log == pytest.approx(-math.log(3))

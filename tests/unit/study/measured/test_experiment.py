@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_set_aside_with_the_arithmetic(table):
 def test_the_number_of_workers_changes_nothing(table):
     path = table(f"a,{CLOSED},tpot_ms,5,", f"b,{STATIC},tpot_ms,5,")
     found, catalog = experiments(path), load_catalog()
-    assert run_all(found, catalog, None, 1) == run_all(found, catalog, None, 2)
+    assert run_all(found, catalog, 1) == run_all(found, catalog, 2)
 
 
 def test_retiming_says_what_simulating_anew_says(table):
