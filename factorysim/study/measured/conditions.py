@@ -454,7 +454,7 @@ class _Reader:
         if told.says_something:
             cut = self._told_cut(llm, told)
         else:
-            counted = row.n_gpus or read_hardware(row.hardware).count
+            counted = row.n_gpus or read_hardware(row.hardware).devices
             inferred = not counted and devices is not None
             cut = (
                 Cut(tp=devices or 1)
@@ -513,7 +513,7 @@ class _Reader:
             if devices is None:
                 raise NotUnderstoodError(f'n_gpus is "{text}"')
             return devices
-        return read_hardware(self._row.hardware).count or self._by_littles_law()
+        return read_hardware(self._row.hardware).devices or self._by_littles_law()
 
     def _by_littles_law(self) -> int | None:
         """Devices = tokens in flight / latency / rate of a device, rounded."""

@@ -40,7 +40,7 @@ class HardwareWords(NamedTuple):
     """Without a count, a box that holds them or words in brackets."""
     sxm: tuple[str, ...]
     """What to try where a bare name fits several parts or none."""
-    count: int | None
+    devices: int | None
 
 
 class LoadWords(NamedTuple):
@@ -90,7 +90,7 @@ def read_hardware(text: str) -> HardwareWords:
     Examples
     --------
     >>> read_hardware("8x H100")
-    HardwareWords(plain='h100', sxm=('h100-sxm', 'h100-sxm-80gb'), count=8)
+    HardwareWords(plain='h100', sxm=('h100-sxm', 'h100-sxm-80gb'), devices=8)
     >>> read_hardware("DGX B200").plain, read_hardware("H100 PCIe").sxm
     ('b200', ())
     """
