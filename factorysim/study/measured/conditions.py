@@ -195,7 +195,9 @@ _LIMITED = re.compile(r"\bmax(?:imum)?\b.*\b(?:qps|rps|rate)\b")
 """A load that is the highest within limits."""
 _LIMITS = {"server": (2.0, 0.2), "interactive": (0.45, 0.04)}
 """p99 of TTFT and TPOT in MLPerf Inference for Llama-2-70B and Mixtral, s."""
-_SEQUENCES = re.compile(r"max[ _-](?:batch(?:[ _-]size)?|num[ _-]seqs)\s*[=:]?\s*(\d+)")
+_SEQUENCES = re.compile(
+    r"max[ _-](?:batch(?:[ _-]size)?|num[ _-]seqs)\s*[=:]?\s*(\d{1,3}(?:,\d{3})+|\d+)"
+)
 _IGNORED = re.compile(
     r"(?<!no )(?<!without )(?<![a-z])(?:eagle(?:[ -]?\d)?|mtp|medusa|speculati(?:ve|on)|draft model"
     r"|(?:pd[ -])?disagg(?:regat(?:ed|ion))?)(?![a-z])(?![ =:]*(?:off|disabled|0)\b)"
@@ -476,8 +478,12 @@ class _Reader:
             if told.attention_dp:
                 raise NotUnderstoodError(f"attention-DP, but {llm.id} has no experts")
             return False
-        tp, ep, dp = told.tp or 1, told.ep or 1, told.dp or 1
-        return told.attention_dp or (dp == ep > 1 and (tp == 1 or tp == dp == devices))
+        tp, ep, dp, pp = told.tp or 1, told.ep or 1, told.dp or 1, told.pp or 1
+        if not told.attention_dp or told.dp == 1:
+            return pp == 1 and dp == ep > 1 and (tp == 1 or tp == dp == devices)
+        if told.dp and (tp not in (1, dp) or told.ep not in (None, dp) or pp > 1):
+            raise NotUnderstoodError(f"attention-DP over {dp} with tp {tp}, ep {ep}, pp {pp}")
+        return True
 
     def _told_cut(self, llm: Llm, told: Told) -> Cut:
         tp, pp, ep, dp = (one or 1 for one in (told.tp, told.pp, told.ep, told.dp))
@@ -555,7 +561,7 @@ class _Reader:
         most = usual.max_sequences
         told = _SEQUENCES.search(self._notes)
         if told and "exist for" not in self._notes:
-            most = int(told[1])
+            most = int(told[1].replace(",", ""))
         words = row.concurrency_or_batch.lower()
         number, rate_per_s = read_load(row.concurrency_or_batch)
         per_device = re.search(r"(\d+)\s*(seqs|tokens)/gpu", words)

@@ -293,6 +293,7 @@ def test_layouts_of_a_dense_llm(text, cut):
         ("TP8 + EP", Cut(tp=8, ep=8)),
         ("TP8 EP8", Cut(tp=8, ep=8)),
         ("TP4 DP2", Cut(tp=4, replicas=2)),
+        ("TP8 attention DP1", Cut(tp=8)),
     ],
 )
 def test_layouts_of_experts(text, cut):
@@ -310,6 +311,8 @@ def test_layouts_of_experts(text, cut):
         ("Llama-3.1-70B", "attention DP8", "attention-DP, but llama_3_1_70b has no experts"),
         ("Llama-3.1-70B", "EP8", "EP8 alone, but llama_3_1_70b has no experts"),
         ("DeepSeek-V3", "TP4 DP2 EP8", "experts over 8 devices, attention over tp 4, dp 2"),
+        ("DeepSeek-V3", "TP8 DPA2", "attention-DP over 2 with tp 8, ep 1, pp 1"),
+        ("DeepSeek-V3", "DEP4 PP2", "attention-DP over 4 with tp 1, ep 4, pp 2"),
         ("DeepSeek-V3", "DEP16", "8 devices are no whole replicas of 16"),
     ],
 )
@@ -368,6 +371,7 @@ def test_a_format_that_stands_for_another_is_told():
 )  # fmt: skip
 def test_sequences_of_a_step_in_other_words(notes):
     assert read(notes=notes).conditions.max_sequences == 32
+    assert read(notes="max batch size 1,024").conditions.max_sequences == 1024
 
 
 @pytest.mark.parametrize(
