@@ -618,7 +618,8 @@ class _Reader:
 
     def _length(self, text: str) -> float | None:
         """Read tokens; those of a thousand are assumed."""
-        number, told = read_number(text), read_kilo(text)
+        plain = re.sub(r"\s*tokens$", "", text)
+        number, told = read_number(plain), read_kilo(plain)
         if told is not None:
             words = f"{text} is {told:,.0f} tokens"
             if words not in self._assumed:

@@ -61,7 +61,7 @@ def read_formats(text: str) -> Formats:
     >>> read_formats("INT4 AWQ").weights, read_formats("NVFP4 + FP8 KV").weights
     ('w4a16', 'nvfp4')
     """
-    low = _KV.sub(" ", text.lower())
+    low = re.sub(r"\b([48])[ -]bit\b", r"\1bit", _KV.sub(" ", text.lower()))
     joined = re.sub(r"[^a-z0-9]", "", low)
     words = frozenset(re.findall(r"[a-z0-9]+", low)) - _IDLE
     for one in (joined, *(words if len(words) == 1 else ())):

@@ -43,10 +43,10 @@ class Told(NamedTuple):
 
 
 _WORDS = {
-    "tp": r"tp|tensor[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
-    "pp": r"pp|pipeline[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
-    "ep": r"ep|expert[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
-    "dp": r"dp|data[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
+    "tp": r"tp(?:[ _-]size)?|tensor[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
+    "pp": r"pp(?:[ _-]size)?|pipeline[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
+    "ep": r"ep(?:[ _-]size)?|expert[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
+    "dp": r"dp(?:[ _-]size)?|data[ _-]?parallel(?:ism)?(?:[ _-]?size)?",
     "dep": r"dep",
     "tep": r"tep",
     "dpa": r"dpa|dp[ _-]att(?:entio)?n|att(?:entio)?n[ _-]dp",
@@ -54,7 +54,10 @@ _WORDS = {
 }
 _START = r"(?:(?<![a-z])|(?<=\dx))"
 _ATTENTION_DP = re.compile(r"dp[ _-]att(?:entio)?n|att(?:entio)?n[ _-]dp|(?<![a-z])dpa(?![a-z])")
-_WHOLE_EP = re.compile(r"(?<![a-z])(?:ep|expert[ _-]?parallel(?:ism)?)(?: on| enabled)?\s*$")
+_WHOLE_EP = re.compile(
+    r"(?<!no )(?<!no-)(?<!w/o )(?<!without )(?<![a-z])"
+    r"(?:ep|expert[ _-]?parallel(?:ism)?)(?: on| enabled)?\s*$"
+)
 """Experts over all devices of a replica, without a number."""
 _REPLICAS = (
     re.compile(r"(\d{1,5})\s*replica"),

@@ -20,7 +20,7 @@ _CALLS_AFTER = re.compile(
     rf"(?:c|conc|(?:max[ _-])?concurrency|users|bs|batch|batch[ _-]?size)\s*[=:]?\s*({DECIMAL})"
 )
 _CALLS_BEFORE = re.compile(
-    rf"({DECIMAL})\s*(?:(?:concurrent\s*)?(?:users|clients|requests|calls)|concurrent)"
+    rf"({DECIMAL})\s*(?:(?:concurrent\s*)?(?:users|clients|requests|calls)|concurrent|concurrency)"
 )
 _SCENARIOS = dict.fromkeys(("online", "serving", "closed loop", "fixed concurrency"), "server")
 

@@ -202,6 +202,7 @@ def test_numbers_that_are_none_set_the_row_aside(notes, reason):
         ("server", "concurrency 64", Closed(64, 640)),
         ("online", "concurrency=64", Closed(64, 640)),
         ("closed loop", "c=64", Closed(64, 640)),
+        ("server", "64 concurrency", Closed(64, 640)),
         ("Closed-Loop", "64 users", Closed(64, 640)),
         ("Server", "64 concurrent requests", Closed(64, 640)),
         ("server", "1,024", Closed(1024, 10240)),
@@ -227,7 +228,8 @@ def test_a_rate_that_is_told_is_kept_for_throughputs_too():
 
 
 @pytest.mark.parametrize(
-    ("scenario", "text"), [("static", "2 QPS"), ("offline", "2 QPS"), ("server", "some QPS")]
+    ("scenario", "text"),
+    [("static", "2 QPS"), ("offline", "2 QPS"), ("server", "some QPS"), ("server", "64 tokens")],
 )
 def test_loads_that_are_none(scenario, text):
     with pytest.raises(NotUnderstoodError, match=f'scenario "{scenario}" with load "{text}"'):
@@ -240,11 +242,11 @@ def test_loads_of_nothing(text):
         read(concurrency_or_batch=text)
 
 
-@pytest.mark.parametrize("text", ["1k", "1K", "1,024", "1024.0"])
+@pytest.mark.parametrize("text", ["1k", "1K tokens", "1,024", "1024.0", "1024 tokens"])
 def test_lengths_in_other_words(text):
     found = read(isl=text, osl=text)
     assert (found.conditions.prompt.mean, found.conditions.output.mean) == (1024, 1024)
-    assert (f"{text} is 1,024 tokens" in found.assumed) == ("k" in text.lower())
+    assert (f"{text} is 1,024 tokens" in found.assumed) == text.lower().startswith("1k")
 
 
 @pytest.mark.parametrize("text", ["8 GPUs", "8x", "8.0", "x8", "8 gpu"])
@@ -261,6 +263,7 @@ def test_numbers_of_devices_in_other_words(text):
         ("tp8", Cut(tp=8)),
         ("tensor parallel 8", Cut(tp=8)),
         ("--tensor-parallel-size 8", Cut(tp=8)),
+        ("tp_size=8", Cut(tp=8)),
         ("8-way TP", Cut(tp=8)),
         ("8-way tensor parallelism", Cut(tp=8)),
         ("PP2", Cut(pp=2, replicas=4)),
@@ -292,6 +295,8 @@ def test_layouts_of_a_dense_llm(text, cut):
         ("TEP8", Cut(tp=8, ep=8)),
         ("TP8 + EP", Cut(tp=8, ep=8)),
         ("TP8 EP8", Cut(tp=8, ep=8)),
+        ("TP8 w/o EP", Cut(tp=8)),
+        ("TP8, no EP", Cut(tp=8)),
         ("TP4 DP2", Cut(tp=4, replicas=2)),
         ("TP8 attention DP1", Cut(tp=8)),
     ],

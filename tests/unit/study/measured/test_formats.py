@@ -15,6 +15,7 @@ from factorysim.study.measured.rows import NotUnderstoodError
         ("W8A8-FP8", ("fp8", "fp8")),
         ("MXFP8", ("fp8", "fp8")),
         ("INT4 AWQ", ("w4a16", "bf16")),
+        ("AWQ 4-bit", ("w4a16", "bf16")),
         ("AWQ-INT4", ("w4a16", "bf16")),
         ("GPTQ-Int4", ("w4a16", "bf16")),
         ("W8A8 (INT8)", ("int8", "int8")),
