@@ -6,7 +6,7 @@ import pytest
 from factorysim.catalog import load_catalog
 from factorysim.catalog.efficiency import efficiency
 from factorysim.study.measured.compare import compare_rows, read_experiments, run_all
-from factorysim.study.measured.experiment import observe, run_experiment
+from factorysim.study.measured.experiment import observe, read_metric_of, run_experiment
 from factorysim.study.measured.fit import (
     fit_group,
     groups_of,
@@ -182,3 +182,10 @@ def test_limits_that_no_rate_keeps_are_told(table):
     [row] = compare_rows(one, load_catalog())
     assert row.got is None
     assert "limits that a rate keeps" in row.reason
+
+
+def test_calls_per_second_follow_littles_law(table):
+    [one] = experiments(table(f"a,{CLOSED},request_throughput,1,", f"b,{CLOSED},ttft_ms,20,"))
+    outcome = run_experiment(one.conditions, load_catalog())
+    calls_per_s = read_metric_of(outcome, one.rows[0].metric, one.conditions)
+    assert calls_per_s * outcome.latency_s.mean() == pytest.approx(8, rel=0.05)
