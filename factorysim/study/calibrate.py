@@ -81,9 +81,9 @@ def calibrate(
         name = f"{group.engine} on {group.generation}"
         if on_group is not None:
             on_group(name, done, len(groups))
-        if len(group.rows) < ROWS_LEAST:
-            why = f"fewer than {ROWS_LEAST} rows tell of step times"
-            refused.append(Refused(group.engine, group.generation, len(group.rows), why))
+        if group.told < ROWS_LEAST:
+            why = f"fewer than {ROWS_LEAST} different rows tell of step times"
+            refused.append(Refused(group.engine, group.generation, group.told, why))
         else:
             factors += fit_group(group, facts)
     factors = whole_fit(factors, table.experiments, facts, lambda group: _asked(group, only))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pydantic import ValidationError
 
 from factorysim.catalog.residuals import ModelError, model_error
-from factorysim.errors import UserError
+from factorysim.errors import Fault, SpecError, UserError
 from factorysim.resources import measurements
 from factorysim.study.measured.conditions import Understood, understand
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
@@ -123,6 +123,8 @@ def read_experiments(
     SpecError
         If it is neither a table of measurements nor a log of calls.
     """
+    if path.exists() and not path.is_file():
+        raise SpecError(Fault(str(path), "", "no regular file", "a CSV file"))
     if is_log(path):
         return _read_logs(path, catalog)
     rows, skipped = read_rows(path)

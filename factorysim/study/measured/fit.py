@@ -98,6 +98,11 @@ class Group(NamedTuple):
         """Rows that the fit uses."""
         return tuple(row for one in self.experiments for row in one.rows if usable(row))
 
+    @property
+    def told(self) -> int:
+        """Different numbers among them: a run that is measured again is no further one."""
+        return len({(row.conditions, row.metric) for row in self.rows})
+
 
 def usable(row: Understood) -> bool:
     """Whether a row says something of step times.
@@ -256,7 +261,7 @@ def fit_group(group: Group, catalog: Catalog) -> list[Factor]:
     UserError
         If an experiment cannot be run.
     """
-    most = most_factors(len(group.rows))
+    most = most_factors(group.told)
     if not most:
         return []
     seen = _simulate(group, catalog, (), np.empty(0))

@@ -79,11 +79,15 @@ class Log(NamedTuple):
     """As the file has them."""
 
 
+HEADER_MOST = 100_000
+"""Characters of a header."""
+
+
 def is_log(path: Path) -> bool:
     """Tell a log of calls from a table of measurements, by the columns that its header names."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
+            header = next(csv.reader([file.readline(HEADER_MOST)]), [])
     except (OSError, UnicodeDecodeError, csv.Error):
         return False  # whoever reads the table says what is wrong
     return "metric" not in header and not _OWN.isdisjoint(header)

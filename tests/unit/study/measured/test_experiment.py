@@ -155,6 +155,15 @@ def test_few_rows_carry_no_factor(table):
     assert fit_group(group, catalog) == []
 
 
+def test_a_run_measured_again_is_no_further_row(table):
+    catalog = load_catalog()
+    line = next(batches()).removesuffix("1,")
+    lines = [f"r{k}{line}{1 + k / 50}," for k in range(9)]
+    [group] = groups_of(experiments(table(*lines)), catalog)
+    assert (len(group.rows), group.told) == (9, 1)
+    assert fit_group(group, catalog) == []
+
+
 def test_times_to_the_first_token_under_load_are_not_fitted(table):
     [one] = experiments(table(f"a,{CLOSED},ttft_ms,20,"))
     assert not usable(one.rows[0])
