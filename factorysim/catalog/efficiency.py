@@ -84,7 +84,7 @@ def efficiency(catalog: Catalog, device: Device, engine: str) -> Efficiency:
     Examples
     --------
     >>> from factorysim.catalog import load_catalog
-    >>> catalog = load_catalog()
+    >>> catalog = load_catalog(fitted=False)
     >>> efficiency(catalog, catalog.device("h100_sxm"), "generic").linear_compute["bf16"]
     0.8
     """

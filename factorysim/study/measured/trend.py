@@ -59,7 +59,7 @@ def years(date: str) -> float | None:
 
     Examples
     --------
-    >>> years("2025-07-02"), years("2025"), years("soon")
+    >>> years("2025-07-01"), years("2025"), years("soon")
     (2025.5, 2025.5, None)
     """
     parts = date.split("-")
