@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from factorysim.catalog.residuals import ModelError, model_error
 from factorysim.errors import Fault, SpecError, UserError
 from factorysim.resources import measurements
-from factorysim.study.measured.conditions import Understood, understand
+from factorysim.study.measured.conditions import Understood
 from factorysim.study.measured.experiment import read_metric_of, run_experiment
 from factorysim.study.measured.metrics import OF_TIME, quantity_of
 from factorysim.study.measured.requests import (
@@ -22,6 +22,7 @@ from factorysim.study.measured.requests import (
     understand_rows,
 )
 from factorysim.study.measured.rows import NotUnderstoodError, Row, Skipped, read_rows
+from factorysim.study.measured.understand import understand
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -23,10 +23,10 @@ from factorysim.study.measured.conditions import (
     RecordedCall,
     Settings,
     Understood,
-    understand_log,
 )
 from factorysim.study.measured.metrics import Metric
 from factorysim.study.measured.rows import FIELD_MOST, ROWS_MOST, NotUnderstoodError, Row, Skipped
+from factorysim.study.measured.understand import understand_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -3,17 +3,10 @@
 import pytest
 
 from factorysim.catalog import load_catalog
-from factorysim.study.measured.conditions import (
-    Closed,
-    Cut,
-    Offered,
-    Queued,
-    Static,
-    Steady,
-    understand,
-)
-from factorysim.study.measured.layout import read_layout
+from factorysim.study.measured.conditions import Closed, Offered, Queued, Static, Steady
+from factorysim.study.measured.layout import Cut, read_layout
 from factorysim.study.measured.rows import NotUnderstoodError, Row
+from factorysim.study.measured.understand import understand
 
 PLAIN = {
     "line": 2, "id": "r", "value": 10.0, "model": "Llama-3.1-70B-Instruct", "precision": "fp8",
