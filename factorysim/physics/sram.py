@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from factorysim.catalog.efficiency import Efficiency
     from factorysim.catalog.values import Device, Llm, Sram
     from factorysim.physics.collectives import Links
-    from factorysim.physics.step import FS_PER_S, StepRuns
+    from factorysim.physics.step import StepRuns
     from factorysim.spec.kv import KvSpec
     from factorysim.spec.layout import ParallelSpec, SramSpec
     from factorysim.spec.llm import PrecisionSpec
