@@ -10,6 +10,7 @@ from factorysim.errors import Fault, SpecError
 from factorysim.study.measured.compare import open_table
 from factorysim.study.measured.fit import (
     FACTORS_MOST,
+    FITTED_NOTE,
     ROWS_LEAST,
     Factor,
     Group,
@@ -147,5 +148,5 @@ def _groups(factors: Sequence[Factor]) -> Iterator[str]:
         yield (
             f"      {factor.name}: {{value: {factor.value:.4g}, low: {factor.low:.4g}, "
             f"high: {factor.high:.4g}, unit: {factor.unit}, kind: derived, source: [{sources}], "
-            f'note: "fitted to {factor.rows} rows, from {factor.before:.4g}"}}'
+            f'note: "{FITTED_NOTE} {factor.rows} rows, from {factor.before:.4g}"}}'
         )

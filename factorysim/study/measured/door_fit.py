@@ -14,7 +14,13 @@ import numpy as np
 
 from factorysim.study.measured.conditions import Closed
 from factorysim.study.measured.experiment import observe
-from factorysim.study.measured.fit import Group, factors_at, most_factors, prior_width
+from factorysim.study.measured.fit import (
+    Group,
+    experiments_by,
+    factors_at,
+    most_factors,
+    prior_width,
+)
 from factorysim.study.measured.solve import solve
 
 if TYPE_CHECKING:
@@ -51,12 +57,8 @@ def tells_door(row: Understood) -> bool:
 
 def door_groups(experiments: Sequence[Experiment]) -> list[Group]:
     """Sort the experiments whose rows tell of the door by engine, whatever the device."""
-    found: dict[str, list[Experiment]] = {}
-    for one in experiments:
-        rows = tuple(row for row in one.rows if tells_door(row))
-        if rows:
-            found.setdefault(one.conditions.engine, []).append(one._replace(rows=rows))
-    return [Group(name, "neutral", tuple(mine)) for name, mine in sorted(found.items())]
+    found = experiments_by(experiments, tells_door, lambda one: one.engine)
+    return [Group(name, "neutral", mine) for name, mine in found.items()]
 
 
 def fit_door(group: Group, catalog: Catalog) -> list[Factor]:

@@ -10,7 +10,7 @@ fit alternate, since the steps that come depend on the factors.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +44,8 @@ ENOUGH = 0.01
 """Change of a factor, relative, with which the rounds end."""
 TINY = 1e-30
 """A measured value below this is none."""
+FITTED_NOTE = "fitted to"
+"""With which the note of a fact begins that a fit wrote."""
 UNSTATED = 0.25
 """Standard deviation of the log of a factor whose band no fact states."""
 BY_FORMAT = ("linear_compute", "expert_compute")
@@ -118,6 +120,20 @@ def usable(row: Understood) -> bool:
     if quantity == "ttft":
         return isinstance(load, Static)
     return quantity in ("tpot", "itl", "throughput", "tokens_per_s_per_user")
+
+
+def experiments_by(
+    experiments: Sequence[Experiment],
+    tells: Callable[[Understood], bool],
+    key: Callable[[Conditions], str],
+) -> dict[str, tuple[Experiment, ...]]:
+    """Sort experiments by a key, in its order, each with the rows that tell of something."""
+    found: dict[str, list[Experiment]] = {}
+    for one in experiments:
+        rows = tuple(row for row in one.rows if tells(row))
+        if rows:
+            found.setdefault(key(one.conditions), []).append(one._replace(rows=rows))
+    return {name: tuple(mine) for name, mine in sorted(found.items())}
 
 
 def groups_of(experiments: Sequence[Experiment], catalog: Catalog) -> list[Group]:

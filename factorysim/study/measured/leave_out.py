@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from factorysim.catalog.loading import load_catalog
 from factorysim.catalog.residuals import family_of
 from factorysim.study.measured.compare import run_all
-from factorysim.study.measured.fit import fit_group, groups_of
+from factorysim.study.measured.fit import FITTED_NOTE, fit_group, groups_of
 from factorysim.study.measured.whole_fit import whole_fit
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 
 By: TypeAlias = Literal["generation", "family"]
-FITTED_NOTE = "fitted to"
-"""With which the note of a fact begins that `calibrate` wrote."""
 
 
 class Held(NamedTuple):

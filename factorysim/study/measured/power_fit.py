@@ -19,8 +19,8 @@ from factorysim.physics.step import FS_PER_S, StepRuns
 from factorysim.study.measured.conditions import Offered
 from factorysim.study.measured.experiment import observe
 from factorysim.study.measured.fit import (
-    FACTORS_MOST,
     Group,
+    experiments_by,
     factor_value,
     factors_at,
     most_factors,
@@ -81,13 +81,10 @@ def tells_power(row: Understood) -> bool:
 
 def power_groups(experiments: Sequence[Experiment], catalog: Catalog) -> list[Group]:
     """Sort the experiments whose power was measured by generation, whatever the engine."""
-    found: dict[str, list[Experiment]] = {}
-    for one in experiments:
-        rows = tuple(row for row in one.rows if tells_power(row))
-        if rows:
-            generation = catalog.device(one.conditions.device).generation
-            found.setdefault(generation, []).append(one._replace(rows=rows))
-    return [Group("generic", name, tuple(mine)) for name, mine in sorted(found.items())]
+    found = experiments_by(
+        experiments, tells_power, lambda one: catalog.device(one.device).generation
+    )
+    return [Group("generic", name, mine) for name, mine in found.items()]
 
 
 def fit_power(group: Group, catalog: Catalog) -> list[Factor]:
@@ -101,7 +98,7 @@ def fit_power(group: Group, catalog: Catalog) -> list[Factor]:
         With the factors that time the steps as fitted before.
     """
     drawings = [one for each in group.experiments for one in _drawings(each, catalog)]
-    most = min(FACTORS_MOST, most_factors(len(drawings)))
+    most = most_factors(len(drawings))
     if not most:
         return []
     start = np.array([factor_value(drawings[0].base, name) for name in NAMES])
