@@ -50,7 +50,7 @@ def generate(
 ) -> None:
     """Write a synthetic trace in Mooncake form: chats with growing prompts."""
     from factorysim.workload.generate import ChatRecipe, generate_chats
-    from factorysim.workload.mooncake import write_mooncake
+    from factorysim.workload.readers.mooncake import write_mooncake
 
     recipe = ChatRecipe(
         duration_s=_quantity("duration", duration, "seconds"),
@@ -77,7 +77,7 @@ def convert(
     """Convert a trace to fstrace/1, or one of single calls to Mooncake form."""
     from factorysim.workload.detect import detect_format
     from factorysim.workload.fswrite import write_fstrace
-    from factorysim.workload.mooncake import write_mooncake
+    from factorysim.workload.readers.mooncake import write_mooncake
     from factorysim.workload.traces import read_trace, trace_meta
 
     known = detect_format(file) if trace_format == "auto" else trace_format

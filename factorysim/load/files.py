@@ -104,7 +104,7 @@ def _inside(path: Path, root: Path) -> bool:
 
 def _holds_traces(path: Path) -> bool:
     """Tell a folder of sessions, each a file, from what is no trace."""
-    from factorysim.workload.weka import weka_files
+    from factorysim.workload.readers.weka import weka_files
 
     try:
         return path.is_dir() and bool(weka_files(path))

@@ -194,7 +194,7 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
 
 def input_files(prepared: Prepared) -> list[Path]:
     """Files of data that a run reads besides its scenario."""
-    from factorysim.workload.weka import weka_files
+    from factorysim.workload.readers.weka import weka_files
 
     scenario = prepared.scenario
     names = [stream.trace for stream in scenario.streams.values()]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from factorysim.errors import Fault, TraceError
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, FaultLog, LineReader
+from factorysim.workload.readers.weka import ROW_BYTES, weka_files
 from factorysim.workload.rows import parse_object
-from factorysim.workload.weka import ROW_BYTES, weka_files
 
 if TYPE_CHECKING:
     from pathlib import Path

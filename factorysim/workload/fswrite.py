@@ -6,8 +6,8 @@ import json
 from itertools import chain
 from typing import TYPE_CHECKING, cast
 
-from factorysim.workload.fsrecords import SCHEMA, Meta
-from factorysim.workload.fstrace import default_ids
+from factorysim.workload.readers.fsrecords import SCHEMA, Meta
+from factorysim.workload.readers.fstrace import default_ids
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 from factorysim.workload.write import write_lines
 

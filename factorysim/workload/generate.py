@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from factorysim.spec.stream import LengthSpec
 from factorysim.workload.arrivals import unit_times
 from factorysim.workload.draws import KeyedUniforms, lengths
-from factorysim.workload.mooncake import BLOCK_TOKENS
+from factorysim.workload.readers.mooncake import BLOCK_TOKENS
 from factorysim.workload.runs import runs_of_ids
 from factorysim.workload.session import LlmNode, Session
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, assert_never
 
-from factorysim.workload.azure import azure_epoch, read_azure
 from factorysim.workload.detect import detect_format
-from factorysim.workload.fsrecords import Meta
-from factorysim.workload.fstrace import read_fstrace, read_fstrace_meta
-from factorysim.workload.mooncake import BLOCK_TOKENS, read_mooncake
-from factorysim.workload.weka import read_weka, weka_block_tokens
+from factorysim.workload.readers.azure import azure_epoch, read_azure
+from factorysim.workload.readers.fsrecords import Meta
+from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
+from factorysim.workload.readers.mooncake import BLOCK_TOKENS, read_mooncake
+from factorysim.workload.readers.weka import read_weka, weka_block_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -135,8 +135,8 @@ def test_bytes_flipped_cut_or_doubled(tmp_path, rows, trace_format, data):
     gaps=st.lists(st.integers(0, 10**12), min_size=8, max_size=8),
 )
 def test_what_is_written_is_read(tmp_path, lengths, gaps):
-    from factorysim.workload.fsrecords import Meta
     from factorysim.workload.fswrite import write_fstrace
+    from factorysim.workload.readers.fsrecords import Meta
 
     now, sessions = 0, []
     for (prompt, output), gap in zip(lengths, gaps, strict=False):

@@ -7,7 +7,7 @@ import pytest
 
 from factorysim.workload.fswrite import write_fstrace
 from factorysim.workload.inspect import summarize
-from factorysim.workload.mooncake import write_mooncake
+from factorysim.workload.readers.mooncake import write_mooncake
 from factorysim.workload.traces import read_trace, trace_meta
 
 TRACES = Path(__file__).resolve().parents[3] / "shared" / "traces"

@@ -10,7 +10,7 @@ from factorysim.resources import resource_root
 from factorysim.spec.stream import LengthSpec
 from factorysim.workload.generate import ChatRecipe, generate_chats
 from factorysim.workload.inspect import summarize
-from factorysim.workload.mooncake import mooncake_line, read_mooncake, write_mooncake
+from factorysim.workload.readers.mooncake import mooncake_line, read_mooncake, write_mooncake
 from factorysim.workload.runs import head_of, ids_of
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from factorysim.errors import TraceError
-from factorysim.workload.azure import azure_epoch, read_azure
+from factorysim.workload.readers.azure import azure_epoch, read_azure
 from factorysim.workload.session import LlmNode
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"

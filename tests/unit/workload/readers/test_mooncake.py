@@ -8,7 +8,7 @@ import pytest
 
 from factorysim.errors import OutputError, TraceError
 from factorysim.workload import lines
-from factorysim.workload.mooncake import mooncake_line, read_mooncake, write_mooncake
+from factorysim.workload.readers.mooncake import mooncake_line, read_mooncake, write_mooncake
 from factorysim.workload.session import LlmNode, Session, ToolNode
 from factorysim.workload.traces import read_trace
 

@@ -10,9 +10,9 @@ from factorysim.workload import lines, weka
 from factorysim.workload.detect import detect_format
 from factorysim.workload.fswrite import write_fstrace
 from factorysim.workload.inspect import summarize
+from factorysim.workload.readers.weka import read_weka, weka_files
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 from factorysim.workload.traces import read_trace, trace_meta
-from factorysim.workload.weka import read_weka, weka_files
 
 S = 10**9
 

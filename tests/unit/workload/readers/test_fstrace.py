@@ -8,9 +8,9 @@ from factorysim.errors import TraceError
 from factorysim.workload import fstrace
 from factorysim.workload.agents import AgentModel, load_agent
 from factorysim.workload.draws import KeyedUniforms
-from factorysim.workload.fsrecords import Meta
-from factorysim.workload.fstrace import read_fstrace, read_fstrace_meta
 from factorysim.workload.fswrite import write_fstrace
+from factorysim.workload.readers.fsrecords import Meta
+from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
 META = '{"k":"meta","schema":"fstrace/1","name":"x","block_size":64}'

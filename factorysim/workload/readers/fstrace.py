@@ -17,7 +17,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from factorysim.workload.fsrecords import (
+from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
+from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
     Meta,
@@ -25,8 +26,7 @@ from factorysim.workload.fsrecords import (
     read_meta,
     read_record,
 )
-from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
-from factorysim.workload.mooncake import unsorted
+from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
 from factorysim.workload.runs import blocks_in, common_blocks, runs_of
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
-from factorysim.workload.mooncake import unsorted
+from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS
 from factorysim.workload.session import LlmNode, Session
 

@@ -1,0 +1,1 @@
+"""Readers of recorded demand: a module for each format."""
