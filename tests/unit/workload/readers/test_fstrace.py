@@ -5,10 +5,10 @@ import json
 import pytest
 
 from factorysim.errors import TraceError
-from factorysim.workload import fstrace
 from factorysim.workload.agents import AgentModel, load_agent
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.fswrite import write_fstrace
+from factorysim.workload.readers import fstrace
 from factorysim.workload.readers.fsrecords import Meta
 from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode

@@ -6,10 +6,11 @@ import json
 import pytest
 
 from factorysim.errors import TraceError
-from factorysim.workload import lines, weka
+from factorysim.workload import lines
 from factorysim.workload.detect import detect_format
 from factorysim.workload.fswrite import write_fstrace
 from factorysim.workload.inspect import summarize
+from factorysim.workload.readers import weka
 from factorysim.workload.readers.weka import read_weka, weka_files
 from factorysim.workload.session import GapNode, LlmNode, ToolNode
 from factorysim.workload.traces import read_trace, trace_meta
