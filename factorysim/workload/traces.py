@@ -16,20 +16,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from factorysim.workload.detect import TraceFormat
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.session import Session
 
 
 def read_trace(
-    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
+    path: Path,
+    trace_format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto",
+    *,
+    repair: Repairs | None = None,
 ) -> Iterator[Session]:
     """Yield the sessions of a trace in order of arrival, lazily and in bounded memory.
 
     Parameters
     ----------
     path
-        A regular file, plain or gzip; of Weka sessions also a folder of them.
+        A regular file, plain, gzip or zstd; of Weka sessions also a folder of them.
     trace_format
         `auto` tells it from the first row.
+    repair
+        Drop or mend what is bad, and count it there; without it one fault refuses the trace.
 
     Raises
     ------
@@ -53,13 +59,13 @@ def read_trace(
     known: TraceFormat = detect_format(path) if trace_format == "auto" else trace_format
     match known:
         case "fstrace":
-            return read_fstrace(path)
+            return read_fstrace(path, repair)
         case "mooncake":
-            return read_mooncake(path)
+            return read_mooncake(path, repair)
         case "azure":
-            return read_azure(path)
+            return read_azure(path, repair)
         case "weka":
-            return read_weka(path)
+            return read_weka(path, repair)
         case _:
             assert_never(known)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +9,20 @@ from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from factorysim.errors import Fault, OutputError
+from factorysim.workload.packing import packed, packing_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from factorysim.workload.packing import Packing
+
+
+PIECE_BYTES = 2**16
+"""Written at a time."""
+
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """Write lines as UTF-8, compressed if the name ends in ``.gz``; return how many.
+    """Write lines as UTF-8, compressed if the name ends in ``.gz`` or ``.zst``; return how many.
 
     Raises
     ------
@@ -30,7 +36,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
             )
             part = Path(raw.name)
             stack.callback(part.unlink, missing_ok=True)
-            count = _fill(raw, lines, packed=path.suffix == ".gz")
+            count = _fill(raw, lines, packing=packing_for(path.name))
             part.chmod(0o666 & ~_umask())
             part.replace(path)
             return count
@@ -40,15 +46,18 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
         raise OutputError(Fault(str(path), "", reason, "a file to write", cure)) from None
 
 
-def _fill(raw: IO[bytes], lines: Iterable[str], *, packed: bool) -> int:
-    count = 0
-    with ExitStack() as stack:
-        # No name and no time in the header: the bytes depend on the rows alone.
-        out = gzip.GzipFile("", "wb", 9, raw, mtime=0) if packed else None
-        target: IO[bytes] | gzip.GzipFile = raw if out is None else stack.enter_context(out)
+def _fill(raw: IO[bytes], lines: Iterable[str], *, packing: Packing) -> int:
+    count = size = 0
+    held: list[bytes] = []
+    with packed(raw, packing) as target:
         for line in lines:
-            target.write(f"{line}\n".encode())
+            held.append(f"{line}\n".encode())
             count += 1
+            size += len(held[-1])
+            if size >= PIECE_BYTES:
+                target.write(b"".join(held))
+                held, size = [], 0
+        target.write(b"".join(held))
     raw.flush()
     os.fsync(raw.fileno())
     return count

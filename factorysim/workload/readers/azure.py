@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from factorysim.workload.repair import Repairs
+
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 OPTIONAL = ("NumImages",)
 
@@ -34,7 +36,7 @@ _TIME = re.compile(
 _WHOLE = re.compile(r"\d{1,12}", re.ASCII)
 
 
-def read_azure(path: Path) -> Iterator[Session]:
+def read_azure(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the calls of an Azure trace, lazily and in bounded memory.
 
     Raises
@@ -42,7 +44,7 @@ def read_azure(path: Path) -> Iterator[Session]:
     TraceError
         When the file ends (or cannot be read on), with every fault of every row.
     """
-    return read_sessions(path, _parse)
+    return read_sessions(path, _parse, repair=repair)
 
 
 def azure_epoch(path: Path) -> str | None:

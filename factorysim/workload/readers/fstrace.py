@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from factorysim.workload.repair import Repairs, What
+    from factorysim.workload.rows import Json
     from factorysim.workload.runs import Runs
     from factorysim.workload.session import Initiator, Node
 
@@ -45,7 +47,7 @@ SESSION_BLOCKS = 20_000_000
 """Ids of blocks in one session, runs and repeated prefixes written out, at most."""
 
 
-def read_fstrace(path: Path) -> Iterator[Session]:
+def read_fstrace(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the sessions of an fstrace, lazily: one session is in memory at a time.
 
     Ids of sessions seen cost some 60 bytes each, to find those that come twice.
@@ -56,7 +58,7 @@ def read_fstrace(path: Path) -> Iterator[Session]:
         When the file ends (or cannot be read on), with every fault: of a record,
         unknown or repeated ids, cycles, sessions torn apart or out of order.
     """
-    return read_sessions(path, _parse)
+    return read_sessions(path, _parse, repair=repair)
 
 
 def read_fstrace_meta(path: Path) -> Meta:
@@ -97,10 +99,10 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
             session = _assemble(records, meta)
             _once(session.sid, seen, "sid" in first.row.data)
         except _BadSession as torn:
-            log.add(torn.line, torn.problem)
+            log.add(torn.line, torn.problem, "session dropped")
             continue
         except BadRow as bad:
-            _note(log, first.line, bad)
+            _note(log, first.line, bad, "session dropped")
             continue
         if session.at_ns < last_ns:
             log.add(first.line, unsorted("t", session.at_ns, last_ns, "s", 1e9))
@@ -108,9 +110,9 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
         yield session
 
 
-def _note(log: FaultLog, line: int, bad: BadRow) -> None:
+def _note(log: FaultLog, line: int, bad: BadRow, what: What = "row dropped") -> None:
     for problem in bad.problems:
-        log.add(line, problem)
+        log.add(line, problem, what)
 
 
 def _once(sid: str, seen: set[int], named: bool) -> None:
@@ -128,7 +130,9 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
     """Yield the `meta` record alone, then the records of each session together."""
     group: list[Record] = []
     begun = False
+    headless: Json = None  # sid of a session whose own record was bad: what is left is not it
     for number, text in lines:
+        row: Row | None = None
         try:
             row = Row(parse_object(text))
             record = read_record(number, row) if begun else Record(number, "meta", row)
@@ -136,10 +140,16 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
             _note(log, number, bad)
             if not begun:
                 return
+            if row is not None and row.data.get("k") == "session":
+                headless = row.data.get("sid")
             continue
         if not begun:
             begun = True
             yield [record]
+            continue
+        if headless is not None and row.data.get("sid") == headless:
+            problem = Problem("", "a record of a session that was dropped", "a whole session")
+            log.add(number, problem)
             continue
         if group and not _belongs(record, group[0]):
             yield group
@@ -147,7 +157,7 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
         group.append(record)
         if len(group) > SESSION_RECORDS:
             found = f"a session of over {SESSION_RECORDS:,} records"
-            log.add(number, Problem("", found, "smaller sessions", "is sid the session's?"))
+            log.refuse(number, Problem("", found, "smaller sessions", "is sid the session's?"))
             return
     if group:
         yield group

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.rows import Json
     from factorysim.workload.runs import Runs
     from factorysim.workload.session import Initiator, Node
@@ -40,12 +41,12 @@ BLOCKS_MOST = 20_000_000
 """Ids of blocks in one session, at most."""
 NS = 10**9
 SUBAGENT = "subagent"
-SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+SUFFIXES = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zst") for kind in ("json", "jsonl"))
 TOOL = "tool"
 """Class of tools, of which the format tells no more than how long they took."""
 
 
-def read_weka(path: Path) -> Iterator[Session]:
+def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the sessions of a Weka trace, lazily: one session is in memory at a time.
 
     Parameters
@@ -59,13 +60,23 @@ def read_weka(path: Path) -> Iterator[Session]:
         When the last file ends, with the faults of all files.
     """
     faults: list[Fault] = []
-    for file in weka_files(path):
+    files = weka_files(path)
+    alone, kept = len(files) == 1, False
+    for file in files:
+        before = 0 if repair is None else repair.count
         try:
-            for session in read_sessions(file, _parse, ROW_BYTES):
+            for session in read_sessions(file, _parse, ROW_BYTES, repair):
                 if not faults:
+                    kept = True
                     yield session
         except TraceError as error:
-            faults += error.faults
+            if repair is None or alone:
+                faults += error.faults
+            elif repair.count == before:  # else its sessions have been counted one by one
+                repair.note("file dropped", error.faults[0])
+    if repair is not None and not kept and not faults:
+        found, expected = "no file that could be kept", "sessions that hold together"
+        faults.append(Fault(str(path), "", found, expected))
     more = len(faults) - FAULTS_SHOWN
     if more > 0:
         rest = Fault(str(path), "", f"{more:,} more faults", "none", "mend these first")
@@ -113,7 +124,7 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
             session = _session(Row(parse_object(text)))
         except BadRow as bad:
             for problem in bad.problems:
-                log.add(number, problem)
+                log.add(number, problem, "session dropped")
             continue
         yield session
 
