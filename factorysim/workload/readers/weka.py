@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, cast
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import FAULTS_SHOWN, BadRow, FaultLog, LineReader, read_sessions
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
-from factorysim.workload.runs import common_blocks, runs_of_ids
+from factorysim.workload.runs import common_blocks, runs_of_ids, runs_of_lists
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
 if TYPE_CHECKING:
@@ -153,7 +153,10 @@ def _session(row: Row) -> Session:
 class _Line:
     """How far one agent has got: the main one, or a sub-agent."""
 
-    def __init__(self, after: tuple[int, ...] = (), last: LlmNode | None = None) -> None:
+    def __init__(
+        self, after: tuple[int, ...] = (), last: LlmNode | None = None, context: int = 0
+    ) -> None:
+        self.context = context
         self.after = after
         """What its next request waits for."""
         self.last = last
@@ -183,6 +186,8 @@ class _Builder:
         """Requests without output, counted as of one token."""
         self.guessed = 0
         """Waits that hold the server's time too, since it is not recorded."""
+        self.contexts = 0
+        """Of sub-agents, which have one each."""
         self.subagents: list[dict[str, Json]] = []
 
     def follow(self, place: str, listed: list[Json]) -> None:
@@ -244,7 +249,7 @@ class _Builder:
         at_ns = None if sub else sent_ns - self.zero_ns or None
         node = LlmNode(
             prompt, max(output, 1), repeated, line.after, delay_ns, at_ns, initiator,
-            hashes, self.size if hashes else None,
+            hashes, self.size if hashes else None, 0, line.context,
         )  # fmt: skip
         self._carry(row)
         self.nodes.append(node)
@@ -293,7 +298,8 @@ class _Builder:
             return
         if not requests:
             return
-        line = _Line(main.after, main.last)
+        self.contexts += 1
+        line = _Line(main.after, main.last, self.contexts)
         first = len(self.nodes)
         for number, data in enumerate(requests):
             self._request(f"{where}.requests.{number}", Row(data), line, sub=True)
@@ -323,7 +329,7 @@ class _Builder:
         """Take the ids of the prompt's full blocks: as many as it has, or none at all."""
         given = as_list(row.data.get("hash_ids", []))
         ids = cast("list[int]", given or [])
-        if given is None or any(type(item) is not int or item < 0 for item in ids):
+        if given is None or not set(map(type, ids)) <= {int} or min(ids, default=0) < 0:
             row.bad("hash_ids", "something else", "a list of whole numbers, none below 0")
             return ()
         full = prompt // self.size
@@ -332,7 +338,10 @@ class _Builder:
             row.bad("hash_ids", f"{len(ids)} ids", expected, "or none at all")
             return ()
         self.blocks += len(ids)
-        return runs_of_ids(ids)
+        try:
+            return runs_of_lists([ids])[0]
+        except OverflowError:
+            return runs_of_ids(ids)
 
     def _carry(self, row: Row) -> None:
         """Keep what was recorded of the service: it changes nothing in a simulation."""
