@@ -56,7 +56,7 @@ class TraceSummary(NamedTuple):
     prompt_tokens: Lengths | None
     output_tokens: Lengths | None
     new_tokens: Lengths | None
-    """Of a prompt, those that no earlier call of its session had."""
+    """Of a prompt, those that an endless cache does not hold: see `hit_share`."""
     growth_tokens: Lengths | None
     """By which a prompt is longer than the last of its context; negative where it is shorter."""
     growth_share: float | None
@@ -204,7 +204,7 @@ class _Tally:
     def _hits(self, prompt: int, hit: int, own: int, ttl: Sequence[int]) -> None:
         self.hit += hit
         self.own += own
-        self.new.append(prompt - own)
+        self.new.append(prompt - hit)
         for place, tokens in enumerate(ttl):
             self.ttl[place] += tokens
 

@@ -29,6 +29,10 @@ class Timeline(NamedTuple):
     """What serving each call took; None: not recorded, or no call."""
 
 
+_AT_ONCE = Timeline([0], [0], [None])
+"""Of a single call: most traces have no other sessions."""
+
+
 def timeline(session: Session, nodes: Sequence[Node], service: Service | None = None) -> Timeline:
     """Lay out a session as if it had the factory for itself.
 
@@ -44,6 +48,10 @@ def timeline(session: Session, nodes: Sequence[Node], service: Service | None = 
     >>> timeline(Session("s", 0, nodes), nodes).starts
     [0, 0, 7]
     """
+    if len(nodes) == 1 and not session.src and service is None:
+        [node] = nodes
+        if isinstance(node, LlmNode) and node.at_ns is None and not node.delay_ns:
+            return _AT_ONCE
     recorded = _recorded(session, len(nodes)) if session.src else {}
     starts: list[int] = []
     ends: list[int] = []

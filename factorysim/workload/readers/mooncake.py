@@ -22,7 +22,7 @@ from factorysim.workload.lines import BadRow, OutOfOrder, Problem, read_blocks
 from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, parse_object
 from factorysim.workload.runs import ids_of, runs_of_ids, runs_of_lists
 from factorysim.workload.session import LlmNode, Session
-from factorysim.workload.write import write_lines
+from factorysim.workload.write import lone_call, write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -188,7 +188,7 @@ def mooncake_line(session: Session) -> str:
     Raises
     ------
     TraceError
-        If it has more than one node, or blocks of another size.
+        If it has more than one node, blocks of another size, or what rows cannot say.
 
     Examples
     --------
@@ -196,10 +196,9 @@ def mooncake_line(session: Session) -> str:
     >>> mooncake_line(Session("r0", 3_000_000, [call]))
     '{"timestamp": 3, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}'
     """
-    node = session.nodes[0]
-    if len(session.nodes) != 1 or not isinstance(node, LlmNode):
-        expected = "sessions of one call, which is all that Mooncake rows can say"
-        raise TraceError(Fault(session.sid, "", f"{len(session.nodes)} nodes", expected))
+    node = lone_call(
+        session, "Mooncake", [key for key in session.src if key != "fstrace"], hashes=True
+    )
     if node.block_tokens not in (None, BLOCK_TOKENS):
         expected = f"blocks of {BLOCK_TOKENS} tokens"
         raise TraceError(Fault(session.sid, "bs", f"{node.block_tokens}", expected))
@@ -215,7 +214,9 @@ def mooncake_line(session: Session) -> str:
 
 
 def write_mooncake(path: Path, sessions: Iterable[Session]) -> int:
-    """Write sessions of one call in Mooncake form; gzip if the name ends in ``.gz``.
+    """Write sessions of one call in Mooncake form.
+
+    The file is packed if its name ends in ``.gz`` or ``.zst``.
 
     Returns
     -------

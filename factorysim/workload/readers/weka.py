@@ -16,16 +16,18 @@ References
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, cast
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import FAULTS_SHOWN, BadRow, FaultLog, LineReader, read_sessions
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
-from factorysim.workload.runs import common_blocks, runs_of_ids, runs_of_lists
+from factorysim.workload.runs import common_blocks, ids_of, runs_of_ids, runs_of_lists
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
+from factorysim.workload.write import write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from factorysim.workload.repair import Repairs
@@ -42,6 +44,11 @@ BLOCKS_MOST = 20_000_000
 NS = 10**9
 SUBAGENT = "subagent"
 SUFFIXES = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zst") for kind in ("json", "jsonl"))
+HELD = ("in", "out", "hash_ids")
+"""Fields that nodes hold, where there is something in them."""
+NAMED = {"model": "model", "stop": "finish"}
+"""Fields that fstrace/1 has a name for."""
+SEEN = ("api_time", "ttft")
 TOOL = "tool"
 """Class of tools, of which the format tells no more than how long they took."""
 
@@ -209,11 +216,10 @@ class _Builder:
 
     def sources(self) -> dict[str, Json]:
         """Give what the session types do not hold."""
-        told: dict[str, Json] = {
-            key: self.row.plain(key)
-            for key in ("models", "tool_tokens", "system_tokens", "totals")
-            if key in self.row.data
+        fields = {
+            key: self.row.plain(key) for key in self.row.data if key not in ("id", "requests")
         }
+        told: dict[str, Json] = {"file": fields}
         counts = {"outputs_of_0": self.silent, "waits_with_service": self.guessed}
         told |= {key: count for key, count in counts.items() if count}
         if self.subagents:
@@ -234,6 +240,7 @@ class _Builder:
         for_tools = "tool_result" in (as_list(row.data.get("input_types", [])) or ())
         wait_ns = self._wait(row, line, sent_ns)
         served_ns = row.nanoseconds("api_time", NS) if "api_time" in row.data else 0
+        kept = _unsaid(row)
         if row.problems:
             for problem in row.problems:
                 self.row.problems.append(problem._replace(key=f"{where}.{problem.key}"))
@@ -251,7 +258,7 @@ class _Builder:
             prompt, max(output, 1), repeated, line.after, delay_ns, at_ns, initiator,
             hashes, self.size if hashes else None, 0, line.context,
         )  # fmt: skip
-        self._carry(row)
+        self.told[f"n{len(self.nodes)}"] = kept
         self.nodes.append(node)
         line.after, line.last, line.begun = (len(self.nodes) - 1,), node, True
         line.end_ns = sent_ns + served_ns
@@ -292,15 +299,17 @@ class _Builder:
         if any(data.get("type") == SUBAGENT for data in requests):
             row.bad("requests", "a sub-agent of a sub-agent", "requests")
         lasted_ns = self._lasted(row, requests)
+        marker = {key: row.plain(key) for key in row.data if key != "requests"}
         if row.problems:
             for problem in row.problems:
                 self.row.problems.append(problem._replace(key=f"{where}.{problem.key}"))
             return
+        first = len(self.nodes)
         if not requests:
+            self._mark(marker, row, first)
             return
         self.contexts += 1
         line = _Line(main.after, main.last, self.contexts)
-        first = len(self.nodes)
         for number, data in enumerate(requests):
             self._request(f"{where}.requests.{number}", Row(data), line, sub=True)
         if len(self.nodes) == first:
@@ -310,10 +319,14 @@ class _Builder:
         begin.delay_ns = max(0, ended_ns - lasted_ns - main.end_ns)
         main.joined.append(len(self.nodes) - 1)
         main.joined_ns = max(main.joined_ns if len(main.joined) > 1 else 0, ended_ns)
-        kind = row.data.get("subagent_type")
-        self.subagents.append(
-            {"type": kind if isinstance(kind, str) else "", "nodes": [first, len(self.nodes)]}
-        )
+        self._mark(marker, row, first)
+
+    def _mark(self, marker: dict[str, Json], row: Row, first: int) -> None:
+        """Keep a sub-agent's marker, and which nodes are its own."""
+        mark: dict[str, Json] = {"marker": marker, "nodes": [first, len(self.nodes)]}
+        if "requests" not in row.data:
+            mark["bare"] = True
+        self.subagents.append(mark)
 
     def _lasted(self, row: Row, requests: list[dict[str, Json]]) -> int:
         """How long a sub-agent took: as recorded, or from its first request to its last answer."""
@@ -343,15 +356,68 @@ class _Builder:
         except OverflowError:
             return runs_of_ids(ids)
 
-    def _carry(self, row: Row) -> None:
-        """Keep what was recorded of the service: it changes nothing in a simulation."""
-        kept: dict[str, Json] = {
-            name: row.plain(key)
-            for key, name in (("model", "model"), ("stop", "finish"))
-            if row.data.get(key)
-        }
-        seen = {key: row.plain(key) for key in ("api_time", "ttft") if key in row.data}
-        if seen:
-            kept["obs"] = seen
-        if kept:
-            self.told[f"n{len(self.nodes)}"] = kept
+
+def _unsaid(row: Row) -> dict[str, Json]:
+    """Keep what a node does not say: it changes nothing in a simulation, and is written back."""
+    kept: dict[str, Json] = {
+        name: row.plain(key) for key, name in NAMED.items() if row.data.get(key)
+    }
+    seen = {key: row.plain(key) for key in SEEN if key in row.data}
+    if seen:
+        kept["obs"] = seen
+    named = (*HELD, *NAMED)
+    kept["src"] = {
+        key: row.plain(key)
+        for key, value in row.data.items()
+        if key not in SEEN and not (key in named and value)
+    }
+    return kept
+
+
+def weka_line(session: Session) -> str:
+    """Write a session that was read from a Weka file as the JSON that it was.
+
+    Raises
+    ------
+    TraceError
+        If it comes from elsewhere: the format has no words for what other sources tell.
+    """
+    told = as_map(session.src.get("weka")) or {}
+    kept = as_map((as_map(session.src.get("fstrace")) or {}).get("nodes")) or {}
+    file = as_map(told.get("file"))
+    if file is None:
+        expected = "sessions that were read from Weka files"
+        cure = "write it as fstrace, which can say all that sessions hold"
+        raise TraceError(Fault(session.sid, "src.weka", "nothing", expected, cure))
+    requests: list[Json] = []
+    marks = [as_map(mark) or {} for mark in as_list(told.get("subagents")) or []]
+    inside: tuple[int, list[Json]] = (0, requests)  # where the current sub-agent ends, its requests
+    for place, node in enumerate([*session.nodes, None]):
+        while marks and (node is None or cast("list[int]", marks[0]["nodes"])[0] <= place):
+            mark = marks.pop(0)
+            rows: list[Json] = []
+            listed = {} if mark.get("bare") else {"requests": rows}
+            requests.append({**(as_map(mark["marker"]) or {}), **listed})
+            inside = cast("list[int]", mark["nodes"])[1], rows
+        if isinstance(node, LlmNode):
+            row = _request_row(node, as_map(kept.get(f"n{place}")) or {})
+            (inside[1] if place < inside[0] else requests).append(row)
+    return json.dumps({"id": session.sid, **file, "requests": requests})
+
+
+def _request_row(node: LlmNode, kept: dict[str, Json]) -> dict[str, Json]:
+    row: dict[str, Json] = {"in": node.prompt_tokens, "out": node.output_tokens}
+    if node.hashes:
+        row["hash_ids"] = list(ids_of(node.hashes))
+    row |= {key: kept[name] for key, name in NAMED.items() if name in kept}
+    return row | (as_map(kept.get("obs")) or {}) | (as_map(kept.get("src")) or {})
+
+
+def write_weka(path: Path, sessions: Iterable[Session]) -> int:
+    """Write Weka sessions, a line each; packed if the name ends in ``.gz`` or ``.zst``.
+
+    Returns
+    -------
+    Sessions written. The file appears under its name only when it is whole.
+    """
+    return write_lines(path, map(weka_line, sessions))
