@@ -1,6 +1,7 @@
 """`factorysim trace`, as a user types it."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -152,6 +153,13 @@ def test_a_scenario_replays_a_folder_of_weka_sessions(tmp_path):
     bad = factorysim("run", tmp_path / "s.yaml", "--out", tmp_path / "r")
     assert bad.code == 2
     assert "a.json:1" in bad.err
+    (tmp_path / "s.yaml").write_text(re.sub(r"( *)(trace: weka)", r"\1\2\n\1repair: true", text))
+    assert factorysim("validate", tmp_path / "s.yaml").code == 0
+    mended = factorysim("run", tmp_path / "s.yaml", "--out", tmp_path / "r")
+    assert mended.code == 0, mended.err
+    assert "Note: streams.calls: session dropped once" in " ".join(mended.out.split())
+    notes = json.loads((tmp_path / "r" / "manifest.json").read_text())["notes"]
+    assert any("a.json:1" in note for note in notes)
 
 
 def test_bad_traces_and_options_are_the_user_s_errors(tmp_path):
