@@ -212,7 +212,9 @@ def _text(spec: ScenarioSpec | TopologySpec) -> str:
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(help="scenario, topology, site or agent.")] = "scenario",
+    kind: Annotated[
+        str, typer.Argument(help="scenario, topology, site, agent or fstrace.")
+    ] = "scenario",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
     from factorysim.spec.agent import AgentSpec
@@ -227,8 +229,13 @@ def schema(
         "site": SiteSpec,
         "agent": AgentSpec,
     }
+    if kind == "fstrace":
+        from factorysim.workload.fsschema import fstrace_schema
+
+        print(json.dumps(fstrace_schema(), indent=2))
+        return
     if kind not in kinds:
-        known = tuple(kinds)
+        known = (*kinds, "fstrace")
         cure = nearest(kind, known)
         raise SpecError(Fault("schema", "KIND", repr(kind), f"one of {either(known)}", cure))
     print(json.dumps(file_schema(kinds[kind]), indent=2))

@@ -1,8 +1,7 @@
 """When the nodes of a session begin and end if nothing queues: from recorded service times.
 
-What serving a call took is known where the trace recorded it (`obs` of fstrace/1:
-`dur` in nanoseconds; Weka's `api_time` in seconds), or where a caller tells. Else a
-call takes no time, and only tools, gaps and delays pass.
+What serving a call took is known where the trace recorded it (`obs.dur` of fstrace/1),
+or where a caller tells. Else a call takes no time, and only tools, gaps and delays pass.
 """
 
 from __future__ import annotations
@@ -102,8 +101,6 @@ def _recorded(session: Session, count: int) -> dict[int, int]:
     for place in range(count):
         name = f"n{place}" if names is None else cast("str", names[place])
         seen = as_map((as_map(told.get(name)) or {}).get("obs")) or {}
-        for key, unit in (("dur", 1), ("api_time", 10**9)):
-            value = seen.get(key)
-            if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-                taken[place] = round(value * unit)
+        if type(took := seen.get("dur")) is int:
+            taken[place] = took
     return taken

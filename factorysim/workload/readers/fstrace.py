@@ -27,7 +27,7 @@ from factorysim.workload.readers.fsrecords import (
     read_record,
 )
 from factorysim.workload.readers.mooncake import unsorted
-from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
+from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import blocks_in, common_blocks, runs_of
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from factorysim.workload.session import Initiator, Node
 
 
+IMPLIED = {"retain_out": True, "reset": False, "blocking": True}
+"""What a record says that does not say it."""
 SESSION_RECORDS = 200_000
 """Lines of one session, at most: they are in memory together."""
 SESSION_BLOCKS = 20_000_000
@@ -226,7 +228,14 @@ def _sources(head: Record | None, order: list[Record], meta: Meta) -> dict[str, 
 
 def _carried(record: Record) -> dict[str, object]:
     row = record.row
-    return {key: row.plain(key) for key in CARRIED[record.kind] if key in row.data}
+    fields = {key: row.plain(key) for key in CARRIED[record.kind] if key in row.data}
+    for key, said in IMPLIED.items():
+        if fields.get(key) == said:
+            del fields[key]
+    images = fields.get("mm")
+    if isinstance(images, dict) and set(images) <= {"image_tokens"}:
+        del fields["mm"]  # the node has it
+    return fields
 
 
 def default_ids(count: int) -> list[str]:
@@ -352,10 +361,11 @@ class _NodeBuilder:
             cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
         shared = row.whole("shared", 0, prompt, default=0)
-        step = row.text("step", "")
+        step = cast("str", row.data.get("step", ""))
+        images = cast("int", (as_map(row.data.get("mm")) or {}).get("image_tokens", 0))
         node = LlmNode(
             *(prompt, output, cached, after, delay_ns, at_ns, initiator),
-            *(hashes, size, shared, context, step),
+            *(hashes, size, shared, context, step, images),
         )
         self.last[context] = node, row.flag("retain_out", default=True)
         return node

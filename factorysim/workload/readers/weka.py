@@ -17,6 +17,7 @@ References
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from factorysim.errors import Fault, TraceError
@@ -48,7 +49,8 @@ HELD = ("in", "out", "hash_ids")
 """Fields that nodes hold, where there is something in them."""
 NAMED = {"model": "model", "stop": "finish"}
 """Fields that fstrace/1 has a name for."""
-SEEN = ("api_time", "ttft")
+SEEN = {"api_time": "dur", "ttft": "ttft"}
+"""Seconds that fstrace/1 holds as nanoseconds; what that would round is kept as it is."""
 TOOL = "tool"
 """Class of tools, of which the format tells no more than how long they took."""
 
@@ -362,16 +364,24 @@ def _unsaid(row: Row) -> dict[str, Json]:
     kept: dict[str, Json] = {
         name: row.plain(key) for key, name in NAMED.items() if row.data.get(key)
     }
-    seen = {key: row.plain(key) for key in SEEN if key in row.data}
+    seen = {
+        name: row.nanoseconds(key, NS)
+        for key, name in SEEN.items()
+        if key in row.data and _whole_ns(row.data[key])
+    }
     if seen:
         kept["obs"] = seen
-    named = (*HELD, *NAMED)
-    kept["src"] = {
-        key: row.plain(key)
-        for key, value in row.data.items()
-        if key not in SEEN and not (key in named and value)
-    }
+    said = {*(key for key in (*HELD, *NAMED) if row.data.get(key))}
+    said |= {key for key, name in SEEN.items() if name in seen}
+    kept["src"] = {key: row.plain(key) for key in row.data if key not in said}
     return kept
+
+
+def _whole_ns(value: Json) -> bool:
+    """Tell whether a number of seconds comes back from its nanoseconds."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and 0 <= value < 10**6 and value * NS % 1 == 0
+    return type(value) is int and 0 <= value < 10**6
 
 
 def weka_line(session: Session) -> str:
@@ -410,7 +420,9 @@ def _request_row(node: LlmNode, kept: dict[str, Json]) -> dict[str, Json]:
     if node.hashes:
         row["hash_ids"] = list(ids_of(node.hashes))
     row |= {key: kept[name] for key, name in NAMED.items() if name in kept}
-    return row | (as_map(kept.get("obs")) or {}) | (as_map(kept.get("src")) or {})
+    seen = as_map(kept.get("obs")) or {}
+    row |= {key: cast("int", seen[name]) / NS for key, name in SEEN.items() if name in seen}
+    return row | (as_map(kept.get("src")) or {})
 
 
 def write_weka(path: Path, sessions: Iterable[Session]) -> int:
