@@ -56,7 +56,7 @@ class TraceSummary(NamedTuple):
     prompt_tokens: Lengths | None
     output_tokens: Lengths | None
     new_tokens: Lengths | None
-    """Of a prompt, those that an endless cache does not hold: see `hit_share`."""
+    """Of a prompt after the first of its session, those that an endless cache does not hold."""
     growth_tokens: Lengths | None
     """By which a prompt is longer than the last of its context; negative where it is shorter."""
     growth_share: float | None
@@ -169,6 +169,7 @@ class _Tally:
         if last:
             self.later += call.prompt_tokens
             self.later_hit += hit
+            self.new.append(call.prompt_tokens - hit)
 
     def _step(self, call: LlmNode, before: LlmNode) -> None:
         """Compare a prompt with the one before it in its context."""
@@ -204,7 +205,6 @@ class _Tally:
     def _hits(self, prompt: int, hit: int, own: int, ttl: Sequence[int]) -> None:
         self.hit += hit
         self.own += own
-        self.new.append(prompt - hit)
         for place, tokens in enumerate(ttl):
             self.ttl[place] += tokens
 
