@@ -2,8 +2,8 @@
 
 Quantiles are of `reference/workloads.md`, section 3.3, measured on the same 150
 sessions by other code; they are given to two or three digits, and the tolerance is
-what that leaves, 2 %; for waits, of which we count those without a recorded `think_time` as well, 4 %.
-Main agents alone are counted there.
+what that leaves, 2 %; for waits, of which we count those without a recorded
+`think_time` as well, 4 %. Main agents alone are counted there.
 """
 
 import json
