@@ -35,7 +35,7 @@ EXPANSION = 200
 FREE_BYTES = 32 * 2**20
 """Expanded before the ratio is looked at: small files of blanks are harmless."""
 FAULTS_SHOWN = 20
-BLOCK_BYTES = 2**16
+BLOCK_BYTES = 2**18
 """Read at a time."""
 
 

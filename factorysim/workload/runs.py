@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+
 Runs: TypeAlias = tuple[tuple[int, int], ...]
 """Block ids in order: of each run the first, and how many (at least one). No run goes on
 where the one before it ends: there is one way to write a list."""
@@ -71,10 +76,16 @@ def runs_of_lists(lists: Sequence[Sequence[int]]) -> list[Runs]:
     import numpy as np
 
     lengths = np.fromiter(map(len, lists), np.int64, len(lists))
+    ids = np.fromiter(chain.from_iterable(lists), np.int64, int(lengths.sum()))
+    return runs_of_array(ids, lengths)
+
+
+def runs_of_array(ids: Ints, lengths: Ints) -> list[Runs]:
+    """Write lists of ids that stand one behind another, of so many each, as runs."""
+    import numpy as np
+
     ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(lists) else 0
-    ids = np.fromiter(chain.from_iterable(lists), np.int64, total)
-    begins = np.ones(total + 1, dtype=bool)  # and one behind the last
+    begins = np.ones(len(ids) + 1, dtype=bool)  # and one behind the last
     np.not_equal(ids[1:], ids[:-1] + 1, out=begins[1:-1])
     begins[ends] = True
     (places,) = np.nonzero(begins)

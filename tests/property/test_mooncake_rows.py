@@ -1,4 +1,4 @@
-"""Rows of Mooncake decoded in C are those that are read with care, and the same are refused."""
+"""Mooncake rows read many at once are those read with care, and the same are refused."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ many = settings(max_examples=120, deadline=None, derandomize=True)
 odd = st.sampled_from(
     [
         *("1.0", "1e0", "true", "null", '"5"', "NaN", "Infinity", "-0", "-0.0", "-1", "05", "+5"),
-        *("9" * 18, "9" * 19, "9" * 30, "9" * 5000, "1e400", "[]", "{}", "[1]", "0x5", ".5", ""),
+        *("9" * 15, "9" * 16, "9" * 30, "9" * 5000, "1e400", "[]", "{}", "[1]", "0x5", ".5", ""),
         *(str(2**63 - 1), str(2**63), str(2**64)),
     ]
 )
@@ -108,10 +108,13 @@ def test_bytes_flipped_cut_doubled_or_moved(data):
 def test_what_is_plain_is_taken_as_plain():
     """Else the tests above say nothing."""
     row = '{"timestamp": 5, "input_length": 600, "output_length": 8, "hash_ids": [3, 4]}'
-    bare = '{"input_length": 600, "timestamp": 5, "output_length": 8}'
     assert agree(f"{row}\n{row}\n".encode(), 5_000_000)
-    assert agree(f"{bare}\r\n{row}".encode(), 0)
+    assert agree(row.replace(" ", "").encode(), 0)
     for other in (f"{row} {row}\n", f"{row}\n\n{row}", row.replace("5", "5.5"), row[:-1], "", "\n"):
+        assert not agree(other.encode(), 0)
+    odd = [row.replace("[3, 4]", ids) for ids in ("[]", "[3, ]", "[ 3,4]", "[03, 4]", "[3,4 5]")]
+    empty = odd[0].replace("600", "1")
+    for other in (f"{odd[-1]}\n{empty}", row.replace('"t', '"7t'), row.replace("5,", "5 ,7"), *odd):
         assert not agree(other.encode(), 0)
     assert not agree(f"{row}\n".encode(), 6_000_000)
     one_line_less = row.replace("{", "{\n", 1).replace(": 8", ': 8, "x": 1')

@@ -12,23 +12,22 @@ References
 from __future__ import annotations
 
 import json
-from operator import le
-from typing import TYPE_CHECKING, Annotated, TypeAlias
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import BadRow, OutOfOrder, Problem, read_blocks
+from factorysim.workload.readers.mooncake_block import plain_rows
 from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, parse_object
-from factorysim.workload.runs import ids_of, runs_of_ids, runs_of_lists
+from factorysim.workload.runs import ids_of, runs_of_ids
 from factorysim.workload.session import LlmNode, Session
 from factorysim.workload.write import lone_call, write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from factorysim.workload.lines import FaultLog, LineReader
+    from factorysim.workload.readers.mooncake_block import PlainRows
     from factorysim.workload.repair import Repairs
     from factorysim.workload.runs import Runs
 
@@ -37,9 +36,6 @@ NS_PER_MS = 1_000_000
 FIELDS = ("timestamp", "input_length", "output_length", "hash_ids")
 CLOSED_LOOP = ("delay", "wait_for", "tool_wait_ms", "prefix_reset")
 """Fields of related formats whose rows depend on each other."""
-
-
-_Rows: TypeAlias = "list[tuple[_Plain, Runs]]"
 
 
 def read_mooncake(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
@@ -53,26 +49,14 @@ def read_mooncake(path: Path, repair: Repairs | None = None) -> Iterator[Session
     return read_blocks(path, _parse, repair=repair)
 
 
-class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """A row without anything odd, as nearly all are: decoded in C."""
-
-    timestamp: Annotated[int, msgspec.Meta(ge=0, le=MAX_NS // NS_PER_MS)]
-    input_length: Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
-    output_length: Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS)]
-    hash_ids: list[Annotated[int, msgspec.Meta(ge=0)]] | msgspec.UnsetType = msgspec.UNSET
-
-
-_decode = msgspec.json.Decoder(list[_Plain]).decode
-
-
 def _parse(lines: LineReader, log: FaultLog) -> Iterator[Session]:
     last_ns = ordinal = 0
     for number, block in lines.blocks():
         rows = _plain_rows(block, last_ns)
         if rows is not None:
             yield from _sessions(rows, ordinal)
-            last_ns = rows[-1][0].timestamp * NS_PER_MS
-            ordinal += len(rows)
+            last_ns = int(rows.times_ms[-1]) * NS_PER_MS
+            ordinal += len(rows.times_ms)
             continue
         for session in _rows(lines.texts(number, block), log, last_ns, ordinal):
             last_ns = max(last_ns, session.at_ns)
@@ -80,50 +64,36 @@ def _parse(lines: LineReader, log: FaultLog) -> Iterator[Session]:
             yield session
 
 
-def _plain_rows(block: bytes, last_ns: int) -> _Rows | None:
-    """Read a block of rows that are all plain; None if one row has anything odd.
+def _plain_rows(block: bytes, last_ns: int) -> PlainRows | None:
+    """Read a block of rows that are plain and good; None if one row is neither.
 
-    What is odd is left to `_rows`, which tells what is wrong with it, if anything is.
+    Such a block is left to `_rows`, which tells what is wrong with it, if anything is.
     """
-    block = block.removesuffix(b"\n")
-    try:
-        rows = _decode(b"[%b]" % block.replace(b"\n", b","))
-        ids = [row.hash_ids or () for row in rows]
-        hashes = runs_of_lists(ids)
-    except (ValueError, OverflowError, RecursionError):
-        return None
-    # An object a line: as many as lines, each of which begins with a brace, and an object
-    # holds no brace. So the commas put between lines are those between objects.
-    alone = block.startswith(b"{") and block.count(b"\n{") == len(rows) - 1 == block.count(b"\n")
-    # The keys that are required are there: where there are no more quotes, none comes twice.
-    unnamed = sum(row.hash_ids is msgspec.UNSET for row in rows)
-    once = block.count(b'"') == 8 * len(rows) - 2 * unnamed
-    if alone and once and _fit(rows, ids) and _sorted(rows, last_ns):
-        return list(zip(rows, hashes, strict=True))
-    return None
-
-
-def _fit(rows: list[_Plain], ids: Sequence[Sequence[int]]) -> bool:
-    """Tell whether every prompt has an id a block, or none at all, as `_hashes` does."""
     import numpy as np
 
-    named = np.fromiter(map(len, ids), np.int64, len(ids))
-    prompts = np.fromiter((row.input_length for row in rows), np.int64, len(ids))
+    rows = plain_rows(block)
+    if rows is None:
+        return None
+    times, prompts, outputs, named, _ = rows
     low, high = prompts // BLOCK_TOKENS, -(-prompts // BLOCK_TOKENS)
-    return bool(np.all((named == 0) | ((low <= named) & (named <= high))))
+    good = (
+        times[0] * NS_PER_MS >= last_ns
+        and np.all(times[1:] >= times[:-1])
+        and times[-1] <= MAX_NS // NS_PER_MS
+        and min(prompts.min(), outputs.min()) >= 1
+        and max(prompts.max(), outputs.max()) <= MAX_TOKENS
+        and np.all((low <= named) & (named <= high))
+    )
+    return rows if good else None
 
 
-def _sorted(rows: list[_Plain], last_ns: int) -> bool:
-    times = [row.timestamp for row in rows]
-    return times[0] * NS_PER_MS >= last_ns and all(map(le, times, times[1:]))
-
-
-def _sessions(rows: _Rows, ordinal: int) -> Iterator[Session]:
-    """Make sessions of plain rows and their blocks."""
-    for place, (row, hashes) in enumerate(rows, ordinal):
-        blocks = BLOCK_TOKENS if hashes else None
-        call = LlmNode(row.input_length, row.output_length, 0, (), 0, None, "user", hashes, blocks)
-        yield Session(f"r{place}", row.timestamp * NS_PER_MS, [call])
+def _sessions(rows: PlainRows, ordinal: int) -> Iterator[Session]:
+    """Make sessions of plain rows."""
+    times, prompts, outputs = (column.tolist() for column in rows[:3])
+    columns = zip(times, prompts, outputs, rows.hashes, strict=True)
+    for place, (at_ms, prompt, output, hashes) in enumerate(columns, ordinal):
+        call = LlmNode(prompt, output, 0, (), 0, None, "user", hashes, BLOCK_TOKENS)
+        yield Session(f"r{place}", at_ms * NS_PER_MS, [call])
 
 
 def _rows(
