@@ -187,7 +187,7 @@ class TwinSpec(Spec):
     calls_per_turn: Table
     first_prompt_tokens: Table
     growth_tokens: dict[Growth, Table]
-    """Of a prompt beyond the one before, its output included."""
+    """Of a prompt beyond the one before, and beyond its output where outputs are repeated."""
     output_tokens: dict[Literal["last", "within"], Table]
     """Of the last call of a turn, and of the others."""
     user_gap_s: Table | None = None

@@ -105,7 +105,10 @@ def fit_twin(
     covariates = _covariates(calls)
     turns = np.array(seen.turns)
     bounds = _first_prompt_bounds(calls)
-    dependence, common = _dependences(seen, calls, (grown, edited), covariates, bounds)
+    repeated = _outputs_repeated(calls, grown, block or 1)
+    more = calls.prompt - calls.before - (calls.answered if repeated else 0)
+    kinds = grown, edited
+    dependence, common = _dependences(seen, calls, kinds, more, covariates, bounds)
     classes = _classes(seen)
     return TwinSpec(
         schema="factorysim.twin/1",
@@ -120,13 +123,13 @@ def fit_twin(
         arrivals=_arrivals(seen),
         block_tokens=block,
         shared_tokens=_shared_tokens(seen, block),
-        outputs_repeated=_outputs_repeated(calls, grown, block or 1),
+        outputs_repeated=repeated,
         prompt_tokens_max=math.ceil(float(f"{calls.prompt.max():.2g}") * 1.05),
         first_prompt_bounds=bounds,
         turns=_turns(calls, turns, bounds),
         calls_per_turn=fit_table(seen.calls_per_turn.seconds),
         first_prompt_tokens=fit_table(calls.prompt[calls.first]),
-        growth_tokens=_growth(calls, grown, edited),
+        growth_tokens=_growth(calls, kinds, np.maximum(more, 0)),
         output_tokens=_outputs(calls),
         user_gap_s=fit_table(seen.gaps.seconds) if len(seen.gaps.seconds) else None,
         tool_share=_tool_share(seen),
@@ -168,6 +171,7 @@ def _dependences(
     seen: Features,
     calls: Calls,
     kinds: tuple[Bools, Bools],
+    more: Ints,
     by: Mapping[Covariate, Standard],
     bounds: tuple[int, ...],
 ) -> tuple[dict[Dependent, Dependence], tuple[tuple[float, ...], ...]]:
@@ -180,10 +184,9 @@ def _dependences(
         {"index": index, "length": length, "context": _measured(calls.prompt, by["context"])},
     )
     growing = kinds[0] | kinds[1]
-    grown = (calls.prompt - calls.before)[growing]
     kind = _growth_kinds(calls, kinds[1])[growing]
     growth = fit_dependence(
-        scores_within(grown.astype(float), kind),
+        scores_within(more[growing].astype(float), kind),
         calls.session[growing],
         {
             "index": index[growing],
@@ -294,13 +297,13 @@ def _turns(calls: Calls, turns: Ints, bounds: tuple[int, ...]) -> tuple[Table, .
     return tuple(tables)
 
 
-def _growth(calls: Calls, grown: Bools, edited: Bools) -> dict[Growth, Table]:
-    more = np.maximum(calls.prompt - calls.before, 0)
-    whole = more[grown | edited]
-    kind = _growth_kinds(calls, edited)
+def _growth(calls: Calls, kinds: tuple[Bools, Bools], more: Ints) -> dict[Growth, Table]:
+    growing = kinds[0] | kinds[1]
+    whole = more[growing]
+    kind = _growth_kinds(calls, kinds[1])
     tables: dict[Growth, Table] = {}
     for place, name in enumerate(get_args(Growth)):
-        chosen = (grown | edited) & (kind == place)
+        chosen = growing & (kind == place)
         values = more[chosen] if chosen.sum() >= FEW_CALLS else whole
         tables[name] = fit_table(values) if len(values) else _NOTHING
     return tables

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from factorysim.errors import Fault, SpecError
 from factorysim.spec.twin import EARLY_CALLS, SESSION_EFFECTS, Dependence
 from factorysim.workload.draws import packed
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode, side_by_side
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 NS = 10**9
+ROUNDING = 0.01
+"""By which correlations of four digits may miss being those of a distribution."""
 
 
 class _Score:
@@ -76,8 +79,26 @@ class _Sub(NamedTuple):
     outputs: array[int]
 
 
+def _root(spec: TwinSpec) -> Floats:
+    """Find what turns independent scores into those with the correlations of a twin."""
+    values, vectors = np.linalg.eigh(np.array(spec.between))
+    if values.min() < -ROUNDING:
+        found = f"correlations with an eigenvalue of {values.min():.2g}"
+        fault = Fault(
+            spec.source.name, "between", found, "those of some distribution: none below 0"
+        )
+        raise SpecError(fault)
+    root: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
+
+
 class TwinModel:
     """A twin, ready to draw sessions.
+
+    Raises
+    ------
+    SpecError
+        If its correlations are those of no distribution.
 
     Examples
     --------
@@ -96,7 +117,7 @@ class TwinModel:
 
     def __init__(self, spec: TwinSpec) -> None:
         self.spec = spec
-        self._root = np.linalg.cholesky(np.array(spec.between) + 1e-9 * np.eye(len(spec.between)))
+        self._root = _root(spec)
         self._turns, self._calls = [Draw(table) for table in spec.turns], Draw(spec.calls_per_turn)
         self._first = Draw(spec.first_prompt_tokens)
         self._growth = {key: Draw(table) for key, table in spec.growth_tokens.items()}
@@ -222,12 +243,12 @@ class TwinModel:
             index=log1p(place), length=length, context=log(before), output=log(answered),
         )  # fmt: skip
         grown = self._growth[setter].whole(score)
-        if before + grown > limit:
+        repeated = before + answered if spec.outputs_repeated else before
+        if repeated + grown > limit:
             return self._compacted(before, normals)
-        prompt = min(before + grown, max(spec.prompt_tokens_max, before))
+        prompt = min(repeated + grown, max(spec.prompt_tokens_max, before))
         if edited:
             return prompt, int((1.0 - min(self._lost.value(normals[3]), 1.0)) * before)
-        repeated = before + answered if spec.outputs_repeated else before
         return prompt, min(repeated, prompt)
 
     def _compacted(self, before: int, normals: list[float]) -> tuple[int, int]:

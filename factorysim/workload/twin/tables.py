@@ -35,9 +35,9 @@ def fit_table(values: npt.ArrayLike) -> Table:
 
     Examples
     --------
-    >>> table = fit_table([1, 1, 1, 2, 2, 9])
-    >>> table.values[:2], [round(share, 3) for share in table.cdf[:2]]
-    ((1.0, 2.0), [0.5, 0.833])
+    >>> table = fit_table([1, 1, 1, 2, 2, 9] * 10)
+    >>> table.values, [round(share, 3) for share in table.cdf]
+    ((1.0, 2.0, 9.0), [0.5, 0.833, 1.0])
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     count = len(ordered)
