@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
 RESAMPLES = 200
-SESSIONS_LEAST = 2000
+CALLS_LEAST = 40_000
 """Drawn from the twin, so that its own noise hardly counts."""
+SESSIONS_LEAST = 500
 
 
 class Likeness(NamedTuple):
@@ -81,7 +82,8 @@ def compare_twin(twin: TwinSpec, sessions: Iterable[Session], seed: int = 7) -> 
     True
     """
     source = features_of(sessions)
-    count = max(len(source.turns), SESSIONS_LEAST)
+    wanted = CALLS_LEAST * len(source.turns) // len(source.own.prompt)
+    count = max(len(source.turns), wanted, SESSIONS_LEAST)
     drawn = features_of(_drawn(twin, count, seed))
     ours, theirs = _quantities(source), _quantities(drawn)
     generator = stream(seed, 0, "twin", "bootstrap")
