@@ -29,7 +29,8 @@ QUANTILES = (0.1, 0.5, 0.9, 0.99)
 RESAMPLES = 200
 CALLS_LEAST = 40_000
 """Drawn from the twin, so that its own noise hardly counts."""
-SESSIONS_LEAST = 500
+SESSIONS = 500, 5000
+"""Drawn at least, and at most unless the source has more."""
 
 
 class Likeness(NamedTuple):
@@ -83,7 +84,8 @@ def compare_twin(twin: TwinSpec, sessions: Iterable[Session], seed: int = 7) -> 
     """
     source = features_of(sessions)
     wanted = CALLS_LEAST * len(source.turns) // len(source.own.prompt)
-    count = max(len(source.turns), wanted, SESSIONS_LEAST)
+    least, most = SESSIONS
+    count = max(len(source.turns), min(max(wanted, least), most))
     drawn = features_of(_drawn(twin, count, seed))
     ours, theirs = _quantities(source), _quantities(drawn)
     generator = stream(seed, 0, "twin", "bootstrap")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import partial
+from itertools import accumulate
 from math import ceil, inf, log, log1p
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -181,7 +182,7 @@ class TwinModel:
         length = log(total)
         normals = generator.standard_normal((total, 4)).tolist()
         uniforms = generator.random((total, 2)).tolist()
-        ends = set(np.cumsum(calls).tolist())
+        ends = set(accumulate(calls))
         prompts, outputs, prefixes, waits, widths = [], [], [], [], []
         limit = self._limit(first, float(generator.random()))
         prompt, prefix, output = first, 0, 0
