@@ -1,10 +1,10 @@
 """Twins: what is put in is found again, what cannot be is refused, and no row is told."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy.stats import spearmanr
 
 from factorysim.errors import SpecError, TraceError
