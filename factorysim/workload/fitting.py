@@ -135,7 +135,7 @@ def _log_density(family: Family, cv: float, gaps: Floats) -> Floats:
         density: Floats = (shape - 1.0) * np.log(gaps) - gaps / scale - constant
         return density
     law = WeibullGaps(weibull_shape(cv))
-    units = gaps / law.scale
+    units: Floats = gaps / law.scale
     power: Floats = np.log(law.shape / law.scale) + (law.shape - 1.0) * np.log(units)
     return power - units**law.shape
 
@@ -146,11 +146,9 @@ def _tail(family: Family, cv: float, gaps: Floats) -> Floats:
     from scipy.special import gammaincc
 
     if family == "gamma":
-        longer: Floats = gammaincc(1.0 / cv**2, gaps / cv**2)
-        return longer
+        return np.asarray(gammaincc(1.0 / cv**2, gaps / cv**2), dtype=np.float64)
     law = WeibullGaps(weibull_shape(cv))
-    tail: Floats = np.exp(-((gaps / law.scale) ** law.shape))
-    return tail
+    return np.asarray(np.exp(-((gaps / law.scale) ** law.shape)), dtype=np.float64)
 
 
 def with_fits(scenario: ScenarioSpec) -> ScenarioSpec:

@@ -83,10 +83,8 @@ def _opened(session: Session, path: Path) -> Session:
     """
     nodes = list(session.nodes)
     starts = [_start_ns(node) for node in nodes]
-    dependent = [n for n, start in zip(nodes, starts, strict=True) if isinstance(n, LlmNode)]
-    if dependent and not _any_recorded(nodes, starts):
-        calls = sum(bool(node.after) for node in dependent)
-        found = f"{session.sid}: {calls} calls that wait for others, none with a recorded start"
+    if not _any_recorded(nodes, starts):
+        found = f"{session.sid}, whose calls wait for others and have no recorded starts"
         cure = "take `mode: closed`, and arrivals of its own if the trace has no clock"
         expected = "recorded starts, to replay it as an open one"
         raise TraceError(Fault(str(path), "mode", found, expected, cure))
