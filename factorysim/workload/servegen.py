@@ -5,9 +5,9 @@ window in seconds, calls a second, CV of the gaps, family, two parameters) and
 `chunk-N-dataset.json` (start of a window -> texts that are dict literals,
 {tokens: probability}). Texts are parsed, never evaluated.
 
-The two parameters of the family are not used: in the published pools the mean that
-they stand for misses the window's rate by up to a factor of 9, rate and CV are
-what was counted [1]_.
+The two parameters of the family are not used. They extrapolate: in the published
+pools the mean gap of a fitted Weibull law is up to 8.9 times what the window's rate
+says, while rate and CV are what was counted [1]_.
 
 References
 ----------
