@@ -1,4 +1,4 @@
-"""Recorded sessions in each mode of replay: both clocks agree, and starts are what the mode says."""
+"""Recorded sessions in each mode of replay: both clocks agree, and starts are what it says."""
 
 from copy import copy
 from pathlib import Path

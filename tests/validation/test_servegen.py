@@ -91,11 +91,7 @@ def test_lengths_have_the_quantiles_of_their_client(pool, drawn, key):
     checked = 0
     for client in pool.clients:
         seen = np.array(
-            [
-                getattr(node, f"{key}_tokens")
-                for run in drawn
-                for _, node in run[client.name]
-            ]
+            [getattr(node, f"{key}_tokens") for run in drawn for _, node in run[client.name]]
         )
         # From 15 h to 16 h: the lengths from 12 h on, or the last before.
         before = [one for one in client.datasets if one.start_s <= 15 * 3600]

@@ -27,7 +27,7 @@ STATES = {"a": {"rate": "1/s", "sojourn": "1 s"}, "b": {"rate": "2/s", "sojourn"
     ("arrivals", "key", "message"),
     [
         (RATED | {"start": "3 h"}, "start", "profile"),
-        (RATED | {"profile": {"hours": [-1.0] + HOURS[1:]}}, "hours.0", "from 0"),
+        (RATED | {"profile": {"hours": [-1.0, *HOURS[1:]]}}, "hours.0", "from 0"),
         (RATED | {"profile": {"hours": [0.0] * 24}}, "hours", "above 0"),
         (RATED | {"profile": {"hours": HOURS, "days": [0.0] * 7}}, "days", "above 0"),
         ({"process": "weibull", "rate": "1/s", "cv": 2.0, "shape": 0.5}, "shape", "one"),

@@ -12,6 +12,7 @@ from factorysim.spec.stream import StreamSpec
 from factorysim.workload.demand import build_demand
 from factorysim.workload.notes import demand_notes
 from factorysim.workload.servegen import client_files, read_pool
+from tests.unit.sim.builders import scenario
 
 IDLE = "0,0,,0,0"
 LENGTHS = {"input_tokens": "{10: 0.25, 20: 0.75}", "output_tokens": "{0: 0.5, 7: 0.5}"}
@@ -81,10 +82,8 @@ def test_start_shifts_the_clock_and_times_scales_the_rates(folder):
 
 
 def test_a_reader_is_told_who_was_left_out(folder):
-    class Scenario:
-        streams = {"s": StreamSpec.model_validate({"llm": "l", "clients": {"folder": str(folder)}})}
-
-    [note] = demand_notes(Scenario())
+    stream = StreamSpec.model_validate({"llm": "l", "clients": {"folder": str(folder)}})
+    [note] = demand_notes(scenario().model_copy(update={"streams": {"s": stream}}))
     assert note.startswith("streams.s: 1 clients")
     assert "31% of the folder's calls" in note
 
