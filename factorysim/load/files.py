@@ -131,7 +131,8 @@ def _missing(name: str, kind: Kind) -> tuple[str, str, str]:
     """Tell that there is no such file: found, expected, cure."""
     shipped = SHIPPED.get(kind)
     if shipped is None:
-        return f"{shown(name)}, which does not exist", f"a {kind} file", "check the path"
+        wanted = "a folder of clients" if kind == "clients" else f"a {kind} file"
+        return f"{shown(name)}, which does not exist", wanted, "check the path"
     names = resource_names(shipped)
     cure = f"{nearest(name, names)} shipped: {', '.join(names) or 'none'}".strip()
     return shown(name), f"a {kind} file, or the name of a shipped one", cure

@@ -154,8 +154,10 @@ def _loop(stream: StreamSpec) -> str:
 
 def _arrivals(stream: StreamSpec) -> str:
     told = _process(stream)
-    if stream.varies and stream.clients is None:
-        told += ", varying"
+    if getattr(stream.arrivals, "profile", None) is not None:
+        told += ", profile of the week"
+    if spikes := getattr(stream.arrivals, "spikes", None):
+        told += f", {len(spikes)} spike{'s' * (len(spikes) > 1)}"
     return told if stream.share == 1.0 else f"{told}; {stream.share:.3g} of them"
 
 
