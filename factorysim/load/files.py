@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from factorysim.resources import ResourceKind
 
 Kind = Literal[
-    "scenario", "topology", "site", "catalog", "agent", "trace", "clients", "table", "graph"
+    "scenario",
+    "topology",
+    "site",
+    "catalog",
+    "agent",
+    "twin",
+    "trace",
+    "clients",
+    "table",
+    "graph",
 ]
 
 SHIPPED: dict[Kind, ResourceKind] = {"scenario": "scenarios", "topology": "topologies"}

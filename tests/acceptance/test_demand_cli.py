@@ -8,8 +8,17 @@ import pytest
 
 from tests.acceptance.program import factorysim
 
-SHORT = ("--set", "run.window=2 min", "--set", "run.drain=30 s", "--reps", "2", "--quiet",
-         "--workers", "1")
+SHORT = (
+    "--set",
+    "run.window=2 min",
+    "--set",
+    "run.drain=30 s",
+    "--reps",
+    "2",
+    "--quiet",
+    "--workers",
+    "1",
+)
 DATASET = {"0": {"input_tokens": "{300: 0.5, 900: 0.5}", "output_tokens": "{20: 1.0}"}}
 
 
