@@ -137,7 +137,9 @@ def test_every_process_is_scaled_by_its_rate_and_a_share_of_it(arrivals, rate):
 
 def test_a_loop_for_ever_does_not_run_out_and_is_as_fast_as_its_trace(tmp_path):
     path = tmp_path / "t.jsonl"
-    rows = (f'{{"timestamp": {i}000, "input_length": 9, "output_length": 1}}\n' for i in range(11))
+    rows = (
+        f'{{"timestamp": {1000 * i}, "input_length": 9, "output_length": 1}}\n' for i in range(11)
+    )
     path.write_text("".join(rows))
     for loop, extents in (({}, 0), ({"times": 2}, 1)):
         one = StreamSpec.model_validate({"llm": "l", "trace": str(path), "loop": loop})
