@@ -28,7 +28,7 @@ class Demand(Protocol):
     concurrency: int | None
     """So many sessions at any time; None: they arrive when `Session.at_ns` says."""
     think_ns: int
-    """Pause before the next session, where concurrency is fixed."""
+    """Pause before the next session, where concurrency is fixed and the last has no own one."""
 
     def sessions(self) -> Iterator[Session]:
         """Yield sessions in order of `at_ns`; each call starts anew, with the same ones."""
