@@ -99,6 +99,7 @@ def _sessions(
 ) -> Iterator[Session]:
     """Go through what a stream has: of a trace what is recorded, of others the first sessions."""
     from factorysim.workload.demand import bounded, build_demand
+    from factorysim.workload.replay import replayed
     from factorysim.workload.traces import read_trace
 
     if stream.trace is None:
@@ -108,7 +109,7 @@ def _sessions(
         return
     path = Path(stream.trace)
     recorded = read_trace(path, stream.format, repair=repairs)
-    kept = islice(recorded, stream.limit)
-    yield from bounded(kept, path) if stream.replicate == "resample_sessions" else kept
+    kept = replayed(islice(recorded, stream.limit), stream.mode, path)
+    yield from kept if stream.replicate == "none" else bounded(kept, path)
     for _ in recorded:
         pass  # faults behind the limit are told as well
