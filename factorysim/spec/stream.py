@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from factorysim.spec.arrivals import Arrivals, TraceArrivals
 from factorysim.spec.base import Name, PositiveSeconds, Share, Spec, refuse
+from factorysim.spec.trace_format import FormatChoice
 
 
 class LengthSpec(Spec):
@@ -80,7 +81,7 @@ class StreamSpec(Spec):
     """An agent of the catalog, or a YAML file of one."""
     trace: str | None = None
     calls: CallsSpec | None = None
-    format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
+    format: FormatChoice = "auto"
     speed: float = Field(default=1.0, gt=0.0, le=1e6)
     """Of a trace's clock: 20 replays an hour in three minutes."""
     reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
