@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from factorysim.spec.trace_format import FormatChoice
+
 if TYPE_CHECKING:
     from factorysim.workload.inspect import Lengths, TraceSummary
 
 app = typer.Typer(help="Look into traces, make them, convert them.", no_args_is_help=True)
 
-Format = Literal["auto", "fstrace", "mooncake", "azure", "weka"]
 Target = Literal["fstrace", "mooncake"]
-FormatOption = Annotated[Format, typer.Option("--format", help="Of the trace; auto tells it.")]
+FormatOption = Annotated[
+    FormatChoice, typer.Option("--format", metavar="NAME", help="See formats; auto tells it.")
+]
 
 
 @app.command()
@@ -27,16 +30,33 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Count sessions, calls and tokens; tell rate, bursts, lengths and repetition."""
-    from factorysim.workload.detect import detect_format
+    from factorysim.workload.detect import detect
     from factorysim.workload.inspect import summarize
     from factorysim.workload.traces import read_trace
 
-    known = detect_format(file) if trace_format == "auto" else trace_format
+    known, notes = detect(file, trace_format)
     summary = summarize(read_trace(file, known))
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "format": known} | _plain(summary), indent=2))
+        told: dict[str, object] = {"file": str(file), "format": known, "notes": notes}
+        typer.echo(json.dumps(told | _plain(summary), indent=2))
     else:
-        typer.echo(f"{file}: {known}\n" + "\n".join(_table(summary)))
+        lines = [f"{file}: {known}", *(f"  note: {note}" for note in notes), *_table(summary)]
+        typer.echo("\n".join(lines))
+
+
+@app.command()
+def formats(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the formats that are read, what each carries, and whether it was tried."""
+    from factorysim.workload.formats import FORMATS, carries
+
+    if as_json:
+        told = {name: info._asdict() for name, info in FORMATS.items()}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for name, info in FORMATS.items():
+        typer.echo(f"{name:<17} {info.what}\n{'':<17} {info.status}: {carries(info)}")
 
 
 @app.command()

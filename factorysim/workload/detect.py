@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from factorysim.spec.trace_format import TraceFormat
+    from factorysim.spec.trace_format import FormatChoice, TraceFormat
     from factorysim.workload.rows import Json
 
     Numbered = Iterator[tuple[int, str]]
@@ -109,8 +109,8 @@ def detect_format(path: Path) -> TraceFormat:
     return detect(path).format
 
 
-def detect(path: Path) -> Detection:
-    r"""Tell the format as `detect_format` does, with notes.
+def detect(path: Path, choice: FormatChoice = "auto") -> Detection:
+    r"""Tell the format as `detect_format` does, with notes; one that is chosen is not looked for.
 
     Examples
     --------
@@ -122,6 +122,8 @@ def detect(path: Path) -> Detection:
     ...     detect(file)
     Detection(format='vidur', notes=())
     """
+    if choice != "auto":
+        return Detection(choice, status_notes(choice))
     folder, path = path, weka_files(path)[0]
     log = FaultLog(path)
     with LineReader(path, log) as lines:

@@ -28,7 +28,7 @@ class FormatInfo(NamedTuple):
 
 FORMATS: dict[TraceFormat, FormatInfo] = {
     "fstrace": FormatInfo(
-        "fstrace/1, the native form: sessions as DAGs", "tested", "all", "hashes", True, True
+        "fstrace/1, the native form: sessions as DAGs", "tested", "all rows", "hashes", True, True
     ),
     "mooncake": FormatInfo(
         "Mooncake (FAST'25): calls, 512-token blocks", "tested", "arrivals", "hashes", False, False
@@ -41,35 +41,40 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
     ),
     "weka": FormatInfo(
         "Weka kv-cache-tester: coding sessions, a file each",
-        *("tested", "in sessions", "hashes", True, True),
+        *("tested", "all rows", "hashes", True, True),
     ),
     "tracelab": FormatInfo(
-        "TraceLab: rounds of Claude Code and Codex", "tested", "all", "counts", True, True
+        "TraceLab: rounds of Claude Code and Codex", "tested", "all rows", "counts", True, True
     ),
     "vidur": FormatInfo(
-        "Vidur: lengths of requests", "tested", "arrivals or none", "", False, False
+        "Vidur: lengths of requests", "tested", "arrivals, if any", "", False, False
     ),
     "agentcgroup": FormatInfo(
         "AgentCgroup: measured tool calls, without LLM calls",
-        *("tested", "in sessions", "", True, True),
+        *("tested", "all rows", "", True, True),
     ),
     "taubench": FormatInfo(
         "tau-bench steps: dialogues in characters", "tested", "", "counts", True, True
     ),
     "aiperf": FormatInfo(
         "aiperf mooncake+: turns with whole prompts",
-        *("experimental", "arrivals, delays", "hashes", False, True),
+        *("experimental", "arrivals and delays", "hashes", False, True),
     ),
     "aiperf_delta": FormatInfo(
         "aiperf mooncake+: turns with new tokens only",
-        *("experimental", "arrivals, delays", "hashes", False, True),
+        *("experimental", "arrivals and delays", "hashes", False, True),
     ),
     "agentic_mooncake": FormatInfo(
         "Dynamo agentic Mooncake: requests that wait",
-        *("experimental", "arrivals, delays", "hashes", True, True),
+        *("experimental", "arrivals and delays", "hashes", True, True),
     ),
     "dynamo_agent": FormatInfo(
-        "Dynamo dynamo.agent.trace.v1: events", "experimental", "tools, ends", "hashes", True, True
+        "Dynamo dynamo.agent.trace.v1: events",
+        "experimental",
+        "tools and ends",
+        "hashes",
+        True,
+        True,
     ),
     "burstgpt": FormatInfo(
         "BurstGPT: requests to ChatGPT and GPT-4", "experimental", "arrivals", "", False, True
@@ -78,14 +83,19 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
         "Qwen-Bailian: chats, 16-token blocks", "experimental", "arrivals", "hashes", False, True
     ),
     "copilot": FormatInfo(
-        "GitHub Copilot agent 2026: sessions of turns", "experimental", "all", "counts", True, True
+        "GitHub Copilot agent 2026: sessions of turns",
+        "experimental",
+        "all rows",
+        "counts",
+        True,
+        True,
     ),
     "llmservingsim": FormatInfo(
         "LLMServingSim 2.0: flat or agentic requests",
-        *("experimental", "arrivals, tools", "token ids", True, True),
+        *("experimental", "arrivals and tools", "token ids", True, True),
     ),
     "otel": FormatInfo(
-        "OpenTelemetry GenAI spans (OTLP JSON)", "experimental", "all", "counts", True, True
+        "OpenTelemetry GenAI spans (OTLP JSON)", "experimental", "all rows", "counts", True, True
     ),
     "servegen_offline": FormatInfo(
         "ServeGen offline batches", "experimental", "", "hashes or none", False, False
@@ -93,12 +103,18 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
 }
 
 
-def described(name: TraceFormat) -> str:
-    """Name a format as messages do: with its status where that is a warning.
+def carries(info: FormatInfo) -> str:
+    """Say what a format tells of calls besides their lengths.
 
     Examples
     --------
-    >>> described("weka"), described("otel")
-    ('weka', 'otel (experimental)')
+    >>> carries(FORMATS["azure"])
+    'times of arrivals'
+    >>> carries(FORMATS["servegen_offline"])
+    'no times, prefixes by hashes or none'
     """
-    return f"{name} (experimental)" if FORMATS[name].status == "experimental" else name
+    parts = [f"times of {info.times}" if info.times else "no times"]
+    if info.prefixes:
+        parts.append(f"prefixes by {info.prefixes}")
+    given = (("tools", info.tools), ("sessions", info.sessions))
+    return ", ".join(parts + [name for name, there in given if there])

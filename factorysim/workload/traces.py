@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from factorysim.workload.detect import detect_format
-from factorysim.workload.readers.agentcgroup import read_agentcgroup
-from factorysim.workload.readers.agentic_mooncake import read_agentic_mooncake
-from factorysim.workload.readers.aiperf import read_aiperf
+from factorysim.workload.lines import read_sessions
+from factorysim.workload.readers.agentcgroup import parse_agentcgroup
+from factorysim.workload.readers.agentic_mooncake import parse_agentic_mooncake
+from factorysim.workload.readers.aiperf import parse_aiperf
 from factorysim.workload.readers.azure import azure_epoch, read_azure
-from factorysim.workload.readers.bailian import read_bailian
-from factorysim.workload.readers.burstgpt import read_burstgpt
-from factorysim.workload.readers.copilot import read_copilot
-from factorysim.workload.readers.dynamo_agent import read_dynamo_agent
+from factorysim.workload.readers.bailian import parse_bailian
+from factorysim.workload.readers.burstgpt import parse_burstgpt
+from factorysim.workload.readers.copilot import parse_copilot
+from factorysim.workload.readers.dynamo_agent import parse_dynamo_agent
 from factorysim.workload.readers.fsrecords import Meta
 from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
-from factorysim.workload.readers.llmservingsim import read_llmservingsim
+from factorysim.workload.readers.llmservingsim import parse_llmservingsim
 from factorysim.workload.readers.mooncake import BLOCK_TOKENS, read_mooncake
-from factorysim.workload.readers.otel import read_otel
-from factorysim.workload.readers.servegen_offline import read_servegen_offline
-from factorysim.workload.readers.taubench import read_taubench
-from factorysim.workload.readers.tracelab import read_tracelab
-from factorysim.workload.readers.vidur import read_vidur
-from factorysim.workload.readers.weka import read_weka, weka_block_tokens
+from factorysim.workload.readers.otel import parse_otel
+from factorysim.workload.readers.servegen_offline import parse_servegen_offline
+from factorysim.workload.readers.taubench import parse_taubench
+from factorysim.workload.readers.tracelab import parse_tracelab
+from factorysim.workload.readers.vidur import parse_vidur
+from factorysim.workload.readers.weka import ROW_BYTES, read_weka, weka_block_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from factorysim.spec.trace_format import FormatChoice, TraceFormat
+    from factorysim.workload.lines import FaultLog, Sessions
     from factorysim.workload.session import Session
+
+LONG: tuple[TraceFormat, ...] = ("copilot", "llmservingsim", "otel")
+"""Formats whose rows are whole sessions, or batches of spans."""
 
 
 def read_trace(path: Path, trace_format: FormatChoice = "auto") -> Iterator[Session]:
@@ -71,36 +77,45 @@ def read_trace(path: Path, trace_format: FormatChoice = "auto") -> Iterator[Sess
             return read_azure(path)
         case "weka":
             return read_weka(path)
-        case "tracelab":
-            return read_tracelab(path)
-        case "vidur":
-            return read_vidur(path)
-        case "agentcgroup":
-            return read_agentcgroup(path)
-        case "taubench":
-            return read_taubench(path)
-        case "aiperf":
-            return read_aiperf(path, "full")
-        case "aiperf_delta":
-            return read_aiperf(path, "delta")
-        case "agentic_mooncake":
-            return read_agentic_mooncake(path)
-        case "dynamo_agent":
-            return read_dynamo_agent(path)
-        case "burstgpt":
-            return read_burstgpt(path)
-        case "bailian":
-            return read_bailian(path)
-        case "copilot":
-            return read_copilot(path)
-        case "llmservingsim":
-            return read_llmservingsim(path)
-        case "otel":
-            return read_otel(path)
-        case "servegen_offline":
-            return read_servegen_offline(path)
         case _:
-            assert_never(known)
+            return read_sessions(path, _parser(known), ROW_BYTES if known in LONG else None)
+
+
+def _parser(name: TraceFormat) -> Callable[[Iterator[tuple[int, str]], FaultLog], Sessions]:
+    """Choose what turns the lines of a format into sessions."""
+    match name:
+        case "tracelab":
+            return parse_tracelab
+        case "vidur":
+            return parse_vidur
+        case "agentcgroup":
+            return parse_agentcgroup
+        case "taubench":
+            return parse_taubench
+        case "aiperf":
+            return partial(parse_aiperf, "full")
+        case "aiperf_delta":
+            return partial(parse_aiperf, "delta")
+        case "agentic_mooncake":
+            return parse_agentic_mooncake
+        case "dynamo_agent":
+            return parse_dynamo_agent
+        case "burstgpt":
+            return parse_burstgpt
+        case "bailian":
+            return parse_bailian
+        case "copilot":
+            return parse_copilot
+        case "llmservingsim":
+            return parse_llmservingsim
+        case "otel":
+            return parse_otel
+        case "servegen_offline":
+            return parse_servegen_offline
+        case "fstrace" | "mooncake" | "azure" | "azure_multimodal" | "weka":
+            raise ValueError(f"{name} has a reader of its own")
+        case _:
+            assert_never(name)
 
 
 def trace_meta(path: Path, trace_format: TraceFormat) -> Meta:

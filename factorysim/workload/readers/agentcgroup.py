@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from factorysim.workload.gather import Place
 from factorysim.workload.intervals import waits_by_time
-from factorysim.workload.lines import read_sessions
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.fields import S, columns, ident, rest, sources
 from factorysim.workload.session import Session, ToolNode
@@ -24,7 +23,6 @@ from factorysim.workload.weave import Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -38,18 +36,8 @@ MB = 1_000_000
 MAX_CPU_PERCENT = 1e6
 
 
-def read_agentcgroup(path: Path) -> Iterator[Session]:
-    """Yield the runs of an AgentCgroup table of tool calls, all at 0: there is no common clock.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_agentcgroup(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the runs of an AgentCgroup table of tool calls, all at 0: there is no common clock."""
     parse = columns(lines, log, COLUMNS)
     if parse is not None:
         yield from assemble(lines, log, _place, _session, parse)

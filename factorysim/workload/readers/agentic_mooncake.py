@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.workload.gather import Place
-from factorysim.workload.lines import BadRow, read_sessions
+from factorysim.workload.lines import BadRow
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.blocks import BlockSize, listed_ids
 from factorysim.workload.readers.dynamo_tools import ToolEvent, clusters, tool_event
@@ -35,7 +35,6 @@ from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -50,18 +49,8 @@ USED = (
 """Fields that nodes hold; the others (`branches`, `tool_wait_ms`, `prefix_reset`) are kept too."""
 
 
-def read_agentic_mooncake(path: Path) -> Iterator[Session]:
-    """Yield the sessions of an agentic Mooncake trace in order of their first times.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_agentic_mooncake(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of an agentic Mooncake trace in order of their first times."""
     reader = _Reader()
     return assemble(lines, log, reader.place, reader.session)
 

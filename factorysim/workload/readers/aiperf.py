@@ -17,11 +17,10 @@ References
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from factorysim.workload.gather import Place
-from factorysim.workload.lines import BadRow, Problem, read_sessions
+from factorysim.workload.lines import BadRow, Problem
 from factorysim.workload.readers.agentic_mooncake import AGENTIC
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.blocks import BlockSize, full_blocks, listed_ids
@@ -33,7 +32,6 @@ from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -53,18 +51,8 @@ SHRINKING = 0.7
 """Share of such turns up to which rows are new tokens: of lengths drawn alike, under half."""
 
 
-def read_aiperf(path: Path, mode: Mode) -> Iterator[Session]:
-    """Yield the sessions of a mooncake+ trace in order of their first times.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, partial(_parse, mode=mode))
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog, mode: Mode) -> Iterator[Session]:
+def parse_aiperf(mode: Mode, lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of a mooncake+ trace in order of their first times."""
     reader = _Reader(mode)
     return assemble(lines, log, reader.place, reader.session)
 

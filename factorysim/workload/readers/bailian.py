@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.workload.gather import Place
-from factorysim.workload.lines import Problem, read_sessions
+from factorysim.workload.lines import Problem
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.blocks import take_blocks
 from factorysim.workload.readers.fields import S, answered, ident, rest, sources
@@ -28,7 +28,6 @@ from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -39,18 +38,8 @@ ROOT = "-1"
 USED = ("chat_id", "parent_chat_id", "timestamp", "input_length", "output_length", "hash_ids")
 
 
-def read_bailian(path: Path) -> Iterator[Session]:
-    """Yield the sessions of a Bailian trace in order of their first requests.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_bailian(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of a Bailian trace in order of their first requests."""
     return assemble(lines, log, _place, _session)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.workload.gather import Place
-from factorysim.workload.lines import Problem, read_sessions
+from factorysim.workload.lines import Problem
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.fields import S, answered, columns, ident, rest, sources
 from factorysim.workload.rows import MAX_TOKENS
@@ -27,7 +27,6 @@ from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -37,17 +36,6 @@ COLUMNS = ("Timestamp", "Model", "Request tokens", "Response tokens", "Total tok
 OPTIONAL = ("Session ID", "Elapsed time")
 SAMPLE = 20
 """Rows that are looked at for being made up."""
-
-
-def read_burstgpt(path: Path) -> Iterator[Session]:
-    """Yield the conversations and single requests of a BurstGPT trace, in order of time.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
 
 
 def looks_made_up(rows: Sequence[dict[str, Json]]) -> bool:
@@ -70,7 +58,8 @@ def looks_made_up(rows: Sequence[dict[str, Json]]) -> bool:
     )
 
 
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_burstgpt(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the conversations and single requests of a BurstGPT trace, in order of time."""
     parse = columns(lines, log, COLUMNS)
     if parse is None:
         return

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from factorysim.workload.intervals import waits_by_time
-from factorysim.workload.lines import BadRow, Problem, read_sessions
+from factorysim.workload.lines import BadRow, Problem
 from factorysim.workload.readers.fields import (
     MS,
     adopt,
@@ -35,14 +35,12 @@ from factorysim.workload.readers.fields import (
     sources,
     unix_time,
 )
-from factorysim.workload.readers.weka import ROW_BYTES
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from factorysim.workload.lines import FaultLog
     from factorysim.workload.rows import Json
@@ -71,18 +69,8 @@ class _Item:
         return [f"{self.name}.{number}" for number in range(len(self.nodes))]
 
 
-def read_copilot(path: Path) -> Iterator[Session]:
-    """Yield the sessions of a Copilot trace, lazily: one session is in memory at a time.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse, ROW_BYTES)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_copilot(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of a Copilot trace, lazily: one session is in memory at a time."""
     zero_ns: int | None = None
     last_ns = 0
     for number, text in lines:

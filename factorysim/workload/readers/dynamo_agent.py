@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.workload.gather import Place
 from factorysim.workload.intervals import waits_by_time
-from factorysim.workload.lines import read_sessions
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.blocks import take_blocks
 from factorysim.workload.readers.dynamo_tools import ToolEvent, tool_event
@@ -43,7 +42,6 @@ from factorysim.workload.weave import Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -86,18 +84,8 @@ class _Trajectory:
         return max(event.at_ns for event in [*self.requests, *self.tools])
 
 
-def read_dynamo_agent(path: Path) -> Iterator[Session]:
-    """Yield the sessions of a Dynamo agent trace in order of their first events.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_dynamo_agent(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of a Dynamo agent trace in order of their first events."""
     return assemble(lines, log, _place, _session)
 
 

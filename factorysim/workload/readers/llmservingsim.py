@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.workload.lines import BadRow, read_sessions
+from factorysim.workload.lines import BadRow
 from factorysim.workload.readers.fields import (
     adopt,
     ident,
@@ -30,14 +30,12 @@ from factorysim.workload.readers.fields import (
     sources,
 )
 from factorysim.workload.readers.mooncake import unsorted
-from factorysim.workload.readers.weka import ROW_BYTES
 from factorysim.workload.rows import Row, as_list
 from factorysim.workload.session import LlmNode, Session, ToolNode
 from factorysim.workload.weave import Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.lines import FaultLog
     from factorysim.workload.rows import Json
@@ -49,18 +47,8 @@ USED = (
 )
 
 
-def read_llmservingsim(path: Path) -> Iterator[Session]:
-    """Yield the requests or sessions of an LLMServingSim workload, lazily.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse, ROW_BYTES)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_llmservingsim(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the requests or sessions of an LLMServingSim workload, lazily."""
     ordinal = last_ns = 0
     for number, text in lines:
         try:

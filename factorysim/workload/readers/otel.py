@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.workload.intervals import waits_by_time
-from factorysim.workload.lines import Problem, read_sessions
+from factorysim.workload.lines import Problem
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.fields import sources
 from factorysim.workload.readers.otel_spans import (
@@ -35,14 +35,12 @@ from factorysim.workload.readers.otel_spans import (
     read_span,
     span_lines,
 )
-from factorysim.workload.readers.weka import ROW_BYTES
 from factorysim.workload.rows import parse_object
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -55,18 +53,8 @@ TAKEN = (*INPUT, *OUTPUT, REASONING, CACHED, "gen_ai.request.model", "gen_ai.ope
 """Attributes that nodes hold; all others are kept in `src`."""
 
 
-def read_otel(path: Path) -> Iterator[Session]:
-    """Yield the sessions of OTLP spans in order of their first spans.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every span.
-    """
-    return read_sessions(path, _parse, ROW_BYTES)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_otel(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of OTLP spans in order of their first spans."""
     return assemble(span_lines(lines, log), log, place_span, _session, parse_object)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.workload.lines import BadRow, read_sessions
+from factorysim.workload.lines import BadRow
 from factorysim.workload.readers.blocks import take_blocks
 from factorysim.workload.readers.fields import MS, ident, note, present, rest, sources
 from factorysim.workload.rows import Row
@@ -21,7 +21,6 @@ from factorysim.workload.session import LlmNode, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.lines import FaultLog
     from factorysim.workload.rows import Json
@@ -30,18 +29,8 @@ BLOCK_TOKENS = 16
 USED = ("request_id", "input_length", "output_length", "hash_ids", "duration")
 
 
-def read_servegen_offline(path: Path) -> Iterator[Session]:
-    """Yield the requests of an offline batch, lazily and in bounded memory.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_servegen_offline(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the requests of an offline batch, lazily and in bounded memory."""
     ordinal = 0
     for number, text in lines:
         try:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.workload.gather import Place
-from factorysim.workload.lines import Problem, read_sessions
+from factorysim.workload.lines import Problem
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.fields import columns, ident, rest, sources, tokens_of
 from factorysim.workload.rows import MAX_TOKENS
@@ -25,7 +25,6 @@ from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -40,18 +39,8 @@ ROLES = ("system", "user", "assistant", "tool")
 MAX_CHARS = MAX_TOKENS
 
 
-def read_taubench(path: Path) -> Iterator[Session]:
-    """Yield the dialogues of a tau-bench table, all at 0.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_taubench(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the dialogues of a tau-bench table, all at 0."""
     parse = columns(lines, log, COLUMNS)
     if parse is not None:
         yield from assemble(lines, log, _place, _session, parse)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.workload.gather import Place
-from factorysim.workload.lines import Problem, read_sessions
+from factorysim.workload.lines import Problem
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.fields import (
     MS,
@@ -35,7 +35,6 @@ from factorysim.workload.weave import BadSession, Draft, weave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.gather import Numbered
     from factorysim.workload.lines import FaultLog
@@ -71,18 +70,8 @@ class _Round(NamedTuple):
     silent: bool
 
 
-def read_tracelab(path: Path) -> Iterator[Session]:
-    """Yield the sessions of a TraceLab trace in order of their first events.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_tracelab(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the sessions of a TraceLab trace in order of their first events."""
     return assemble(lines, log, _place, _session)
 
 

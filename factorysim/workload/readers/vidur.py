@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.workload.lines import BadRow, read_sessions
+from factorysim.workload.lines import BadRow
 from factorysim.workload.readers.fields import S, columns, note, rest
 from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import Row
@@ -21,7 +21,6 @@ from factorysim.workload.session import LlmNode, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from factorysim.workload.lines import FaultLog
 
@@ -29,18 +28,8 @@ COLUMNS = ("num_prefill_tokens", "num_decode_tokens")
 ARRIVED = "arrived_at"
 
 
-def read_vidur(path: Path) -> Iterator[Session]:
-    """Yield the requests of a Vidur trace, lazily and in bounded memory.
-
-    Raises
-    ------
-    TraceError
-        When the file ends (or cannot be read on), with every fault of every row.
-    """
-    return read_sessions(path, _parse)
-
-
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def parse_vidur(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Yield the requests of a Vidur trace, lazily and in bounded memory."""
     parse = columns(lines, log, COLUMNS)
     if parse is None:
         return
