@@ -56,7 +56,7 @@ def formats(
         typer.echo(json.dumps(told, indent=2))
         return
     for name, info in FORMATS.items():
-        typer.echo(f"{name:<17} {info.what}\n{'':<17} {info.status}: {carries(info)}")
+        typer.echo(f"{name:<17} {info.what}\n    {info.status}: {carries(info)}")
 
 
 @app.command()

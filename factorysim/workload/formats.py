@@ -44,7 +44,12 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
         *("tested", "all rows", "hashes", True, True),
     ),
     "tracelab": FormatInfo(
-        "TraceLab: rounds of Claude Code and Codex", "tested", "all rows", "counts", True, True
+        "TraceLab: rounds of Claude Code and Codex",
+        "tested",
+        "all rows",
+        "cached tokens",
+        True,
+        True,
     ),
     "vidur": FormatInfo(
         "Vidur: lengths of requests", "tested", "arrivals, if any", "", False, False
@@ -54,7 +59,7 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
         *("tested", "all rows", "", True, True),
     ),
     "taubench": FormatInfo(
-        "tau-bench steps: dialogues in characters", "tested", "", "counts", True, True
+        "tau-bench steps: dialogues in characters", "tested", "", "cached tokens", True, True
     ),
     "aiperf": FormatInfo(
         "aiperf mooncake+: turns with whole prompts",
@@ -86,7 +91,7 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
         "GitHub Copilot agent 2026: sessions of turns",
         "experimental",
         "all rows",
-        "counts",
+        "cached tokens",
         True,
         True,
     ),
@@ -95,7 +100,12 @@ FORMATS: dict[TraceFormat, FormatInfo] = {
         *("experimental", "arrivals and tools", "token ids", True, True),
     ),
     "otel": FormatInfo(
-        "OpenTelemetry GenAI spans (OTLP JSON)", "experimental", "all rows", "counts", True, True
+        "OpenTelemetry GenAI spans (OTLP JSON)",
+        "experimental",
+        "all rows",
+        "cached tokens",
+        True,
+        True,
     ),
     "servegen_offline": FormatInfo(
         "ServeGen offline batches", "experimental", "", "hashes or none", False, False
@@ -111,10 +121,10 @@ def carries(info: FormatInfo) -> str:
     >>> carries(FORMATS["azure"])
     'times of arrivals'
     >>> carries(FORMATS["servegen_offline"])
-    'no times, prefixes by hashes or none'
+    'no times, hashes or none'
     """
     parts = [f"times of {info.times}" if info.times else "no times"]
     if info.prefixes:
-        parts.append(f"prefixes by {info.prefixes}")
+        parts.append(info.prefixes)
     given = (("tools", info.tools), ("sessions", info.sessions))
     return ", ".join(parts + [name for name, there in given if there])

@@ -88,6 +88,4 @@ def _session(rows: list[Numbered]) -> Session:
     nodes, carried = weave(drafts)
     first = rows[0][1]
     told = {"llm_calls": "not recorded", "began_s": tools[0][1] / S}
-    return Session(
-        _run(first), 0, nodes, agent="code_analysis", src=sources("agentcgroup", told, carried)
-    )
+    return Session(_run(first), 0, nodes, src=sources("agentcgroup", carried, told))

@@ -112,7 +112,7 @@ class _Reader:
         told: dict[str, Json] = (
             {"trajectories": list[object](contexts)} if len(contexts) > 1 else {}
         )
-        return Session(sid, begin_ns, nodes, src=sources("agentic_mooncake", told, carried))
+        return Session(sid, begin_ns, nodes, src=sources("agentic_mooncake", carried, told))
 
     def _node(self, row: Row, context: int) -> LlmNode:
         prompt, output = row.tokens("input_length"), row.tokens("output_length")

@@ -113,7 +113,7 @@ class _Reader:
         first = rows[0][1]
         nodes, carried = weave(drafts)
         sid = ident(first, "session_id") if "session_id" in first.data else f"r{rows[0][0]}"
-        return Session(sid, begin_ns, nodes, src=sources("aiperf", {}, carried))
+        return Session(sid, begin_ns, nodes, src=sources("aiperf", carried, {}))
 
     def _node(self, row: Row, last: LlmNode | None) -> LlmNode:
         prompt, output = row.tokens("input_length"), row.tokens("output_length")

@@ -89,9 +89,9 @@ def _session(rows: list[Numbered]) -> Session:
             extra["parent_chat_id"] = row.plain("parent_chat_id")
         drafts.append(Draft(chat, line, node, after, {"src": extra} if extra else {}))
     nodes, carried = weave(drafts, named=True, key="parent_chat_id")
-    told = counts | {"began_s": begin_ns / S}
     sid = ident(rows[0][1], "chat_id")
-    return Session(sid, begin_ns, nodes, src=sources("bailian", told, carried))
+    src = sources("bailian", carried, {"began_s": begin_ns / S}, counts)
+    return Session(sid, begin_ns, nodes, src=src)
 
 
 def _contexts(parents: dict[str, str]) -> dict[str, int]:

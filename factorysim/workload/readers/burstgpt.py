@@ -124,5 +124,5 @@ def _session(rows: list[Numbered]) -> Session:
     nodes, carried = weave(drafts)
     first = rows[0][1]
     sid = ident(first, "Session ID") if "Session ID" in first.data else f"r{rows[0][0]}"
-    told = counts | {"began_s": begin_ns / S}
-    return Session(sid, begin_ns, nodes, src=sources("burstgpt", told, carried))
+    src = sources("burstgpt", carried, {"began_s": begin_ns / S}, counts)
+    return Session(sid, begin_ns, nodes, src=src)

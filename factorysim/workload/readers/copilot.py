@@ -114,10 +114,9 @@ def _session(line: int, row: Row) -> Session:
         free_ns = max(item.end_ns for item in items)
     nodes, carried = weave(drafts)
     silent = sum(item.silent for items in turns for item in items)
-    told = extra | counts | {"outputs_of_0": silent, "began_unix_ns": begin_ns}
-    return Session(
-        sid, begin_ns, nodes, agent="code_analysis", src=sources("copilot", told, carried)
-    )
+    told = extra | {"began_unix_ns": begin_ns}
+    src = sources("copilot", carried, told, counts | {"outputs_of_0": silent})
+    return Session(sid, begin_ns, nodes, src=src)
 
 
 def _lay(

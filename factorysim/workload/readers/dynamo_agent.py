@@ -176,12 +176,12 @@ def _session(rows: list[Numbered]) -> Session | None:
     ]
     nodes, carried = weave(drafts, named=True)
     told: dict[str, Json] = {
-        "trajectories": list[object](order) if len(order) > 1 else [],
-        "tools_without_end": open_tools,
-        "outputs_of_0": sum(event.silent for event in events),
+        "trajectories": list[object](order),
         "began_unix_ns": began_ns,
     }
-    src = sources("dynamo_agent", told, carried)
+    silent = sum(event.silent for event in events)
+    counts = {"tools_without_end": open_tools, "outputs_of_0": silent}
+    src = sources("dynamo_agent", carried, told, counts)
     return Session(events[0].sid, began_ns, nodes, agent=events[0].agent, src=src)
 
 

@@ -88,9 +88,20 @@ def ident(row: Row, key: str, default: str | None = None) -> str:
     return row.text(key, default)
 
 
-def sources(name: str, told: Mapping[str, Json], carried: dict[str, Json]) -> dict[str, Json]:
-    """Make the `src` of a session: what is told of it, unless 0 or empty, and of its nodes."""
-    own = {key: value for key, value in told.items() if value not in (0, "", None, [], {})}
+def sources(
+    name: str,
+    carried: dict[str, Json],
+    told: Mapping[str, Json],
+    counts: Mapping[str, int] | None = None,
+) -> dict[str, Json]:
+    """Make the `src` of a session: what is told of it, what was counted, and of its nodes.
+
+    Examples
+    --------
+    >>> sources("otel", {}, {"first": 0}, {"failed": 0, "cut": 2})
+    {'otel': {'first': 0, 'cut': 2}}
+    """
+    own = dict(told) | {key: count for key, count in (counts or {}).items() if count}
     src: dict[str, Json] = {name: own} if own else {}
     return src | ({"fstrace": carried} if carried else {})
 

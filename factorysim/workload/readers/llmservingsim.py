@@ -81,7 +81,7 @@ def _session(line: int, row: Row, ordinal: int) -> Session:
     extra = rest(row, USED)
     row.close()
     nodes, carried = weave(chain.drafts)
-    return Session(sid, at_ns, nodes, src=sources("llmservingsim", extra, carried))
+    return Session(sid, at_ns, nodes, src=sources("llmservingsim", carried, extra))
 
 
 class _Chain:

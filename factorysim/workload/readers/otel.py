@@ -59,7 +59,8 @@ def parse_otel(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Sess
 
 
 def _session(rows: list[Numbered]) -> Session | None:
-    spans = [read_span(line, row) for line, row in rows]
+    once = {(span.trace, span.id): span for span in (read_span(*row) for row in reversed(rows))}
+    spans = list(once.values())[::-1]  # exporters send again what they are not sure of
     story = _Story(spans)
     story.tell()
     if not story.drafts:
@@ -70,13 +71,16 @@ def _session(rows: list[Numbered]) -> Session | None:
     conversation = next((c for span in spans if (c := span.word("gen_ai.conversation.id"))), "")
     told: dict[str, Json] = {
         "traces": list[object](dict.fromkeys(span.trace for span in spans)),
+        "began_unix_ns": began_ns,
+    }
+    counts = {
         "calls_without_usage": story.unused,
         "outputs_of_0": story.silent,
-        "began_unix_ns": began_ns,
+        "spans_twice": len(rows) - len(spans),
     }
     agent = next((a for span in spans if (a := span.word("gen_ai.agent.name"))), "")
     sid = conversation or first.trace
-    return Session(sid, began_ns, nodes, agent=agent, src=sources("otel", told, carried))
+    return Session(sid, began_ns, nodes, agent=agent, src=sources("otel", carried, told, counts))
 
 
 class _Part:
@@ -141,9 +145,8 @@ class _Story:
             waiting += children.get((span.trace, span.id), [])
         if len(order) != len(spans):
             reached = {(span.trace, span.id) for span in order}
-            lost = next((s for s in spans if (s.trace, s.id) not in reached), spans[-1])
-            found = f"{lost.parent!r}, in a cycle, or a span twice"
-            problem = Problem("parentSpanId", found, "each span once, inside of another or none")
+            lost = next(span for span in spans if (span.trace, span.id) not in reached)
+            problem = Problem("parentSpanId", "a cycle", "spans inside of others, or of none")
             raise BadSession(lost.line, problem)
         parts: dict[tuple[str, str], list[_Part]] = {}
         for span in reversed(order):

@@ -58,4 +58,4 @@ def _session(row: Row, ordinal: int) -> Session:
     row.close()
     call = LlmNode(prompt, output, hashes=hashes, block_tokens=BLOCK_TOKENS if hashes else None)
     carried: dict[str, Json] = {"nodes": {"n0": kept}} if kept else {}
-    return Session(f"r{ordinal}", 0, [call], src=sources("servegen", src, carried))
+    return Session(f"r{ordinal}", 0, [call], src=sources("servegen_offline", carried, src))

@@ -136,6 +136,4 @@ def _session(rows: list[Numbered]) -> Session:
     if "reward" in first.data:
         told["reward"] = first.plain("reward")
     told |= rest(first, COLUMNS)
-    return Session(
-        _sid(first), 0, nodes, agent="customer_service", src=sources("taubench", told, carried)
-    )
+    return Session(_sid(first), 0, nodes, src=sources("taubench", carried, told))

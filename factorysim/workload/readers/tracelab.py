@@ -183,8 +183,8 @@ def _session(rows: list[Numbered]) -> Session:
         before = told
     nodes, carried = weave(drafts)
     sid = ident(rows[0][1], "session_id")
-    recorded = counts | {"began_unix_ns": began_ns}
-    return Session(sid, began_ns, nodes, src=sources("tracelab", recorded, carried))
+    src = sources("tracelab", carried, {"began_unix_ns": began_ns}, counts)
+    return Session(sid, began_ns, nodes, src=src)
 
 
 def _wait(

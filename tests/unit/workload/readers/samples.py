@@ -6,6 +6,11 @@ Of each: the text, and how many sessions, LLM calls, tool calls and gaps it hold
 import json
 from typing import NamedTuple
 
+import pytest
+
+from factorysim.errors import TraceError
+from factorysim.workload.traces import read_trace
+
 
 class Sample(NamedTuple):
     """A file, and what is in it."""
@@ -15,6 +20,20 @@ class Sample(NamedTuple):
     calls: int
     tools: int
     gaps: int
+
+
+def read(tmp_path, text: str, name: str) -> list:
+    """Read a text as a trace of a format."""
+    path = tmp_path / "trace"
+    path.write_text(text)
+    return list(read_trace(path, name))
+
+
+def faults(tmp_path, text: str, name: str) -> list[str]:
+    """Read a bad trace: its faults, each from the line on."""
+    with pytest.raises(TraceError) as caught:
+        read(tmp_path, text, name)
+    return [str(fault).removeprefix(f"{tmp_path / 'trace'}") for fault in caught.value.faults]
 
 
 def rows(*items: dict) -> str:
