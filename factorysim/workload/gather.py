@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Numbered = tuple[int, Row]
     """A row and its line."""
 
-SPOOL_BYTES = 128 * 2**20
+SPOOL_BYTES = 64 * 2**20
 """Of texts in memory, before they go to a temporary file."""
 SESSION_ROWS = 200_000
 """Of one session, at most: they are in memory together."""

@@ -45,6 +45,8 @@ TURNS = 8
 GROWING = 0.9
 """Share of turns that are longer than all before them, from which prompts are whole: agents'
 contexts grow on 96 % of steps and more (workloads.md, section 3.2)."""
+COMPARED = 2_000
+"""Turns that are compared, at most."""
 LOOKED_AT = 200_000
 """Rows that are looked at for evidence, at most."""
 SHRINKING = 0.7
@@ -156,7 +158,7 @@ def prompt_mode(rows: Iterable[dict[str, Json]]) -> Mode | None:
     seen = _Evidence()
     for number, row in enumerate(rows):
         seen.add(row)
-        if number >= LOOKED_AT:
+        if number >= LOOKED_AT or seen.turns >= COMPARED:
             return seen.verdict() if seen.turns or seen.said else None
     return seen.verdict()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.rows import as_list
 from factorysim.workload.runs import head_of, runs_of_ids
@@ -17,9 +17,8 @@ SIZES = tuple(2**power for power in range(3, 14))
 
 def listed_ids(row: Row, key: str) -> list[int]:
     """Take a list of block ids of any size; none if it is not there."""
-    given = as_list(row.data.get(key, []))
-    ids = [item for item in given or () if type(item) is int and item >= 0]
-    if given is None or len(ids) < len(given):
+    ids = cast("list[int] | None", as_list(row.data.get(key, [])))
+    if ids is None or not set(map(type, ids)) <= {int} or min(ids, default=0) < 0:
         row.bad(key, "something else", "a list of whole numbers, none below 0")
         return []
     return ids

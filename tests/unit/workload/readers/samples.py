@@ -119,6 +119,11 @@ def turn(sid: str, prompt: int, output: int, hashes: list[int], **more) -> dict:
     return row | {"hash_ids": hashes} | more
 
 
+def growing_turns(count: int) -> str:
+    """Make turns that say nothing but that they grow."""
+    return rows(*(turn("a", 100 * (n + 1), 10, []) for n in range(count)))
+
+
 AIPERF = rows(
     turn("a", 1024, 100, [1, 2], timestamp=0.5, group_id=3),
     turn("b", 600, 10, [7, 8], timestamp=700),
