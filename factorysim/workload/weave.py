@@ -46,7 +46,8 @@ def weave(
     """Order drafts so that each follows what it waits for; the given order holds else.
 
     A call whose prompt is hashed repeats as many leading blocks as it has in common
-    with the last call of its context, in the order of the nodes.
+    with the last call of its context, in the order of the nodes. One that is not repeats
+    no more than its context ever held: what a first prompt finds in a cache is not its own.
 
     Parameters
     ----------
@@ -74,12 +75,17 @@ def weave(
     order = _ordered(drafts, key)
     place = {draft.name: index for index, draft in enumerate(order)}
     last: dict[int, LlmNode] = {}
+    longest: dict[int, int] = {}
+    """Tokens of a context's calls so far, prompt and answer: no prompt repeats more."""
     for draft in order:
         node = draft.node
         node.after = tuple(sorted({place[name] for name in draft.after}))
         if isinstance(node, LlmNode):
+            node.prefix_tokens = min(node.prefix_tokens, longest.get(node.context, 0))
             _repeat(node, last.get(node.context))
             last[node.context] = node
+            whole = node.prompt_tokens + node.output_tokens
+            longest[node.context] = max(whole, longest.get(node.context, 0))
     defaults = [f"n{index}" for index in range(len(order))]
     ids = [draft.name for draft in order] if named else defaults
     carried: dict[str, Json] = {} if ids == defaults else {"ids": list[object](ids)}

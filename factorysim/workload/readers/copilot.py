@@ -196,16 +196,19 @@ def _call(row: Row, name: str) -> _Item:
     lasted_ns = row.nanoseconds("duration_ms", MS) if "duration_ms" in row.data else 0
     tokens = inner(row, "tokens", row.data.get("tokens"))
     prompt, output, cached, spoken = 1, 1, 0, True
+    others: dict[str, Json] = {}
     if tokens is not None:
         prompt = tokens.tokens("prompt")
         output, spoken = answered(tokens, "completion")
         cached = tokens.whole("cached", 0, MAX_TOKENS, default=0)
+        others = rest(tokens, ("prompt", "completion", "cached"))
         adopt(row, "tokens", tokens)
     user = row.data.get("initiator_type") == "user"
     initiator: Initiator = "user" if user else "agent"
     kept: dict[str, Json] = {"model": row.text("model")} if "model" in row.data else {}
-    kept["obs"] = {"dur": lasted_ns, "status": "ok" if spoken else "failed"}
-    kept["src"] = rest(row, CALL_USED)
+    status = "ok" if spoken else "failed"
+    kept["obs"] = {"dur": lasted_ns, "status": status, "cached": cached}
+    kept["src"] = rest(row, CALL_USED) | ({"tokens": others} if others else {})
     node = LlmNode(prompt, output, min(cached, prompt), initiator=initiator)
     called = ident(row, "message_id", name)
     return _Item(called, begin_ns, begin_ns + lasted_ns, [(node, kept)], silent=not spoken)

@@ -35,7 +35,7 @@ from factorysim.workload.readers.otel_spans import (
     read_span,
     span_lines,
 )
-from factorysim.workload.rows import parse_object
+from factorysim.workload.rows import as_map, parse_object
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 from factorysim.workload.weave import BadSession, Draft, weave
 
@@ -162,7 +162,7 @@ class _Story:
 
     def _parts(self, span: Span, inside: list[_Part]) -> list[_Part]:
         """Make what a span is: a call, a tool, a whole of parts, or no more than its parts."""
-        if span.kind == "call" and span.count(*INPUT) is None:
+        if span.kind == "call" and not span.count(*INPUT):
             self.unused += 1
             return inside
         if span.kind in ("call", "tool") and not inside:
@@ -217,11 +217,12 @@ class _Story:
                 return self._lay(part.inside, wait, context, nested=True)
 
     def _call(self, span: Span, wait: _Wait, context: int) -> str:
-        prompt, output = span.count(*INPUT) or 0, span.count(*OUTPUT) or 0
+        prompt, output = span.count(*INPUT) or 1, span.count(*OUTPUT) or 0
         self.silent += not output
-        cached = min(span.count(CACHED) or 0, max(prompt, 1))
-        node = LlmNode(max(prompt, 1), max(output, 1), cached, initiator=wait.by, context=context)
-        kept: dict[str, Json] = {}
+        cached = span.count(CACHED)
+        repeated = min(max(cached or 0, 0), prompt)
+        node = LlmNode(prompt, max(output, 1), repeated, initiator=wait.by, context=context)
+        kept: dict[str, Json] = {} if cached is None else {"obs": {"cached": cached}}
         if model := span.word("gen_ai.request.model"):
             kept["model"] = model
         if (thought := span.count(REASONING)) is not None:
@@ -242,7 +243,8 @@ class _Story:
             where: dict[str, Json] = {"trace": span.trace, "span": span.id, "name": span.name}
             lasted_ns = span.end_ns - span.begin_ns
             status = "failed" if span.failed else "ok"
-            kept = kept | {"obs": {"dur": lasted_ns, "status": status}, "src": where | told}
+            seen = {"dur": lasted_ns, "status": status} | (as_map(kept.get("obs")) or {})
+            kept = kept | {"obs": seen, "src": where | told}
         self.drafts.append(Draft(name, span.line, node, list(wait.names), kept))
         return name
 

@@ -169,9 +169,10 @@ def read_span(line: int, row: Row) -> Span:
 def _check_tokens(row: Row, span: Span) -> None:
     for names in (INPUT, OUTPUT):
         tokens = span.count(*names)
-        if tokens is None and not span.failed:
+        if (tokens is None or (not tokens and names is INPUT)) and not span.failed:
             cure = "let the instrumentation record the usage of calls"
-            row.bad(f"attributes.{names[0]}", "nothing", "a number of tokens", cure)
+            found = "nothing" if tokens is None else "0"
+            row.bad(f"attributes.{names[0]}", found, "a number of tokens", cure)
         elif tokens is not None and not 0 <= tokens <= MAX_TOKENS:
             row.bad(f"attributes.{names[0]}", f"{tokens}", f"from 0 to {MAX_TOKENS:,}")
 

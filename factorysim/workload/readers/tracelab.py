@@ -166,10 +166,6 @@ def _session(rows: list[Numbered]) -> Session:
                 problem = Problem("round_index", found, "each once in a session")
                 raise BadSession(told.line, problem)
             after = _wait(told, before, after, drafts, counts)
-            repeats = before.node.prompt_tokens + before.node.output_tokens
-            told.node.prefix_tokens = min(told.node.prefix_tokens, repeats)
-        else:
-            told.node.prefix_tokens = 0  # of other sessions, which is not told of which
         told.node.at_ns = max(0, told.asked_ns - began_ns) or None
         name = f"c{told.number}"
         drafts.append(Draft(name, told.line, told.node, after, told.kept))

@@ -36,10 +36,18 @@ def test_hashed_prompts_repeat_what_they_have_in_common_with_the_last_of_their_c
         Draft("b", 2, call(24, hashes=((1, 3),), context=1, **hashed)),
         Draft("c", 3, call(20, hashes=((1, 2), (9, 1)), **hashed)),
         Draft("d", 4, call(20, hashes=((1, 2), (9, 1)), prefix_tokens=0, context=1, **hashed)),
-        Draft("e", 5, call(99, prefix_tokens=7)),
     ]
     nodes, _ = weave(drafts)
-    assert [node.prefix_tokens for node in nodes] == [0, 0, 16, 16, 7]
+    assert [node.prefix_tokens for node in nodes] == [0, 0, 16, 16]
+
+
+def test_counted_prompts_repeat_no_more_than_their_context_held():
+    prompts = [(100, 90, 0), (50, 10, 0), (900, 300, 0), (900, 300, 1)]
+    drafts = [
+        Draft(f"{n}", n, call(prompt, prefix_tokens=cached, context=context))
+        for n, (prompt, cached, context) in enumerate(prompts)
+    ]
+    assert [node.prefix_tokens for node in weave(drafts)[0]] == [0, 10, 101, 0]
 
 
 def test_sessions_that_do_not_hold_together_are_told_at_their_lines():

@@ -49,6 +49,8 @@ def test_calls_of_a_copilot_turn_may_overlap(tmp_path):
     assert (then.prefix_tokens, last.prefix_tokens) == (900, 1000)
     assert gap == GapNode(600 * S - 7 * S, after=(4,))
     kept = told.src["fstrace"]["nodes"]
+    assert kept["n4"]["obs"] == {"dur": 2 * S, "status": "ok", "cached": 900}
+    assert kept["n4"]["src"]["tokens"] == {"total": 1030}
     assert (kept["n2"]["status"], kept["n3"]["status"]) == ("ok", "error")
     assert kept["n2"]["src"] == {"batch": {"auto_continue": True, "result": "success"}}
 
@@ -132,6 +134,7 @@ def test_spans_become_a_dag_with_sub_agents_and_pauses(tmp_path):
     assert kept["model"] == "m"
     assert kept["obs"] == {"dur": 2 * S, "status": "ok"}
     assert kept["src"] == {"trace": "trace1", "span": "c1", "name": "chat c1"}
+    assert told.src["fstrace"]["nodes"]["n4"]["obs"]["cached"] == 120
 
 
 def test_one_object_over_many_lines_is_read_too(tmp_path):
@@ -189,6 +192,7 @@ def test_calls_that_failed_without_usage_are_counted_and_others_refused(tmp_path
         ([span("a", "", "chat", 2, 1, input=5, output=1)], ":1: endTimeUnixNano"),
         ([span("a", "b", "x", 0, 1), span("b", "a", "x", 0, 1)], ":1: parentSpanId"),
         ([span("a", "", "chat", 0, 1, input=-5, output=1)], ":1: attributes.gen_ai.usage.input"),
+        ([span("a", "", "chat", 0, 1, input=0, output=1)], ":1: attributes.gen_ai.usage.input"),
         ([{"traceId": "t"}], ":1: spanId"),
     ],
 )
