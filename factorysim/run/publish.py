@@ -16,6 +16,7 @@ from factorysim.metrics.overload import Overload, overload
 from factorysim.metrics.replication import Replication
 from factorysim.metrics.summary import Summary, as_json, pooled, shares_in_slo, summarise
 from factorysim.records import TABLES, EnergyLine
+from factorysim.run.context import repair_notes
 from factorysim.run.model_error import as_json as told
 from factorysim.run.model_error import model_errors, with_model_errors
 from factorysim.run.replication import Outcome
@@ -163,7 +164,7 @@ def _manifest(
             "stations": [station._asdict() for station in prepared.layout.stations],
         },
         "assumed_facts": assumed,
-        "notes": list(prepared.plan.notes),
+        "notes": [*prepared.plan.notes, *repair_notes(prepared.scenario.streams)],
         "events": sum(outcome.closing.events for outcome in outcomes),
         "replications": [_closing(outcome) for outcome in outcomes],
         "metrics_without_value": sorted(n for n, line in summary.items() if line.value is None),

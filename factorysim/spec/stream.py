@@ -82,6 +82,8 @@ class StreamSpec(Spec):
     trace: str | None = None
     calls: CallsSpec | None = None
     format: FormatChoice = "auto"
+    repair: bool = False
+    """Drop or mend what is bad in the trace, and say so with the results; else it is refused."""
     speed: float = Field(default=1.0, gt=0.0, le=1e6)
     """Of a trace's clock: 20 replays an hour in three minutes."""
     reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
@@ -115,6 +117,8 @@ class StreamSpec(Spec):
         if self.replicate != "none" and self.trace is None:
             cure = "remove it: agents and calls differ between replications by themselves"
             raise refuse("replicate", self.replicate, "none, since there is no trace", cure)
+        if self.repair and self.trace is None:
+            raise refuse("repair", "true", "nothing, since there is no trace", "remove it")
         for key, why in _RECORDED.items():
             if self.trace is not None and getattr(self, key) is not None:
                 raise refuse(key, "a value", "none on a trace", why)

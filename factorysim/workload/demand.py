@@ -148,10 +148,12 @@ def _call_sessions(
 def _trace_sessions(
     name: str, stream: StreamSpec, seed: int, replication: int, path: Path
 ) -> Callable[[], Iterator[Session]]:
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.traces import read_trace
 
     def recorded() -> Iterator[Session]:
-        for session in islice(read_trace(path, stream.format), stream.limit):
+        repair = Repairs() if stream.repair else None  # `run.context` tells them
+        for session in islice(read_trace(path, stream.format, repair=repair), stream.limit):
             yield _sped(session, stream.speed, stream.priority)
 
     def sessions() -> Iterator[Session]:

@@ -99,7 +99,7 @@ class Gathering:
             if log is not None and (len(rows) > SESSION_ROWS or size > SESSION_BYTES):
                 found = f"a session of {len(rows):,} rows and {size:,} bytes"
                 expected = f"at most {SESSION_ROWS:,} rows and {SESSION_BYTES:,} bytes"
-                log.add(self._lines[rows[0]], Problem("", found, expected))
+                log.add(self._lines[rows[0]], Problem("", found, expected), "session dropped")
                 continue
             yield [self._read(row) for row in rows]
 

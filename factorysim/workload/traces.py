@@ -32,21 +32,29 @@ if TYPE_CHECKING:
 
     from factorysim.spec.trace_format import FormatChoice, TraceFormat
     from factorysim.workload.lines import FaultLog, Sessions
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.session import Session
 
 LONG: tuple[TraceFormat, ...] = ("copilot", "llmservingsim", "otel")
 """Formats whose rows are whole sessions, or batches of spans."""
 
 
-def read_trace(path: Path, trace_format: FormatChoice = "auto") -> Iterator[Session]:
+def read_trace(
+    path: Path,
+    trace_format: FormatChoice = "auto",
+    *,
+    repair: Repairs | None = None,
+) -> Iterator[Session]:
     """Yield the sessions of a trace in order of arrival, lazily and in bounded memory.
 
     Parameters
     ----------
     path
-        A regular file, plain or gzip; of Weka sessions also a folder of them.
+        A regular file, plain, gzip or zstd; of Weka sessions also a folder of them.
     trace_format
         `auto` tells it from the first rows.
+    repair
+        Drop or mend what is bad, and count it there; without it one fault refuses the trace.
 
     Raises
     ------
@@ -70,15 +78,16 @@ def read_trace(path: Path, trace_format: FormatChoice = "auto") -> Iterator[Sess
     known: TraceFormat = detect_format(path) if trace_format == "auto" else trace_format
     match known:
         case "fstrace":
-            return read_fstrace(path)
+            return read_fstrace(path, repair)
         case "mooncake":
-            return read_mooncake(path)
+            return read_mooncake(path, repair)
         case "azure" | "azure_multimodal":
-            return read_azure(path)
+            return read_azure(path, repair)
         case "weka":
-            return read_weka(path)
+            return read_weka(path, repair)
         case _:
-            return read_sessions(path, _parser(known), ROW_BYTES if known in LONG else None)
+            row_bytes = ROW_BYTES if known in LONG else None
+            return read_sessions(path, _parser(known), row_bytes, repair)
 
 
 def _parser(name: TraceFormat) -> Callable[[Iterator[tuple[int, str]], FaultLog], Sessions]:

@@ -71,7 +71,10 @@ def adopt(row: Row, where: str, child: Row) -> None:
 def note(log: FaultLog, line: int, bad: BadRow | BadSession) -> None:
     """Put what is wrong with a row, or with a session, into the log."""
     for problem in bad.problems:
-        log.add(bad.line if isinstance(bad, BadSession) else line, problem)
+        if isinstance(bad, BadSession):
+            log.add(bad.line, problem, "session dropped")
+        else:
+            log.add(line, problem)
 
 
 def answered(row: Row, key: str) -> tuple[int, bool]:
