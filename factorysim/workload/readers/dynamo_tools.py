@@ -11,10 +11,8 @@ from factorysim.workload.session import ToolNode
 if TYPE_CHECKING:
     from factorysim.workload.rows import Json, Row
 
-USED = (
-    *("tool_class", "status", "started_at_unix_ms", "ended_at_unix_ms", "duration_ms"),
-    *("output_bytes", "output_tokens"),
-)
+USED = ("tool_class", "status", "duration_ms", "output_bytes", "output_tokens")
+"""Fields that a node holds; when a tool ran is kept as the source has it."""
 
 
 class ToolEvent(NamedTuple):
@@ -52,8 +50,6 @@ def tool_event(row: Row) -> ToolEvent:
         out_bytes=row.whole("output_bytes", 0, 10**15, default=0),
     )
     kept: dict[str, Json] = {"status": row.text("status")} if "status" in row.data else {}
-    if began:
-        kept["obs"] = {"t": begin_ns}
     if extra := rest(row, USED):
         kept["src"] = extra
     return ToolEvent(node, kept, (begin_ns, end_ns) if began else None)
