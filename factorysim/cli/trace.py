@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from factorysim.marked import printable
+from factorysim.spec.trace_format import FormatChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from factorysim.spec.trace_format import TraceFormat
     from factorysim.units import Dimension
-    from factorysim.workload.detect import TraceFormat
     from factorysim.workload.inspect import TraceSummary
     from factorysim.workload.repair import Repairs
     from factorysim.workload.session import Session
 
 app = typer.Typer(help="Look into traces, make them, convert them.", no_args_is_help=True)
 
-Format = Literal["auto", "fstrace", "mooncake", "azure", "weka"]
 Target = Literal["fstrace", "mooncake", "azure", "weka"]
 FileArgument = Annotated[
     Path, typer.Argument(help="A trace, plain, gzip or zstd; a folder of Weka sessions.")
@@ -29,7 +29,9 @@ FileArgument = Annotated[
 OutArgument = Annotated[
     Path, typer.Argument(help="File to write; packed if it ends in .gz or .zst.")
 ]
-FormatOption = Annotated[Format, typer.Option("--format", help="Of the trace; auto tells it.")]
+FormatOption = Annotated[
+    FormatChoice, typer.Option("--format", metavar="NAME", help="See formats; auto tells it.")
+]
 RepairOption = Annotated[
     bool, typer.Option("--repair", help="Drop or mend what is bad, and count it.")
 ]
@@ -44,23 +46,39 @@ def inspect(
 ) -> None:
     """Tell counts, arrivals, lengths, repetition, tools, and what is wrong with a trace."""
     from factorysim.report.trace import trace_lines
-    from factorysim.workload.detect import detect_format
+    from factorysim.workload.detect import detect
     from factorysim.workload.inspect import summarize
     from factorysim.workload.traces import read_trace
 
-    known = detect_format(file) if trace_format == "auto" else trace_format
+    known, notes = detect(file, trace_format)
     repairs = _repairs(repair)
     summary = summarize(read_trace(file, known, repair=repairs))
     kinds = [] if repairs is None else repairs.kinds
     if as_json:
-        told = {"file": str(file), "format": known} | _plain(summary)
+        told = {"file": str(file), "format": known, "notes": notes} | _plain(summary)
         told["repairs"] = [
             {"what": kind.what, "count": kind.count, "first": kind.first._asdict()}
             for kind in kinds
         ]
         typer.echo(json.dumps(told, indent=2))
     else:
-        typer.echo("\n".join([printable(f"{file}: {known}"), *trace_lines(summary, kinds)]))
+        head = [printable(f"{file}: {known}"), *(f"  note: {note}" for note in notes)]
+        typer.echo("\n".join([*head, *trace_lines(summary, kinds)]))
+
+
+@app.command()
+def formats(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the formats that are read, what each carries, and whether it was tried."""
+    from factorysim.workload.formats import FORMATS, carries
+
+    if as_json:
+        told = {name: info._asdict() for name, info in FORMATS.items()}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for name, info in FORMATS.items():
+        typer.echo(f"{name:<17} {info.what}\n    {info.status}: {carries(info)}")
 
 
 @app.command()
@@ -124,8 +142,6 @@ def cut(
     In the format of the trace if that can be written, else in fstrace/1. The sample at
     10 % is part of that at 20 % with the same seed.
     """
-    from typing import get_args
-
     from factorysim.errors import Fault, SpecError
     from factorysim.workload.cut import Cut, cut_sessions
     from factorysim.workload.detect import detect_format
@@ -143,7 +159,7 @@ def cut(
         seed=seed,
     )
     known = detect_format(file) if trace_format == "auto" else trace_format
-    to: Target = known if known in get_args(Target) else "fstrace"
+    to = _target(known)
     repairs = _repairs(repair)
     kept = 0
 
@@ -209,6 +225,15 @@ def _tell(repairs: Repairs | None) -> None:
     """Say what was repaired."""
     for kind in () if repairs is None else repairs.kinds:
         typer.echo(printable(f"  {kind}"))
+
+
+def _target(known: TraceFormat) -> Target:
+    """Choose the format that a part of a trace is written in."""
+    match known:
+        case "fstrace" | "mooncake" | "azure" | "weka":
+            return known
+        case _:
+            return "fstrace"
 
 
 def _quantity(key: str, text: str, dimension: Dimension, *, zero: bool = False) -> float:

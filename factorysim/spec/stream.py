@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from factorysim.spec.arrivals import Arrivals, TraceArrivals
 from factorysim.spec.base import Name, PositiveSeconds, Seconds, Share, Spec, refuse
+from factorysim.spec.trace_format import FormatChoice
 
 
 class LengthSpec(Spec):
@@ -109,7 +110,7 @@ class StreamSpec(Spec):
     trace: str | None = None
     calls: CallsSpec | None = None
     clients: ClientsSpec | None = None
-    format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
+    format: FormatChoice = "auto"
     repair: bool = False
     """Drop or mend what is bad in the trace, and say so with the results; else it is refused."""
     mode: ReplayMode | None = None
