@@ -102,8 +102,11 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
         )
     for tools in plan.tools:
         cores = sum(host.cores for host in tools.hosts)
-        what = f"tools, {cores:,} cores"
-        table.add_row(tools.name, tools.pool, what, f"{len(tools.hosts):,}", "", "", "")
+        what = "tools, elsewhere" if tools.elastic else f"tools, {cores:,} cores"
+        if tools.sandbox is not None:
+            what += f", a sandbox a {tools.sandbox.per}"
+        hosts = "" if tools.elastic else f"{len(tools.hosts):,}"
+        table.add_row(tools.name, tools.pool, what, hosts, "", "", "")
     return table
 
 

@@ -177,7 +177,7 @@ class FailureTable:
 def steps_that_fail(
     outcomes: Mapping[int, Outcome], widths: Sequence[int], without: Collection[int]
 ) -> list[int]:
-    """Calls of a chain at least one of whose tools fails to the end, in order.
+    """Find the calls of a chain at least one of whose tools fails to the end, in order.
 
     Parameters
     ----------
