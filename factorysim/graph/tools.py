@@ -54,7 +54,11 @@ def plan_tools(
     if runtime is not None:
         plan = plan._replace(check=_check(runtime.tool_check, 0.0))
     classes = load_tools().tools
-    mine = {cls: classes[cls].work.memory for cls, where in used.items() if where == name}
+    mine = {
+        cls: classes[cls].work.memory
+        for cls, where in used.items()
+        if where == name and cls in classes
+    }
     return plan._replace(sandbox=_sandbox(spec.sandbox, runtime, plan, mine, classes))
 
 
@@ -253,7 +257,7 @@ def check_memory(plans: Sequence[ToolPlan], used: Mapping[str, str]) -> list[Cap
     faults: list[Fault] = []
     for cls, name in used.items():
         plan = of_name.get(name)
-        if plan is None:
+        if plan is None or cls not in classes:
             continue
         most, memory = max(host.memory_bytes for host in plan.hosts), classes[cls].work.memory
         if memory > most:

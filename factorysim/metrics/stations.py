@@ -48,16 +48,14 @@ def pool_values(
         if tools:
             place = f"{pool} (tools)" if serving else pool
             name = f"{pool}.tools" if serving else pool
-            load = _tools_load(tools, tables, window)
-            if load is None:
-                values += [
-                    Value(f"{what}.{name}", None, reason=ELASTIC)
-                    for what in ("saturation", "utilization")
-                ]
+            given = _tools_load(tools, tables, window)
+            if given is None:
+                values.append(Value(f"saturation.{place}", None, reason=ELASTIC))
+                values.append(Value(f"utilization.{name}", None, reason=ELASTIC))
             else:
-                loads[place] = load
-                values.append(Value(f"saturation.{place}", load[0]))
-                values.append(Value(f"utilization.{name}", load[0]))
+                loads[place] = given
+                values.append(Value(f"saturation.{place}", given[0]))
+                values.append(Value(f"utilization.{name}", given[0]))
             if several:
                 values += _by_tools_deployment(name, tools, tables, window)
         values += _queue_values(pool, serving + tools, tables, window)
