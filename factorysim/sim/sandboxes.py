@@ -9,6 +9,8 @@ them, so a tool in a sandbox gets its memory once others have ended; and a sessi
 waits for a sandbox gives back those of its own that no tool uses (`Holders`), so none
 holds memory idle while it waits for another's. What is left in a host's memory is
 then in sandboxes that work, or whose sessions go on, or ready for the next who asks.
+
+A start is a job of its host like a tool's: it stands in the same line and shares the cores.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 NOBODY = -1
 """Session of a sandbox that is kept ready."""
+FIRST_START = -(1 << 62)
+"""Number of a station's first job that is the start of a sandbox: all of them are below zero."""
 _ONLY = np.zeros(1, dtype=np.int64)
 
 
@@ -313,7 +317,7 @@ class SandboxPool:
         (seconds,) = self._starts.durations(_ONLY, np.array([normal]), np.array([tail])).tolist()
         remote_fs = round(seconds * work.remote_share * 1e9) * FS_PER_NS
         cpu_s = seconds * (1.0 - work.remote_share) * work.cores
-        return ToolJob(-1 - box.number, box.session, cpu_s, work.cores, host=box.host), remote_fs
+        return ToolJob(FIRST_START + box.number, box.session, cpu_s, work.cores, host=box.host), remote_fs
 
     def _hand_over(self, ready: Box, box: Box) -> None:
         """Let a sandbox that stands ready become the one that was asked for."""
