@@ -317,7 +317,9 @@ class SandboxPool:
         (seconds,) = self._starts.durations(_ONLY, np.array([normal]), np.array([tail])).tolist()
         remote_fs = round(seconds * work.remote_share * 1e9) * FS_PER_NS
         cpu_s = seconds * (1.0 - work.remote_share) * work.cores
-        return ToolJob(FIRST_START + box.number, box.session, cpu_s, work.cores, host=box.host), remote_fs
+        return ToolJob(
+            FIRST_START + box.number, box.session, cpu_s, work.cores, host=box.host
+        ), remote_fs
 
     def _hand_over(self, ready: Box, box: Box) -> None:
         """Let a sandbox that stands ready become the one that was asked for."""

@@ -127,9 +127,7 @@ class Naive:
 @st.composite
 def tool_lists(draw):
     """Tools whose instants and works have fractions of their own, so that no two events tie."""
-    row = st.tuples(
-        st.integers(0, 60), st.integers(0, 5), st.integers(1, 25), st.integers(0, 4)
-    )
+    row = st.tuples(st.integers(0, 60), st.integers(0, 5), st.integers(1, 25), st.integers(0, 4))
     rows = draw(st.lists(row, min_size=1, max_size=14))
     return [
         Tool(

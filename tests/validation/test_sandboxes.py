@@ -21,9 +21,7 @@ def simulate(tools, rate, nodes, seed, jobs):
     """Rows of sessions of one kind that arrive at random."""
     draw = stream(seed, "validation")
     times = np.cumsum(draw.exponential(1.0 / rate, jobs))
-    sessions = [
-        Session(f"s{k}", round(float(at) * 1e9), nodes(draw)) for k, at in enumerate(times)
-    ]
+    sessions = [Session(f"s{k}", round(float(at) * 1e9), nodes(draw)) for k, at in enumerate(times)]
     factory = builders.plan(hosts=1)._replace(tools=tuple(tools))
     sink = builders.Rows()
     end_s = float(times[-1])

@@ -22,7 +22,9 @@ def start_class(p50_s=1.0, *, sigma=0.5, remote=0.0, memory="3 B"):
     )
 
 
-def sandbox(per="session", *, memory=3, burst=4, warm=0, idle_s=None, through_gaps=True, start=None):
+def sandbox(
+    per="session", *, memory=3, burst=4, warm=0, idle_s=None, through_gaps=True, start=None
+):
     return SandboxPlan(
         per=per,
         start=start_class() if start is None else start,

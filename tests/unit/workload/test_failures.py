@@ -22,8 +22,10 @@ from factorysim.workload.tools import ToolTable, load_tools
 
 US = {"kind": "assumed", "source": "us"}
 N = 40_000
-SHELL = load_tools().tools["shell"].model_copy(
-    update={"failure": None, "retry": None, "failed_tokens": None}
+SHELL = (
+    load_tools()
+    .tools["shell"]
+    .model_copy(update={"failure": None, "retry": None, "failed_tokens": None})
 )
 
 
