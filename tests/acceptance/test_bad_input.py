@@ -173,9 +173,7 @@ SCENARIOS = {
         "since the role is serve",
     ),
     "memory of sandboxes that no host has": (
-        changed(
-            "queue:", "t: {role: tools, pool: gpu.cpu, sandbox: {memory: 900 TB}}\n  queue:"
-        ),
+        changed("queue:", "t: {role: tools, pool: gpu.cpu, sandbox: {memory: 900 TB}}\n  queue:"),
         7,
         "the memory of a host",
     ),
