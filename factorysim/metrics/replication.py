@@ -22,6 +22,7 @@ from factorysim.metrics.slo import goodput, tenant_goodput
 from factorysim.metrics.speculation import speculation_values
 from factorysim.metrics.stations import pool_values
 from factorysim.metrics.tiers import tier_values
+from factorysim.metrics.tools import tool_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def replication_metrics(
     values += pool_values(tables, window, layout, activity)
     values += speculation_values(layout, activity)
     values += energy_values(tables, window, layout, activity)
+    values += tool_values(tables, window, layout)
     values += tier_values(tables, window, layout, handoff_values(tables, window))
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]

@@ -11,7 +11,7 @@ references back, are nothing to the garbage collector.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
 
 import msgspec
 
@@ -54,6 +54,17 @@ class LlmNode(msgspec.Struct, gc=False):
     """Of the prompt: those of images that are new in it, which an encoder makes."""
 
 
+class Attempt(NamedTuple):
+    """One attempt at a tool that failed, and that the harness follows with another."""
+
+    cpu_s: float
+    """Core-seconds on the reference core."""
+    remote_ns: int
+    """Spent outside the factory, before the cores are asked for."""
+    backoff_ns: int
+    """Between its end and the next attempt."""
+
+
 class ToolNode(msgspec.Struct, gc=False):
     """One tool call: work for cores, a wait elsewhere, or both."""
 
@@ -71,6 +82,12 @@ class ToolNode(msgspec.Struct, gc=False):
     after: tuple[int, ...] = ()
     delay_ns: int = 0
     at_ns: int | None = None
+    context: int = 0
+    """Which of the session's contexts calls it: a sub-agent has one of its own."""
+    failed: tuple[Attempt, ...] = ()
+    """Attempts before the one that the fields above tell of."""
+    status: Literal["ok", "failed", "timeout"] = "ok"
+    """Of the last attempt, as the LLM reads it."""
 
 
 class GapNode(msgspec.Struct, gc=False):
