@@ -27,6 +27,7 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
+from factorysim.sim.io_work import IoJob, IoWork, metered
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.ranks import parts_of
@@ -143,10 +144,11 @@ class FactoryWorld:
         self._ledgers = Ledgers()
         tools = plan.tools[0].name if plan.tools else ""
         self._book = Book(sink, self._ledgers, tools)
-        self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
+        self._meter = PowerMeter(metered(plan), horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
+        self._io = self._build_io()
         self._tiers = (
-            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers)
+            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers, self._io)
             if plan.stores
             else None
         )
@@ -245,6 +247,8 @@ class FactoryWorld:
                     replica.on_start = _start_leg
             else:
                 way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
+                if self._io is not None:
+                    way = self._io.way(way, placed.devices[0])
             router.add(replica, way, landed)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
@@ -282,16 +286,34 @@ class FactoryWorld:
             self._retry_parts,
         )
 
+    def _build_io(self) -> IoWork | None:
+        plan, serving, run = self._plan, self._scenario.serving, self._scenario.run
+        if plan.io is None or serving.io_work is None:
+            return None
+        spare = len(plan.tools)
+        return IoWork(
+            self.clock,
+            plan,
+            plan.io,
+            serving.io_work,
+            lambda rows: self._meter.add_busy(spare, rows),
+            self._horizon_s,
+            run.bins,
+        )
+
     def _build_tools(self) -> ToolStation | None:
         if not self._plan.tools:
             return None
-        return ToolStation(
+        station = ToolStation(
             self.clock,
             self._plan.tools[0],
             self._tool_left,
             entity=len(self._replicas),
             on_busy=self._note_busy,
         )
+        if self._io is not None:
+            self._io.tools.append(station)
+        return station
 
     def _note_busy(self, rows: npt.NDArray[np.float64]) -> None:
         self._meter.add_busy(0, rows)
@@ -425,6 +447,14 @@ class FactoryWorld:
         return job
 
     def _tool_left(self, job: ToolJob) -> None:
+        io = self._io
+        if io is not None:
+            if isinstance(job, IoJob):
+                io.left(job)
+                return
+            branch, node, _ = self._using[job.number]
+            if job.outcome == "completed" and io.tool_ended(job, branch, node, self._tool_back):
+                return
         branch, _, _ = self._using.pop(job.number)
         clock, station = self.clock, self._tool_station
         assert station is not None
@@ -433,6 +463,11 @@ class FactoryWorld:
             branch.resume()
         else:
             clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
+
+    def _tool_back(self, job: ToolJob) -> None:
+        """Go on with a session whose tool has ended, and the I/O work of that too."""
+        branch, _, _ = self._using.pop(job.number)
+        branch.resume()
 
     def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
         """Write down a tool call that has ended."""
@@ -512,6 +547,8 @@ class FactoryWorld:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         if self._tiers is not None:
             lines += self._tiers.audit(self._flying.values())
+        if self._io is not None:
+            lines += self._io.audit()
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -544,13 +581,18 @@ class FactoryWorld:
         samples: list[tuple[Any, ...]] = list(self._meter.samples())
         if self._tool_station is not None:
             samples += self._busy_cores.samples()
+        if self._io is not None:
+            samples += self._io.samples()
         return samples
 
     def _station_jobs(self) -> Iterator[ToolJob]:
         """Flush the tool station, and go through what is still there."""
         if self._tool_station is not None:
             self._tool_station.flush()
-            yield from self._tool_station.in_flight()
+            jobs = self._tool_station.in_flight()
+            yield from (job for job in jobs if not isinstance(job, IoJob))
+        if self._io is not None:
+            yield from (one for one in self._io.waiting() if isinstance(one, ToolJob))
 
     def _in_flight(self) -> InFlight:
         """Count what is under way, and look for what will end it."""
@@ -562,6 +604,8 @@ class FactoryWorld:
                 found += part.waiting + len(part.running)
         if self._tiers is not None:
             found += self._tiers.fetching
+        if self._io is not None:
+            found += sum(isinstance(one, Call) for one in self._io.waiting())
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):
@@ -595,18 +639,19 @@ class FactoryWorld:
 
     def _metered(self) -> Metered:
         """Compare what the meter was told of with what the stations say that they did."""
-        station = self._tool_station
-        core_s = 0.0 if station is None else station.line().busy_s
-        served_s, done_s = (0.0, 0.0) if station is None else station.work()
+        stations = self._all_stations()
+        cards = None if self._io is None else self._io.dpus
+        core_s = sum((one.line().busy_s for one in stations if one is not cards), 0.0)
+        work = [one.work() for one in stations]
         return Metered(
             step_s=sum(replica.busy_fs for replica in self._replicas) / FS_PER_S,
             metered_step_s=self._meter.step_s(),
             core_s=core_s,
             metered_core_s=self._meter.core_s(),
             steps=sum(replica.steps + replica.steps_lost for replica in self._replicas),
-            served_s=served_s,
-            done_s=done_s,
-            hosts_astray=0 if station is None else len(station.astray()),
+            served_s=sum((served_s for served_s, _ in work), 0.0),
+            done_s=sum((done_s for _, done_s in work), 0.0),
+            hosts_astray=sum(len(one.astray()) for one in stations),
             partner_s=sum(
                 len(replica_plan.partners) * replica.busy_fs
                 for deployment in self._deployments
@@ -631,9 +676,13 @@ class FactoryWorld:
                 if leg.server is not None and leg.queued_fs is not None and not leg.outcome:
                     present[leg.server.owner.number].append(leg)
         lines = [d.line(now, present[d.number]) for d in self._deployments]
-        if self._tool_station is not None:
-            lines.append(self._tool_station.line())
+        lines += [station.line() for station in self._all_stations()]
         return tuple(lines)
+
+    def _all_stations(self) -> list[ToolStation]:
+        """List those of tools, then those of I/O work alone."""
+        stations = [] if self._tool_station is None else [self._tool_station]
+        return stations if self._io is None else stations + self._io.stations()
 
 
 def _tuning(serving: ServingSpec) -> Tuning:

@@ -77,7 +77,7 @@ class ToolJob:
     admitted_fs: int | None = None
     finished_fs: int | None = None
     host: int = -1
-    """Index into the plan's hosts; -1: no host was used."""
+    """Index into the plan's hosts; -1: no host was used. Given before, it is bound to that one."""
     outcome: str = ""
     """`completed` or `rejected`, once it has left."""
     held: int = field(default=0, repr=False)
@@ -210,7 +210,7 @@ class ToolStation:
             self._env.at(now_fs, self._priority, self._pass, (job, "completed"))
             return
         job.memory = ceil(job.memory_bytes)
-        host = self._least_loaded(job.memory)
+        host = self._least_loaded(job.memory) if job.host < 0 else self._hosts[job.host]
         if host is None:
             self._env.at(now_fs, self._priority, self._pass, (job, "rejected"))
             return
