@@ -177,8 +177,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
         stations.append(_serving_station(scenario, serve, first))
         first += len(serve.replicas)
     for tools in plan.tools:
-        cores = sum(host.cores * host.speed for host in tools.hosts) * tools.smt_yield
-        stations.append(_tools_station(tools, cores))
+        stations.append(_tools_station(tools))
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
     devices += sum(
         len(serve.replicas) * serve.partner.devices_per_replica
@@ -236,7 +235,7 @@ def _partner(serve: ServePlan) -> Partner | None:
     )
 
 
-def _tools_station(tools: ToolPlan, cores: float) -> Station:
+def _tools_station(tools: ToolPlan) -> Station:
     return Station(
         name=tools.name,
         pool=tools.pool,
@@ -245,7 +244,7 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         first_replica=0,
         replicas=len(tools.hosts),
         devices_per_replica=0,
-        capacity=cores,
+        capacity=float(sum(host.cores for host in tools.hosts)),
         peak_flops=None,
         peak_bytes=None,
         idle_w=0.0,
