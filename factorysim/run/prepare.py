@@ -176,8 +176,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
     for serve in plan.serve:
         stations.append(_serving_station(scenario, serve, first))
         first += len(serve.replicas)
-    for tools in plan.tools:
-        stations.append(_tools_station(tools))
+    stations += [_tools_station(tools) for tools in plan.tools]
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
     devices += sum(
         len(serve.replicas) * serve.partner.devices_per_replica

@@ -27,7 +27,8 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
-from factorysim.sim.io_work import IoJob, IoWork, metered
+from factorysim.sim.io_cores import IoCores, IoJob
+from factorysim.sim.io_work import IoWork, metered
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.ranks import parts_of
@@ -291,7 +292,7 @@ class FactoryWorld:
         if plan.io is None or serving.io_work is None:
             return None
         spare = len(plan.tools)
-        return IoWork(
+        cores = IoCores(
             self.clock,
             plan,
             plan.io,
@@ -300,6 +301,7 @@ class FactoryWorld:
             self._horizon_s,
             run.bins,
         )
+        return IoWork(self.clock, plan, serving.io_work, cores)
 
     def _build_tools(self) -> ToolStation | None:
         if not self._plan.tools:
@@ -312,7 +314,7 @@ class FactoryWorld:
             on_busy=self._note_busy,
         )
         if self._io is not None:
-            self._io.tools.append(station)
+            self._io.cores.tools.append(station)
         return station
 
     def _note_busy(self, rows: npt.NDArray[np.float64]) -> None:
@@ -450,7 +452,7 @@ class FactoryWorld:
         io = self._io
         if io is not None:
             if isinstance(job, IoJob):
-                io.left(job)
+                io.cores.left(job)
                 return
             branch, node, _ = self._using[job.number]
             if job.outcome == "completed" and io.tool_ended(job, branch, node, self._tool_back):
@@ -548,7 +550,7 @@ class FactoryWorld:
         if self._tiers is not None:
             lines += self._tiers.audit(self._flying.values())
         if self._io is not None:
-            lines += self._io.audit()
+            lines += self._io.cores.audit()
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -582,7 +584,7 @@ class FactoryWorld:
         if self._tool_station is not None:
             samples += self._busy_cores.samples()
         if self._io is not None:
-            samples += self._io.samples()
+            samples += self._io.cores.samples()
         return samples
 
     def _station_jobs(self) -> Iterator[ToolJob]:
@@ -592,7 +594,7 @@ class FactoryWorld:
             jobs = self._tool_station.in_flight()
             yield from (job for job in jobs if not isinstance(job, IoJob))
         if self._io is not None:
-            yield from (one for one in self._io.waiting() if isinstance(one, ToolJob))
+            yield from (one for one in self._io.cores.waiting() if isinstance(one, ToolJob))
 
     def _in_flight(self) -> InFlight:
         """Count what is under way, and look for what will end it."""
@@ -605,7 +607,7 @@ class FactoryWorld:
         if self._tiers is not None:
             found += self._tiers.fetching
         if self._io is not None:
-            found += sum(isinstance(one, Call) for one in self._io.waiting())
+            found += sum(isinstance(one, Call) for one in self._io.cores.waiting())
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(branch.live.number for branch, _, _ in self._using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):
@@ -640,7 +642,7 @@ class FactoryWorld:
     def _metered(self) -> Metered:
         """Compare what the meter was told of with what the stations say that they did."""
         stations = self._all_stations()
-        cards = None if self._io is None else self._io.dpus
+        cards = None if self._io is None else self._io.cores.dpus
         core_s = sum((one.line().busy_s for one in stations if one is not cards), 0.0)
         work = [one.work() for one in stations]
         return Metered(
@@ -682,7 +684,7 @@ class FactoryWorld:
     def _all_stations(self) -> list[ToolStation]:
         """List those of tools, then those of I/O work alone."""
         stations = [] if self._tool_station is None else [self._tool_station]
-        return stations if self._io is None else stations + self._io.stations()
+        return stations if self._io is None else stations + self._io.cores.stations()
 
 
 def _tuning(serving: ServingSpec) -> Tuning:

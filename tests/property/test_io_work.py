@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from factorysim.graph.io_work import IoPlan
 from factorysim.sim.clock import ARRIVAL, Clock
-from factorysim.sim.io_work import IoWork, Load
+from factorysim.sim.io_cores import IoCores, Load
 from factorysim.spec.io_work import IoWorkSpec
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 from tests.unit.sim.builders import Listed, run, scenario
@@ -100,7 +100,7 @@ def ends(work: list[tuple[int, int, int]], *, cores: int, line: float, outward: 
     made = factory(dpu_cores=cores, line=line)
     assert isinstance(made.io, IoPlan)
     spec = IoWorkSpec(tls="dpu", packets="dpu", storage="dpu")
-    io = IoWork(clock, made, made.io, spec, lambda rows: None, 1e4, 1)
+    io = IoCores(clock, made, made.io, spec, lambda rows: None, 1e4, 1)
     done: dict[int, int] = {}
 
     def begin(number: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from factorysim.physics.io_work import IoCost
 from factorysim.sim.clock import ARRIVAL, Clock
-from factorysim.sim.io_work import IoWork, Load
+from factorysim.sim.io_cores import IoCores, Load
 from factorysim.spec.io_work import IoWorkSpec
 from factorysim.theory import md1_wait, mg1_ps_sojourn
 from tests.unit.sim.io_builders import COSTS, factory
@@ -23,7 +23,7 @@ def sojourns(
     clock = Clock()
     made = factory(dpu_cores=1, line=line, dpu_costs={**COSTS, "packets": IoCost(byte_s, 0, 1e9)})
     assert made.io is not None
-    io = IoWork(clock, made, made.io, IoWorkSpec(packets="dpu"), lambda rows: None, 1e6, 1)
+    io = IoCores(clock, made, made.io, IoWorkSpec(packets="dpu"), lambda rows: None, 1e6, 1)
     at_fs = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, len(sizes))) * FS
     took = np.zeros(len(sizes))
 
