@@ -150,7 +150,7 @@ class _Draft:
         """Find what is beside every device, tool host and store of a server."""
         found: dict[int, _Place] = {}
         for tools in self._plan.tools:
-            for host in tools.hosts:
+            for host in () if tools.elastic else tools.hosts:  # a cloud's cores are its own
                 found[host.node] = _Place(host.node, self._dpu_of(host.node))
         for one in self._plan.serve:
             for placed in one.replicas:

@@ -14,7 +14,13 @@ from factorysim.graph.plan import FactoryPlan
 from factorysim.graph.rest import plan_racks
 from factorysim.graph.serve import plan_serve
 from factorysim.graph.tiers import plan_tiers
-from factorysim.graph.tools import plan_tools
+from factorysim.graph.tools import (
+    check_memory,
+    classes_used,
+    plan_llm_check,
+    plan_tools,
+    tool_classes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,11 +79,18 @@ def plan_factory(
     placement = _place(ground, needs)
     made = _deploy(ground, placement, needs)
     errors += placement.errors + made.errors + _unjoined(ground, made.serve)
+    used = classes_used(scenario)
+    errors += check_memory(made.tools, used)
     if errors:
         raise _together(errors)
     if not made.tools and any(stream.agent for stream in scenario.streams.values()):
         ground.notes.append(
             "no deployment has the role tools: the agents' tools take their time elsewhere, "
+            "and wait for nobody"
+        )
+    elif homeless := [cls for cls in tool_classes(scenario) if cls not in used]:
+        ground.notes.append(
+            f"no deployment runs {', '.join(homeless)}: these tools take their time elsewhere, "
             "and wait for nobody"
         )
     plan = _whole(ground, topology, made, placement.nodes())
@@ -130,13 +143,14 @@ def _place(ground: Ground, needs: Mapping[str, Need | None]) -> Placement:
 
 def _deploy(ground: Ground, placement: Placement, needs: Mapping[str, Need | None]) -> Deployed:
     made = Deployed([], [], [])
+    used = classes_used(ground.scenario)
     for name, spec in ground.scenario.deployments.items():
         replicas = placement.replicas.get(name)
         if replicas is None:
             continue
         try:
             if spec.role == "tools":
-                made.tools.append(plan_tools(ground, name, spec, replicas))
+                made.tools.append(plan_tools(ground, name, spec, replicas, used))
             else:
                 need, partners = needs.get(name), placement.partners.get(name)
                 made.serve.append(plan_serve(ground, name, spec, replicas, need, partners))
@@ -176,6 +190,7 @@ def _whole(
     ground: Ground, topology: TopologySpec, made: Deployed, deployed: set[int]
 ) -> FactoryPlan:
     racks, pue = plan_racks(ground, deployed), ground.pue()
+    llm_check = plan_llm_check(ground)
     return FactoryPlan(
         serve=tuple(made.serve),
         tools=tuple(made.tools),
@@ -188,6 +203,7 @@ def _whole(
         rack_of=ground.rack_of,
         clients=ground.clients,
         session_bandwidth=topology.fabric.session_bandwidth,
+        llm_check=llm_check,
     )
 
 

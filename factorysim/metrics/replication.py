@@ -23,6 +23,7 @@ from factorysim.metrics.slo import goodput, tenant_goodput
 from factorysim.metrics.speculation import speculation_values
 from factorysim.metrics.stations import pool_values
 from factorysim.metrics.tiers import tier_values
+from factorysim.metrics.tools import tool_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def replication_metrics(
     values += pool_values(tables, window, layout, activity)
     values += speculation_values(layout, activity)
     values += energy_values(tables, window, layout, activity)
+    values += tool_values(tables, window, layout)
     values += tier_values(tables, window, layout, handoff_values(tables, window))
     values += io_values(tables, window)
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]

@@ -79,7 +79,9 @@ def _scenario(
     from factorysim.graph.planning import plan_factory
 
     try:
-        yield _deployments(spec, plan_factory(spec, topology, catalog))
+        plan = plan_factory(spec, topology, catalog)
+        yield _deployments(spec, plan)
+        yield from _tools(plan)
     except CapacityError as error:
         yield mark("It does not fit. ", str(error), "bold red")
     yield _streams(spec)
@@ -102,9 +104,24 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
         )
     for tools in plan.tools:
         cores = sum(host.cores for host in tools.hosts)
-        what = f"tools, {cores:,} cores"
-        table.add_row(tools.name, tools.pool, what, f"{len(tools.hosts):,}", "", "", "")
+        what = "tools, elsewhere" if tools.elastic else f"tools, {cores:,} cores"
+        hosts = "" if tools.elastic else f"{len(tools.hosts):,}"
+        table.add_row(tools.name, tools.pool, what, hosts, "", "", "")
     return table
+
+
+def _tools(plan: FactoryPlan) -> Iterator[RenderableType]:
+    """Say which tools run where, and in what, as far as that is not all of them on bare hosts."""
+    for tools in plan.tools:
+        said = [", ".join(tools.classes)] if tools.classes else []
+        box = tools.sandbox
+        if box is not None:
+            warm = f", {box.warm:,} kept ready on each host" if box.warm else ""
+            said.append(f"a sandbox per {box.per}, {amount(float(box.memory))}B{warm}")
+        if tools.most is not None:
+            said.append(f"{tools.most:,} at once")
+        if said:
+            yield mark(f"{tools.name} ", printable("; ".join(said)), "")
 
 
 def _devices(serve: ServePlan) -> str:

@@ -186,7 +186,24 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
     carbon, price = _site(scenario, catalog)
     tenants = tuple((k, s.tenant) for k, s in scenario.streams.items() if s.tenant is not None)
     tiers = scenario.serving.kv.tiers
-    return Layout(tuple(stations), devices, plan.pue, carbon, price, tenants, tiers)
+    return Layout(
+        tuple(stations),
+        devices,
+        plan.pue,
+        carbon,
+        price,
+        tenants,
+        tiers,
+        tools_fail=_tools_fail(scenario),
+    )
+
+
+def _tools_fail(scenario: ScenarioSpec) -> bool:
+    """Tell whether an agent says what it does when a tool fails."""
+    from factorysim.workload.agents import find_agent
+
+    agents = {stream.agent for stream in scenario.streams.values() if stream.agent}
+    return any(find_agent(name).failures is not None for name in agents)
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
@@ -251,6 +268,8 @@ def _tools_station(tools: ToolPlan) -> Station:
         block_tokens=0,
         max_sequences=0,
         token_budget=0,
+        elastic=tools.elastic,
+        most=tools.most,
     )
 
 

@@ -59,8 +59,6 @@ class IoJob(ToolJob):
     """What it is part of."""
     dpu: int = -1
     """That does it; -1: the host."""
-    station: int = -1
-    """Of the host."""
 
 
 @dataclass(slots=True)
@@ -230,7 +228,7 @@ class IoCores:
     ) -> IoJob:
         number = NUMBERS + self.numbered
         self.numbered += 1
-        job = IoJob(number, -1, work_s, cores)
+        job = IoJob(number, -1, work_s, cores, station=-1)
         if dpu is not None:
             job.dpu = job.host = dpu
         else:

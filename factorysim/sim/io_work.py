@@ -42,7 +42,6 @@ class IoWork:
     def __init__(self, clock: Clock, plan: FactoryPlan, spec: IoWorkSpec, cores: IoCores) -> None:
         assert plan.io is not None
         self._clock = clock
-        self._tools = plan.tools
         self._io = plan.io
         self._spec = spec
         self.cores = cores
@@ -61,12 +60,25 @@ class IoWork:
         return loads
 
     def tool_ended(
-        self, job: ToolJob, branch: Branch, node: ToolNode, back: Callable[[ToolJob], None]
+        self,
+        job: ToolJob,
+        host: int,
+        branch: Branch,
+        node: ToolNode,
+        back: Callable[[ToolJob], None],
     ) -> bool:
-        """Work on what a tool has sent, read and written, then call back; False: there is none."""
+        """Work on what a tool has sent, read and written, then call back; False: there is none.
+
+        Parameters
+        ----------
+        host
+            Node that it ran on; outside of the factory that is nobody's work.
+        """
+        if host not in self._io.servers:
+            return False
         answer_bytes = node.out_bytes or node.result_tokens * BYTES_PER_TOKEN
         loads = self.messages(node.in_bytes + answer_bytes, 2)
-        stored_bytes = self._spec.tool_bytes * node.cpu_s
+        stored_bytes = self._spec.tool_bytes * job.cpu_s
         if stored_bytes:
             loads.append(Load("storage", stored_bytes))
         since_fs = self._clock.now_fs
@@ -77,7 +89,6 @@ class IoWork:
             branch.shares[TOOL] -= took_fs  # whose end, to the session, is now
             back(job)
 
-        host = self._tools[0].hosts[job.host].node
         return self.cores.work(
             host,
             loads,

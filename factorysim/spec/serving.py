@@ -75,6 +75,9 @@ class ServingSpec(Spec):
     kv: KvSpec = KvSpec()
     admission: AdmissionSpec | None = None
     """Every call is let in, if not given."""
+    runtime: str | None = None
+    """Agent runtime of the catalog: what each call of a tool or an LLM passes; none, if not
+    given."""
     disaggregation: DisaggregationSpec | None = None
     """The defaults of its keys, where an LLM has a prefill and a decode deployment."""
     io_work: IoWorkSpec | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -52,6 +52,17 @@ class LlmNode:
     """Of the prompt: those of images that are new in it, which an encoder makes."""
 
 
+class Attempt(NamedTuple):
+    """One attempt at a tool that failed, and that the harness follows with another."""
+
+    cpu_s: float
+    """Core-seconds on the reference core."""
+    remote_ns: int
+    """Spent outside the factory, before the cores are asked for."""
+    backoff_ns: int
+    """Between its end and the next attempt."""
+
+
 @dataclass(slots=True)
 class ToolNode:
     """One tool call: work for cores, a wait elsewhere, or both."""
@@ -70,6 +81,12 @@ class ToolNode:
     after: tuple[int, ...] = ()
     delay_ns: int = 0
     at_ns: int | None = None
+    context: int = 0
+    """Which of the session's contexts calls it: a sub-agent has one of its own."""
+    failed: tuple[Attempt, ...] = ()
+    """Attempts before the one that the fields above tell of."""
+    status: Literal["ok", "failed", "timeout"] = "ok"
+    """Of the last attempt, as the LLM reads it."""
 
 
 @dataclass(slots=True)
