@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
-from factorysim.metrics.quantiles import distribution
+from factorysim.metrics.quantiles import QUANTILES, distribution
 from factorysim.metrics.slo import inside
 
 if TYPE_CHECKING:
@@ -18,14 +18,27 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 
+STATS = ("mean", *QUANTILES)
+SAFE = "no agent says what it does when a tool fails, so none does"
+BARE = "tools run in no sandboxes"
+FAILURES = ("tools.called", "tools.failed", "tools.retries", "tools.retried_share")
+SANDBOXES = (
+    *(f"sandboxes.{name}" for name in ("asked", "cold_starts", "warm_hits")),
+    *(f"sandbox_{what}_s.{stat}" for what in ("wait", "start") for stat in STATS),
+    *("sandboxes.held.mean", "sandboxes.held_bytes.mean"),
+)
+
+
 def tool_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
     """Count failures where agents have some, and sandboxes where a deployment has some."""
     values: list[Value] = []
     if layout.tools_fail:
         values += _failures(tables.tools, inside(window, tables.tools["ready_s"]))
-    if tables.sandboxes is not None:
-        values += _sandboxes(tables, tables.sandboxes, window)
-    return values
+    else:
+        values += [Value(name, None, reason=SAFE) for name in FAILURES]
+    if tables.sandboxes is None:
+        return values + [Value(name, None, reason=BARE) for name in SANDBOXES]
+    return values + _sandboxes(tables, tables.sandboxes, window)
 
 
 def _failures(tools: Columns, mine: Bools) -> list[Value]:

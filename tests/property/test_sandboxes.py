@@ -210,8 +210,8 @@ def session_lists(draw):
             elif kind == "gap":
                 nodes.append(GapNode(draw(st.sampled_from([10**8, 3 * 10**9])), after=after))
             else:
-                for _ in range(3 if kind == "tools" else 1):
-                    nodes.append(draw(tool_nodes(after)))
+                count = 3 if kind == "tools" else 1
+                nodes += draw(st.lists(tool_nodes(after), min_size=count, max_size=count))
         sessions.append(Session(f"s{number}", draw(st.integers(0, 20)) * 10**8, nodes))
     return sorted(sessions, key=lambda session: session.at_ns)
 

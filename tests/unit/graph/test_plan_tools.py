@@ -1,4 +1,4 @@
-"""What the plan makes of tools: several deployments, clouds, sandboxes, runtimes; what it refuses."""
+"""What the plan makes of tools: deployments, clouds, sandboxes, runtimes; what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several deployments of tools: who runs what, retries, clouds, checks, and what is written down."""
+"""Several deployments of tools: who runs what, retries, clouds, checks, and the rows of it."""
 
 from __future__ import annotations
 
