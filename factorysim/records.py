@@ -369,9 +369,10 @@ class SampleRow(NamedTuple):
     at_s: float
     """Middle of the bin."""
     series: str
-    """`power_w` of racks and the `factory`; `busy_cores` of a tools deployment."""
+    """`power_w` of racks and the `factory`; `busy_cores` of a tools deployment, and of `DPU cores`;
+    `io_cores` that TLS, packets or storage took."""
     place: str
-    """Rack, deployment or `factory`."""
+    """Rack, deployment, `factory`, `DPU cores`; of `io_cores` whose they are and the kind."""
     value: float
 
 

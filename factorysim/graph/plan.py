@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from factorysim.catalog import Device
     from factorysim.graph.factory import LinkTable, Routes
+    from factorysim.graph.io_work import IoPlan
     from factorysim.graph.store_routes import StoreRoutes
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
@@ -215,5 +216,7 @@ class FactoryPlan(NamedTuple):
     """B/s of one session's access to the door; None: what the path carries."""
     stores: tuple[StorePlan, ...] = ()
     """Of KV, below HBM: see `graph.tiers`."""
+    io: IoPlan | None = None
+    """Who does TLS, packets and storage; None: nobody, and it costs nothing."""
     llm_check: CheckPlan | None = None
     """Of each LLM call, with the way through the runtime's gateway."""

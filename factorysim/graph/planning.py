@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, SpecError
 from factorysim.graph.ground import Ground
+from factorysim.graph.io_work import plan_io
 from factorysim.graph.layout import check_layouts
 from factorysim.graph.needs import need_of
 from factorysim.graph.placement import check_deployments, in_deployment, place_deployments
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from factorysim.graph.placement import Need, Placement
     from factorysim.graph.plan import ServePlan, ToolPlan
     from factorysim.physics.table import TableRow
+    from factorysim.spec.io_work import IoWorkSpec
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.topology import TopologySpec
 
@@ -92,7 +94,10 @@ def plan_factory(
             "and wait for nobody"
         )
     plan = _whole(ground, topology, made, placement.nodes())
-    return _with_tiers(ground, plan) if len(scenario.serving.kv.tiers) > 1 else plan
+    if len(scenario.serving.kv.tiers) > 1:
+        plan = _with_tiers(ground, plan)
+    io_work = scenario.serving.io_work
+    return plan if io_work is None or not io_work.busy else _with_io(ground, plan, io_work)
 
 
 class Deployed(NamedTuple):
@@ -215,3 +220,10 @@ def _with_tiers(ground: Ground, plan: FactoryPlan) -> FactoryPlan:
         facts=tuple(sorted(ground.facts)),
         stores=tiers.stores,
     )
+
+
+def _with_io(ground: Ground, plan: FactoryPlan, spec: IoWorkSpec) -> FactoryPlan:
+    """Add the cores that do I/O work."""
+    io = plan_io(ground, plan, spec)
+    facts = tuple(sorted(ground.facts))
+    return plan._replace(io=io, facts=facts, notes=tuple(ground.notes))

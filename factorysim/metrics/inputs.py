@@ -95,7 +95,7 @@ class Station(NamedTuple):
     replicas: int
     devices_per_replica: int
     capacity: float
-    """Serving devices, or core-seconds on the reference core per second."""
+    """Serving devices, or cores of tool hosts."""
     peak_flops: float | None
     """FLOP/s at the precision that it computes in; None where unknown."""
     peak_bytes: float | None
@@ -178,5 +178,6 @@ class Value(NamedTuple):
     """Observations behind it; 0 where it is not a statistic of a sample."""
     reason: str = ""
     by: str = "all"
-    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`."""
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`, or the
+    kind of `io_work`."""
     key: str = ""

@@ -160,6 +160,21 @@ METRICS: dict[str, Metric] = {
         "bytes of KV moved; by tier: to or from there",
     ),
     "kv.evicted_bytes": Metric("B", "KV blocks", "clock", "bytes that left their tier"),
+    "io_work.host_cores": Metric(
+        "1",
+        "TLS, packets and storage on host CPUs",
+        "clock",
+        "core-seconds of the reference core / length of the window; by kind",
+    ),
+    "io_work.dpu_cores": Metric(
+        "1",
+        "the same on DPUs",
+        "clock",
+        "core-seconds of theirs / length of the window; by kind",
+    ),
+    "io_work.dpu_utilization": Metric(
+        "ratio", "DPUs that do I/O work", "clock", "busy cores / cores"
+    ),
     "saturation": Metric("ratio", "pools", "clock", "the highest saturation of a pool"),
     "saturation.POOL": Metric(
         "ratio",

@@ -200,9 +200,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
     for serve in plan.serve:
         stations.append(_serving_station(scenario, serve, first))
         first += len(serve.replicas)
-    for tools in plan.tools:
-        cores = sum(host.cores * host.speed for host in tools.hosts) * tools.smt_yield
-        stations.append(_tools_station(tools, cores))
+    stations += [_tools_station(tools) for tools in plan.tools]
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
     devices += sum(
         len(serve.replicas) * serve.partner.devices_per_replica
@@ -277,7 +275,7 @@ def _partner(serve: ServePlan) -> Partner | None:
     )
 
 
-def _tools_station(tools: ToolPlan, cores: float) -> Station:
+def _tools_station(tools: ToolPlan) -> Station:
     return Station(
         name=tools.name,
         pool=tools.pool,
@@ -286,7 +284,7 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         first_replica=0,
         replicas=len(tools.hosts),
         devices_per_replica=0,
-        capacity=cores,
+        capacity=float(sum(host.cores for host in tools.hosts)),
         peak_flops=None,
         peak_bytes=None,
         idle_w=0.0,

@@ -203,14 +203,14 @@ def audit(
         *(_within(station, end_s) for station in stations),
         equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
-        _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
-        _close(
+        close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
+        close(
             "metered device-seconds of splits = busy",
             metered.partner_s,
             metered.metered_partner_s,
         ),
-        _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
-        _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
+        close("core-seconds given = got by tools", metered.served_s, metered.done_s),
+        close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
         equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(
             equal(f"rows of {table} handed on = counted", counted, handed[table])
@@ -307,7 +307,8 @@ def equal(name: str, expected: float, got: float) -> AuditLine:
     return AuditLine(name, expected == got, expected, got, "")
 
 
-def _close(name: str, expected: float, got: float) -> AuditLine:
+def close(name: str, expected: float, got: float) -> AuditLine:
+    """Hold one sum of floats to another."""
     ok = abs(got - expected) <= _TOLERANCE * max(abs(expected), abs(got))
     return AuditLine(name, ok, expected, got, "")
 

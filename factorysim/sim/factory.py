@@ -25,6 +25,8 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
+from factorysim.sim.io_cores import IoCores
+from factorysim.sim.io_work import IoWork, metered
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.ranks import parts_of
@@ -136,10 +138,11 @@ class FactoryWorld:
         """Whose sessions share a system prompt: numbered as they come up."""
         self._ledgers = Ledgers()
         self._book = Book(sink, self._ledgers, [tools.name for tools in plan.tools])
-        self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
+        self._meter = PowerMeter(metered(plan), horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
+        self._io = self._build_io()
         self._tiers = (
-            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers)
+            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers, self._io)
             if plan.stores
             else None
         )
@@ -172,6 +175,7 @@ class FactoryWorld:
             plan.llm_check,
             self._book,
             self._meter,
+            io=self._io,
             entity=len(self._replicas),
             key=(scenario.run.seed, "sandbox", replication),
             horizon_s=horizon_s,
@@ -248,6 +252,8 @@ class FactoryWorld:
                     replica.on_start = _start_leg
             else:
                 way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
+                if self._io is not None:
+                    way = self._io.way(way, placed.devices[0])
             router.add(replica, way, landed)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
@@ -284,6 +290,22 @@ class FactoryWorld:
             self._flying,
             self._retry_parts,
         )
+
+    def _build_io(self) -> IoWork | None:
+        plan, serving, run = self._plan, self._scenario.serving, self._scenario.run
+        if plan.io is None or serving.io_work is None:
+            return None
+        spare = len(plan.tools)
+        cores = IoCores(
+            self.clock,
+            plan,
+            plan.io,
+            serving.io_work,
+            lambda rows: self._meter.add_busy(spare, rows),
+            self._horizon_s,
+            run.bins,
+        )
+        return IoWork(self.clock, plan, serving.io_work, cores)
 
     # Arrivals.
 
@@ -486,6 +508,8 @@ class FactoryWorld:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         if self._tiers is not None:
             lines += self._tiers.audit(self._flying.values())
+        if self._io is not None:
+            lines += self._io.cores.audit()
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -517,6 +541,8 @@ class FactoryWorld:
         """Draw what was measured over time."""
         samples: list[tuple[Any, ...]] = list(self._meter.samples())
         samples += self.tools.samples()
+        if self._io is not None:
+            samples += self._io.cores.samples()
         return samples
 
     def _in_flight(self) -> InFlight:
@@ -529,6 +555,8 @@ class FactoryWorld:
                 found += part.waiting + len(part.running)
         if self._tiers is not None:
             found += self._tiers.fetching
+        if self._io is not None:
+            found += sum(isinstance(one, Call) for one in self._io.cores.waiting())
         awake = {call.tag.live.number for call in self._flying.values()}
         awake.update(use.branch.live.number for use in self.tools.using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):
@@ -598,7 +626,8 @@ class FactoryWorld:
                 if leg.server is not None and leg.queued_fs is not None and not leg.outcome:
                     present[leg.server.owner.number].append(leg)
         lines = [d.line(now, present[d.number]) for d in self._deployments]
-        return (*lines, *self.tools.lines())
+        lines += self.tools.lines()
+        return tuple(lines)
 
 
 def _tuning(serving: ServingSpec) -> Tuning:

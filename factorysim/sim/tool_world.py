@@ -6,13 +6,14 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.sim.clock import ARRIVAL
+from factorysim.sim.io_cores import IoJob
 from factorysim.sim.sandboxes import Holders, SandboxPool
 from factorysim.sim.series import Series
 from factorysim.sim.session import Use
 from factorysim.sim.tools import ToolJob, ToolStation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from factorysim.sim.book import Book
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.clock import Clock
+    from factorysim.sim.io_work import IoWork
     from factorysim.sim.power import PowerMeter
     from factorysim.sim.session import Branch
     from factorysim.workload.session import ToolNode
@@ -69,6 +71,7 @@ class ToolWorld:
         book: Book,
         meter: PowerMeter,
         *,
+        io: IoWork | None,
         entity: int,
         key: tuple[int, *tuple[KeyPart, ...]],
         horizon_s: float,
@@ -78,6 +81,7 @@ class ToolWorld:
         self._plans = plans
         self._book = book
         self._meter = meter
+        self._io = io
         self.used = 0
         """Jobs begun: attempts at tools, and checks."""
         self.using: dict[int, Use] = {}
@@ -96,6 +100,8 @@ class ToolWorld:
             )
             entity += len(plan.hosts)
             self.stations.append(station)
+            if io is not None:
+                io.cores.tools.append(station)
             self._pools.append(
                 None
                 if self.holders is None or plan.sandbox is None
@@ -167,21 +173,35 @@ class ToolWorld:
 
     def left(self, number: int, job: ToolJob) -> None:
         """Let whoever waits for a job of a station go on."""
-        pool = self._pools[number]
+        io, pool = self._io, self._pools[number]
+        if isinstance(job, IoJob):
+            assert io is not None
+            io.cores.left(job)
+            return
         if job.number < 0:
             assert pool is not None
             pool.started(job)
             return
-        branch = self.using.pop(job.number).branch
+        use = self.using[job.number]
+        branch, node = use.branch, use.node
         if job.owner is not None:
             assert pool is not None
             pool.left(job)
+        if io is not None and node is not None and job.outcome == "completed":
+            host = self._plans[number].hosts[job.host].node
+            if io.tool_ended(job, host, branch, node, self._back):
+                return
+        del self.using[job.number]
         # What the session does next sees every completion of this instant.
         clock = self._clock
         if not self.stations[number].leaving and clock.alone():
             branch.resume()
         else:
             clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
+
+    def _back(self, job: ToolJob) -> None:
+        """Go on with a session whose tool has ended, and the I/O work of that too."""
+        self.using.pop(job.number).branch.resume()
 
     def busy(self, number: int, rows: npt.NDArray[np.float64]) -> None:
         """Meter how many cores of a deployment's hosts were busy, and when."""
@@ -195,18 +215,27 @@ class ToolWorld:
         """Write down the jobs and the sandboxes that are there at the end."""
         for station, pool in zip(self.stations, self._pools, strict=True):
             station.flush()
-            jobs = [job for job in station.in_flight() if job.number >= 0]
+            jobs = [
+                job for job in station.in_flight() if job.number >= 0 and not isinstance(job, IoJob)
+            ]
             if pool is not None:
                 jobs += pool.waiting()
-            for job in jobs:
-                use = self.using[job.number]
-                if use.node is None:
-                    self._book.count_job("censored")
-                else:
-                    self._book.write_tool(use, job, "censored", None)
+            self._censor(jobs)
             if pool is not None:
                 for box in pool.held():
                     self._book.write_sandbox(box, "held")
+        if self._io is not None:
+            waiting = self._io.cores.waiting()
+            self._censor(one for one in waiting if isinstance(one, ToolJob))
+
+    def _censor(self, jobs: Iterable[ToolJob]) -> None:
+        """Write down jobs that are under way at the end."""
+        for job in jobs:
+            use = self.using[job.number]
+            if use.node is None:
+                self._book.count_job("censored")
+            else:
+                self._book.write_tool(use, job, "censored", None)
 
     def samples(self) -> Iterator[tuple[float, str, str, float]]:
         """Busy cores over time."""
@@ -216,16 +245,22 @@ class ToolWorld:
     def lines(self) -> tuple[StationLine, ...]:
         """Balance every deployment, and its sandboxes."""
         pools = [pool.line() for pool in self._pools if pool is not None]
-        return (*(station.line() for station in self.stations), *pools)
+        return (*(station.line() for station in self._all()), *pools)
 
     def work(self) -> Work:
         """Sum up what the stations did."""
-        given = [station.work() for station in self.stations]
+        stations = self._all()
+        given = [station.work() for station in stations]
+        cards = None if self._io is None else self._io.cores.dpus  # of no meter
         return Work(
-            core_s=sum(station.line().busy_s for station in self.stations),
+            core_s=sum(one.line().busy_s for one in stations if one is not cards),
             served_s=sum(served for served, _ in given),
             done_s=sum(done for _, done in given),
-            hosts_astray=sum(len(station.astray()) for station in self.stations),
+            hosts_astray=sum(len(station.astray()) for station in stations),
             boxes_astray=sum(pool.astray() for pool in self._pools if pool is not None),
             boxes_begun=sum(pool.begun for pool in self._pools if pool is not None),
         )
+
+    def _all(self) -> list[ToolStation]:
+        """List the stations of tools, then those of I/O work alone."""
+        return self.stations if self._io is None else self.stations + self._io.cores.stations()

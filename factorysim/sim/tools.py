@@ -80,7 +80,7 @@ class ToolJob:
     admitted_fs: int | None = None
     finished_fs: int | None = None
     host: int = -1
-    """Index into the plan's hosts; -1: no host was used."""
+    """Index into the plan's hosts; -1: no host was used. Given before, it is bound to that one."""
     outcome: str = ""
     """`completed` or `rejected`, once it has left."""
     asked_fs: int | None = None
