@@ -76,6 +76,7 @@ def _llm_of(node: LlmNode, stream: StreamSpec) -> str:
 def _sessions(name: str, stream: StreamSpec, seed: int) -> Iterator[Session]:
     """Go through what a stream has: of a trace what is recorded, of others the first sessions."""
     from factorysim.workload.demand import bounded, build_demand
+    from factorysim.workload.replay import replayed
     from factorysim.workload.traces import read_trace
 
     if stream.trace is None:
@@ -85,7 +86,7 @@ def _sessions(name: str, stream: StreamSpec, seed: int) -> Iterator[Session]:
         return
     path = Path(stream.trace)
     recorded = read_trace(path, stream.format)
-    kept = islice(recorded, stream.limit)
-    yield from bounded(kept, path) if stream.replicate == "resample_sessions" else kept
+    kept = replayed(islice(recorded, stream.limit), stream.mode, path)
+    yield from kept if stream.replicate == "none" else bounded(kept, path)
     for _ in recorded:
         pass  # faults behind the limit are told as well

@@ -45,9 +45,11 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
         If it names what the catalog does not hold.
     """
     from factorysim.catalog import load_catalog
+    from factorysim.workload.notes import demand_notes
 
     catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
     plan = build_plan(scenario, catalog)
+    plan = plan._replace(notes=(*plan.notes, *demand_notes(scenario)))
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
 
 
@@ -63,15 +65,37 @@ def check_size(scenario: ScenarioSpec) -> None:
     length_s = run.window + run.drain + (0.0 if isinstance(run.warmup, str) else run.warmup)
     faults: list[Fault] = []
     for name, stream in scenario.streams.items():
-        rate = getattr(stream.arrivals, "rate", None)
-        if rate is None or min(rate * length_s, stream.limit or float("inf")) <= SESSIONS_MOST:
+        sessions = _sessions(stream, length_s)
+        if min(sessions, stream.limit or float("inf")) <= SESSIONS_MOST:
             continue
-        found = f"{rate:g}/s for {length_s:g} s: {rate * length_s:.3g} sessions a replication"
+        found = (
+            f"{sessions / length_s:g}/s for {length_s:g} s: {sessions:.3g} sessions a replication"
+        )
         cure = "a lower rate, a shorter run.window, or a limit of the stream"
         key = f"streams.{name}.arrivals.rate"
         faults.append(Fault("scenario", key, found, f"at most {SESSIONS_MOST:g}", cure))
     if faults:
         raise CapacityError(*faults)
+
+
+def _sessions(stream: StreamSpec, length_s: float) -> float:
+    """How many sessions of a stream are drawn, on average; 0 where none are."""
+    from factorysim.spec.arrivals import FittedArrivals, FixedConcurrency, TraceArrivals
+    from factorysim.workload.intensity import expected
+    from factorysim.workload.servegen import read_pool
+
+    match stream.arrivals:
+        case FixedConcurrency():
+            return 0.0
+        case TraceArrivals():
+            if stream.clients is None:
+                return 0.0
+            pool = read_pool(Path(stream.clients.folder), stream.clients.most)
+            return pool.rate * stream.clients.times * length_s
+        case FittedArrivals():
+            return (stream.arrivals.rate or 0.0) * length_s
+        case _:
+            return expected(stream.arrivals, length_s)
 
 
 def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:

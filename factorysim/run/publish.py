@@ -195,6 +195,7 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
 def input_files(prepared: Prepared) -> list[Path]:
     """Files of data that a run reads besides its scenario."""
     from factorysim.workload.readers.weka import weka_files
+    from factorysim.workload.servegen import pool_files
 
     scenario = prepared.scenario
     names = [stream.trace for stream in scenario.streams.values()]
@@ -202,7 +203,11 @@ def input_files(prepared: Prepared) -> list[Path]:
     names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]
     names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
     paths = {Path(name) for name in names if name is not None}
-    return sorted(file for path in paths for file in weka_files(path))
+    files = [file for path in paths for file in weka_files(path)]
+    for stream in scenario.streams.values():
+        if stream.clients is not None:
+            files += pool_files(Path(stream.clients.folder))
+    return sorted(set(files))
 
 
 def cpu_name() -> str:

@@ -494,7 +494,8 @@ class FactoryWorld:
                 pairing.prefill.forget(live.number)
         demand = stream.demand
         if demand.concurrency is not None:
-            think = demand.think_ns * FS_PER_NS
+            own = live.plan.think_ns
+            think = (demand.think_ns if own is None else own) * FS_PER_NS
             if not think and outcome != "completed":
                 stream.turned_away(now)
             self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)

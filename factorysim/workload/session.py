@@ -190,3 +190,5 @@ class Session:
     """Fields of the source that the mapping does not reproduce."""
     hash_scope: Literal["global", "session"] = "global"
     """Where an id of `LlmNode.hashes` means the same tokens."""
+    think_ns: int | None = None
+    """Pause after it before the next one, where concurrency is fixed; None: the demand's."""
