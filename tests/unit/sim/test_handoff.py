@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from factorysim.graph.factory import LinkTable, Path
 from factorysim.graph.plan import FactoryPlan, RackPlan, ReplicaPlan, ServePlan
