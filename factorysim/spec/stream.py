@@ -83,7 +83,7 @@ class StreamSpec(Spec):
     format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
     speed: float = Field(default=1.0, gt=0.0, le=1e6)
     """Of a trace's clock: 20 replays an hour in three minutes."""
-    reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
+    reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
     """The agent's own where not given; of `calls` the outputs are those at `low`."""
     images: ImagesSpec | None = None
     """New in a call's prompt, on top of its text; they stay in the history of an agent."""

@@ -122,6 +122,8 @@ def _llm_fields(node: LlmNode) -> Row:
         row["context"] = node.context
     if node.step:
         row["step"] = node.step
+    if node.role:
+        row["role"] = node.role
     return row
 
 

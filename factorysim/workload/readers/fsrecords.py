@@ -19,7 +19,7 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     "session": ("k", "sid", "t", "agent", "client", "priority", "src"),
     "llm": (
         *("k", "sid", "id", "t", "after", "delay", "initiator", "in", "out", "cached"),
-        *("hashes", "bs", "shared", "retain_out", "reset", "context", "step"),
+        *("hashes", "bs", "shared", "retain_out", "reset", "context", "step", "role"),
     ),
     "tool": (
         *("k", "sid", "id", "call", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
@@ -50,6 +50,8 @@ CARRIED: dict[str, tuple[str, ...]] = {
 
 MAX_CONTEXTS = 1_000_000
 """Of one session: its own and its sub-agents'."""
+MAX_ROLES = 511
+"""The highest number of a role of sub-agents."""
 
 META = (
     *("k", "schema", "name", "source", "origin_format", "epoch", "block_size"),
@@ -187,6 +189,7 @@ def _check_llm(row: Row) -> None:
         row.whole("bs", 1, 1_000_000)
     row.whole("context", 0, MAX_CONTEXTS, default=0)
     row.text("step", "")
+    row.whole("role", 0, MAX_ROLES, default=0)
     row.flag("retain_out", default=True)
     row.flag("reset", default=False)
 

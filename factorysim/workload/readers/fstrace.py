@@ -21,6 +21,7 @@ from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, rea
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
+    MAX_ROLES,
     Meta,
     Record,
     read_meta,
@@ -342,10 +343,10 @@ class _NodeBuilder:
             cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
         shared = row.whole("shared", 0, prompt, default=0)
-        step = row.text("step", "")
+        step, role = row.text("step", ""), row.whole("role", 0, MAX_ROLES, default=0)
         node = LlmNode(
             *(prompt, output, cached, after, delay_ns, at_ns, initiator),
-            *(hashes, size, shared, context, step),
+            *(hashes, size, shared, context, step, role),
         )
         self.last[context] = node, row.flag("retain_out", default=True)
         return node
