@@ -112,8 +112,10 @@ def run_report(run: Run) -> list[RenderableType]:
     ]
     shares = _shares(summary)
     if shares is not None:
+        parts += ["", shares]
         by_stream = _shares_by_stream(run)
-        parts += ["", shares, *(["", by_stream] if by_stream is not None else [])]
+        if by_stream is not None:
+            parts += ["", by_stream]
     return [*parts, "", *_footer(run, notes)]
 
 
@@ -293,14 +295,16 @@ def _shares_by_stream(run: Run) -> Table | None:
     """Where the time of each stream's sessions goes, gaps left out; None for a single stream."""
     table = run.metrics
     mine = table[(table["by"] == "stream") & table["name"].str.startswith("time_share.")]
-    means = mine.groupby(["key", "name"], sort=False)["value"].mean().unstack()
+    means = mine.groupby(["key", "name"])["value"].mean().unstack()
     if len(means) < 2:
         return None
-    shares = means.rename(columns=lambda name: name.removeprefix("time_share."))
+    shares = means.reindex(list(run.manifest["slo"])).rename(
+        columns=lambda name: name.removeprefix("time_share.")
+    )
     active = shares.drop(columns="gap").fillna(0.0)
     active = active.div(active.sum(axis=1), axis=0)
     seen = [key for key in COLUMNS if (active[key] >= 5e-4).any()]
-    title = "Where it goes in each stream, without gaps"
+    title = "By stream, without gaps"
     parts = titled_table(title, ("", *(COLUMNS[key] for key in seen)))
     for stream, row in active.iterrows():
         cells = ("none ended",) if row.isna().any() else (f"{row[key]:.1%}" for key in seen)
