@@ -58,6 +58,7 @@ def _mount() -> None:
         predict,
         runs,
         trace,
+        twin,
     )
 
     runs.register(app)
@@ -67,6 +68,7 @@ def _mount() -> None:
     files.register(app)
     check.register(app)
     imports.register(app, catalog.app)
+    twin.register(trace.app)
     app.add_typer(catalog.app, name="catalog")
     app.add_typer(trace.app, name="trace")
 

@@ -79,9 +79,9 @@ def _validate(name: str) -> str:
     elif kind == "catalog":
         load_catalog(Path(name))
     else:
-        from factorysim.workload.agents import AgentModel, find_agent
+        from factorysim.workload.models import session_model
 
-        AgentModel(find_agent(name), name=name)
+        session_model(name)
     return kind
 
 
@@ -212,7 +212,9 @@ def _text(spec: ScenarioSpec | TopologySpec) -> str:
 
 
 def schema(
-    kind: Annotated[str, typer.Argument(help="scenario, topology, site or agent.")] = "scenario",
+    kind: Annotated[
+        str, typer.Argument(help="scenario, topology, site, agent or twin.")
+    ] = "scenario",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
     from factorysim.spec.agent import AgentSpec
@@ -220,12 +222,14 @@ def schema(
     from factorysim.spec.shape import either, nearest
     from factorysim.spec.site import SiteSpec
     from factorysim.spec.topology import TopologySpec
+    from factorysim.spec.twin import TwinSpec
 
     kinds: dict[str, type[Spec]] = {
         "scenario": ScenarioSpec,
         "topology": TopologySpec,
         "site": SiteSpec,
         "agent": AgentSpec,
+        "twin": TwinSpec,
     }
     if kind not in kinds:
         known = tuple(kinds)

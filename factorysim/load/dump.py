@@ -10,6 +10,7 @@ from factorysim.yaml_reader import parse_yaml
 
 if TYPE_CHECKING:
     from factorysim.spec.base import Spec
+    from factorysim.spec.twin import TwinSpec
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./%-]*( [A-Za-z0-9_./%-]+)*", re.ASCII)
 
@@ -25,6 +26,28 @@ def dump_spec(spec: Spec) -> str:
     snapshot: 0.1 s
     """
     return dump_tree(spec.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def dump_twin(spec: TwinSpec) -> str:
+    """Write a twin as YAML that reads back as the same; whole numbers without a point.
+
+    Examples
+    --------
+    >>> _whole({"values": [1.0, 2.5]})
+    {'values': [1, 2.5]}
+    """
+    data = spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+    return dump_tree({"schema": data.pop("schema"), **{k: _whole(v) for k, v in data.items()}})
+
+
+def _whole(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _whole(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_whole(child) for child in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
 
 
 def dump_tree(data: Mapping[str, object]) -> str:

@@ -15,7 +15,9 @@ from factorysim.spec.shape import nearest
 if TYPE_CHECKING:
     from factorysim.resources import ResourceKind
 
-Kind = Literal["scenario", "topology", "site", "catalog", "agent", "trace", "table", "graph"]
+Kind = Literal[
+    "scenario", "topology", "site", "catalog", "agent", "twin", "trace", "table", "graph"
+]
 
 SHIPPED: dict[Kind, ResourceKind] = {"scenario": "scenarios", "topology": "topologies"}
 """Kinds of file that ship under a name."""

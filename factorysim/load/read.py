@@ -19,7 +19,7 @@ from factorysim.yaml_reader import read_yaml
 MAX_EXTENDS = 8
 """Files that may extend one another in a chain."""
 
-KINDS: tuple[Kind, ...] = ("scenario", "topology", "site", "catalog", "agent")
+KINDS: tuple[Kind, ...] = ("scenario", "topology", "site", "catalog", "agent", "twin")
 """Kinds of file that `schema:` may tell."""
 
 

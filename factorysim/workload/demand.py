@@ -104,14 +104,12 @@ def build_demand(
 def _agent_sessions(
     name: str, stream: StreamSpec, seed: int, replication: int
 ) -> Callable[[], Iterator[Session]]:
-    from factorysim.workload.agents import AgentModel, find_agent
     from factorysim.workload.draws import KeyedUniforms
+    from factorysim.workload.models import session_model
 
     assert stream.agent is not None
     label = Path(stream.agent).stem
-    model = AgentModel(
-        find_agent(stream.agent), stream.reasoning_effort, name=stream.agent, images=stream.images
-    )
+    model = session_model(stream.agent, stream.reasoning_effort, stream.images)
 
     def sessions() -> Iterator[Session]:
         uniforms = KeyedUniforms(seed, replication, name)

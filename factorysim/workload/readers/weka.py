@@ -142,7 +142,10 @@ def _session(row: Row) -> Session:
 class _Line:
     """How far one agent has got: the main one, or a sub-agent."""
 
-    def __init__(self, after: tuple[int, ...] = (), last: LlmNode | None = None) -> None:
+    def __init__(
+        self, after: tuple[int, ...] = (), last: LlmNode | None = None, context: int = 0
+    ) -> None:
+        self.context = context
         self.after = after
         """What its next request waits for."""
         self.last = last
@@ -173,6 +176,7 @@ class _Builder:
         self.guessed = 0
         """Waits that hold the server's time too, since it is not recorded."""
         self.subagents: list[dict[str, Json]] = []
+        """Each with a context of its own, from 1 on."""
 
     def follow(self, place: str, listed: list[Json]) -> None:
         """Read the main agent's requests, and those of its sub-agents where they stand."""
@@ -233,7 +237,7 @@ class _Builder:
         at_ns = None if sub else sent_ns - self.zero_ns or None
         node = LlmNode(
             prompt, max(output, 1), repeated, line.after, delay_ns, at_ns, initiator,
-            hashes, self.size if hashes else None,
+            hashes, self.size if hashes else None, context=line.context,
         )  # fmt: skip
         self._carry(row)
         self.nodes.append(node)
@@ -282,7 +286,7 @@ class _Builder:
             return
         if not requests:
             return
-        line = _Line(main.after, main.last)
+        line = _Line(main.after, main.last, len(self.subagents) + 1)
         first = len(self.nodes)
         for number, data in enumerate(requests):
             self._request(f"{where}.requests.{number}", Row(data), line, sub=True)

@@ -1,0 +1,83 @@
+"""What draws sessions: an agent, or the twin of a trace, by its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from factorysim.errors import Fault, SpecError
+from factorysim.spec.twin import TwinSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from factorysim.spec.agent import Effort
+    from factorysim.spec.stream import ImagesSpec
+    from factorysim.workload.session import Node, StagedNodes
+
+TWIN = "factorysim.twin/1"
+
+
+class SessionModel(Protocol):
+    """What sessions are drawn from."""
+
+    def draw(self, generator: np.random.Generator) -> StagedNodes:
+        """Draw one session; all is drawn now, and the generator not kept."""
+        ...
+
+    def nodes(self, generator: np.random.Generator) -> list[Node]:
+        """Draw one session, and build the whole of it."""
+        ...
+
+
+def session_model(
+    name: str, effort: Effort | None = None, images: ImagesSpec | None = None
+) -> SessionModel:
+    """Make the model of an agent of the catalog, of an agent's file or of a twin's.
+
+    Raises
+    ------
+    SpecError
+        If there is no such agent, with every fault of the file, or if a twin is to
+        think at an effort or to see images: it writes and reads as its source did.
+
+    Examples
+    --------
+    >>> from factorysim.rng import stream
+    >>> session_model("chat").nodes(stream(7, 0, "desk", "session", 0))[0].shared_tokens
+    500
+    """
+    from factorysim.workload.agents import AgentModel, find_agent
+    from factorysim.workload.twin.model import TwinModel
+
+    twin = find_twin(name)
+    if twin is None:
+        return AgentModel(find_agent(name), effort, name=name, images=images)
+    asked = {"reasoning_effort": effort, "images": images}
+    faults = [
+        Fault(name, key, "a value", "none on a twin", "remove it: its source is as it is")
+        for key, value in asked.items()
+        if value is not None
+    ]
+    if faults:
+        raise SpecError(*faults)
+    return TwinModel(twin)
+
+
+def find_twin(name: str) -> TwinSpec | None:
+    """Read a twin's file; None if the name is that of an agent.
+
+    Raises
+    ------
+    SpecError
+        With every fault of the file.
+    """
+    from factorysim.workload.files import read_spec
+    from factorysim.yaml_reader import read_yaml
+
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        return None
+    schema = read_yaml(path).entries().get("schema")
+    is_twin = schema is not None and schema.value == TWIN
+    return read_spec(path, TwinSpec) if is_twin else None

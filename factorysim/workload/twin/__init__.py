@@ -1,0 +1,1 @@
+"""Twins: a trace turned into statistics that draw sessions like its own."""
