@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from factorysim.load.dump import dump_twin
 from factorysim.spec.arrivals import PoissonArrivals
 from factorysim.spec.stream import ImagesSpec, StreamSpec
 from factorysim.spec.twin import SESSION_EFFECTS, TwinSpec
-from factorysim.workload.agents import AgentModel, load_agent
+from factorysim.workload.agents import AgentModel, find_agent, load_agent
 from factorysim.workload.demand import build_demand
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.models import find_twin, session_model
@@ -23,6 +24,8 @@ from factorysim.workload.twin.features import features_of
 from factorysim.workload.twin.fit import fit_twin
 from factorysim.workload.twin.limits import session_limits
 from factorysim.workload.twin.model import TwinModel
+
+BEFORE = Path(__file__).parents[1] / "agents_before"
 
 
 def drawn_from(model, count, name="t", seed=7):
@@ -231,9 +234,8 @@ def test_compaction_at_a_limit_is_drawn_again():
 
 
 def test_subagents_come_back_as_chains_of_their_own():
-    spec = load_agent("supply_chain")
-    level = spec.subagents.model_copy(update={"subagents": None})  # twins have one
-    sessions = drawn_from(AgentModel(spec.model_copy(update={"subagents": level})), 150)
+    spec = find_agent(str(BEFORE / "supply_chain.yaml"))  # of one level, as twins are
+    sessions = drawn_from(AgentModel(spec), 150)
     twin = fit_twin(sessions, "chain", "fstrace")
     assert twin.subagents is not None
     ours, theirs = features_of(sessions), features_of(drawn_from(TwinModel(twin), 150, "u"))
