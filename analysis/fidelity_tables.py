@@ -31,6 +31,7 @@ SECTIONS = {
     "llms": "LLMs",
     "efficiency": "Efficiencies and overheads",
     "sites": "Sites",
+    "runtimes": "Agent runtimes",
     "facility": "Facilities",
     "rules": "Rules, where a device says nothing of its own",
 }

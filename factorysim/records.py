@@ -106,6 +106,7 @@ class ToolRow(NamedTuple):
     host: int
     """-1 where no host was used."""
     outcome: str
+    """`completed`, `failed`, `timeout` (as the LLM reads it), `rejected`, `censored`."""
     ready_s: float
     started_s: float | None
     """Admitted by the host."""
@@ -114,6 +115,42 @@ class ToolRow(NamedTuple):
     cpu_s: float
     """Core-seconds on the reference core."""
     cores: float
+    memory_bytes: float
+    attempts: int = 1
+    """Times that the harness tried, this one included."""
+    asked_s: float | None = None
+    """When the last attempt asked for cores, or for a sandbox; None: at `ready_s + remote_s`."""
+    sandbox: int = -1
+    """That it ran in; -1: none, or none yet."""
+    sandbox_s: float | None = None
+    """That the last attempt waited for its sandbox: for memory, and for the start; None: no host
+    was used, or it waits yet."""
+
+
+class SandboxRow(NamedTuple):
+    """A sandbox that has ended, or that is there at the end of the run."""
+
+    sandbox: int
+    """Number in its deployment."""
+    deployment: str
+    host: int
+    """-1: it waits for memory yet."""
+    session: int
+    """-1: it was kept ready for the next."""
+    context: int
+    """Of its session: a sub-agent may have a sandbox of its own."""
+    outcome: str
+    """`used`, `given_back`, `timed_out`; `taken`: it stood ready and goes on under another
+    number; `held`: it is there at the end."""
+    warm: int
+    """1: it took the place of one that stood ready."""
+    asked_s: float
+    granted_s: float | None
+    """Got memory; its start began."""
+    ready_s: float | None
+    ended_s: float | None
+    tools: int
+    """Attempts at tools that it has served."""
     memory_bytes: float
 
 
@@ -332,9 +369,10 @@ class SampleRow(NamedTuple):
     at_s: float
     """Middle of the bin."""
     series: str
-    """`power_w` of racks and the `factory`; `busy_cores` of a tools deployment."""
+    """`power_w` of racks and the `factory`; `busy_cores` of a tools deployment, and of `DPU cores`;
+    `io_cores` that TLS, packets or storage took."""
     place: str
-    """Rack, deployment or `factory`."""
+    """Rack, deployment, `factory`, `DPU cores`; of `io_cores` whose they are and the kind."""
     value: float
 
 
@@ -342,6 +380,7 @@ TABLES: dict[str, type] = {
     "sessions": SessionRow,
     "calls": CallRow,
     "tools": ToolRow,
+    "sandboxes": SandboxRow,
     "steps": StepRow,
     "gaps": GapRow,
     "handoffs": HandOffRow,

@@ -79,6 +79,25 @@ def test_fabric(benchmark: Any, name: str) -> None:
     print(f"\n{name}: " + ", ".join(f"{key} {value:,.4g}" for key, value in RESULTS[name].items()))
 
 
+@pytest.mark.skipif(not MOONCAKE.exists(), reason=f"no trace at {MOONCAKE}")
+def test_reading(benchmark: Any) -> None:
+    """Rows of Mooncake a second, and how many times as fast as `json.loads` of their lines."""
+    rows: list[dict[str, Any]] = []
+    benchmark.pedantic(
+        lambda: rows.append(json.loads(fresh("analysis/bench/reading.py"))), rounds=3
+    )
+    RESULTS["reading"] = max(rows, key=lambda row: row["rows_per_s"])
+    print("\nreading: " + ", ".join(f"{k} {v:,.4g}" for k, v in RESULTS["reading"].items()))
+
+
+@pytest.mark.skipif(not MOONCAKE.exists(), reason=f"no trace at {MOONCAKE}")
+def test_inspect(benchmark: Any) -> None:
+    """`factorysim trace inspect` of the same, the whole process."""
+    command = ("-m", "factorysim", "trace", "inspect", str(MOONCAKE))
+    benchmark.pedantic(lambda: fresh(*command), rounds=5, warmup_rounds=1)
+    RESULTS["inspect"] = {"seconds": benchmark.stats.stats.min}
+
+
 @pytest.mark.parametrize(
     ("name", "command"),
     [

@@ -12,13 +12,22 @@ from typing import Literal, TypeAlias
 from factorysim.catalog.fact import BandRules, Fact, Source, build_fact
 from factorysim.catalog.names import NameIndex, spellings
 from factorysim.catalog.reading import Reading
+from factorysim.catalog.runtimes import Runtime
 from factorysim.catalog.shipped import Tree
 from factorysim.catalog.trees import is_branch, lay, leaves
 from factorysim.catalog.values import Device, Llm, Rack, Site, Switch
 from factorysim.errors import Fault, SpecError
 
 Kind: TypeAlias = Literal[
-    "accelerators", "cpus", "devices", "network", "racks", "llms", "sites", "engines"
+    "accelerators",
+    "cpus",
+    "devices",
+    "network",
+    "racks",
+    "llms",
+    "sites",
+    "engines",
+    "runtimes",
 ]
 """What can be listed and found; `devices` are accelerators and CPUs."""
 
@@ -31,6 +40,7 @@ _WORDS = {
     "llms": "an LLM",
     "sites": "a site",
     "engines": "a serving engine",
+    "runtimes": "an agent runtime",
 }
 
 
@@ -212,6 +222,19 @@ class Catalog:
         identity = self.find("sites", name)
         unit = self.sections["sites"][identity].get("energy_price", {}).get("unit", "USD/kWh")
         return build_site(self._reading("sites", identity), identity, unit.split("/")[0])
+
+    def runtime(self, name: str) -> Runtime:
+        """Build an agent runtime.
+
+        Raises
+        ------
+        SpecError
+            If the name is unknown.
+        """
+        from factorysim.catalog.runtimes import build_runtime
+
+        identity = self.find("runtimes", name)
+        return build_runtime(self._reading("runtimes", identity), identity)
 
     def with_values(self, values: Mapping[str, float]) -> Catalog:
         """Copy the catalog with other values of some facts, by their ids.

@@ -65,6 +65,7 @@ _MAY_BE_NONE = frozenset(
         *("dense_layers", "moe_layers", "window_layers", "mtp_layers"),
         *("mamba_layers", "linear_attention_layers", "shared_experts"),
         *("mamba_state_bytes_per_sequence", "linear_state_bytes_per_sequence", "flash_bytes"),
+        "warm_pool",
         *("dpus", "bluefield4", "switch_trays", "ethernet_switches"),
     }
 )

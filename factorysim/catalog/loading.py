@@ -24,6 +24,7 @@ FILES = {
     "claims": "claims.yaml",
     "efficiency": "efficiency.yaml",
     "residuals": "residuals.yaml",
+    "runtimes": "runtimes.yaml",
 }
 """Section to the file that ships it."""
 FITTED = "fitted.yaml"

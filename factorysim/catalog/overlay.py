@@ -47,7 +47,7 @@ SCHEMA = "factorysim.catalog/1"
 
 _SECTIONS = (
     *("accelerators", "cpus", "network", "racks", "llms", "sites"),
-    *("rules", "facility", "efficiency", "residuals"),
+    *("rules", "facility", "efficiency", "residuals", "runtimes"),
 )
 _LEAF_KEYS = ("value", "unit", "low", "high", "kind", "source", "note", "date", "group", "dist")
 _SOURCE_KEYS = ("title", "url", "date", "via")

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Catalog, Fact
 
-Listed: TypeAlias = Literal["accelerators", "cpus", "network", "racks", "llms", "sites", "engines"]
+Listed: TypeAlias = Literal[
+    "accelerators", "cpus", "network", "racks", "llms", "sites", "runtimes", "engines"
+]
 
 app = typer.Typer(help="The facts: devices, LLMs, racks, networks, sites.", no_args_is_help=True)
 
@@ -64,6 +66,12 @@ _COLUMNS: dict[str, tuple[tuple[str, float, tuple[str, ...]], ...]] = {
         ("price/kWh", 1.0, ("energy_price",)),
         ("g/kWh", 1.0, ("carbon_intensity",)),
         ("PUE", 1.0, ("pue",)),
+    ),
+    "runtimes": (
+        ("sandbox MB", 1e6, ("sandbox_memory",)),
+        ("tool check ms", 1e-3, ("tool_check_cpu_s",)),
+        ("LLM check ms", 1e-3, ("llm_check_cpu_s",)),
+        ("gateway ms", 1e-3, ("gateway_s",)),
     ),
 }
 """Of each list: heading, unit, and the facts of which the first known one is shown."""

@@ -213,7 +213,7 @@ def _text(spec: ScenarioSpec | TopologySpec) -> str:
 
 def schema(
     kind: Annotated[
-        str, typer.Argument(help="scenario, topology, site, agent or twin.")
+        str, typer.Argument(help="scenario, topology, site, agent, twin or fstrace.")
     ] = "scenario",
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors."""
@@ -231,8 +231,13 @@ def schema(
         "agent": AgentSpec,
         "twin": TwinSpec,
     }
+    if kind == "fstrace":
+        from factorysim.workload.fsschema import fstrace_schema
+
+        print(json.dumps(fstrace_schema(), indent=2))
+        return
     if kind not in kinds:
-        known = tuple(kinds)
+        known = (*kinds, "fstrace")
         cure = nearest(kind, known)
         raise SpecError(Fault("schema", "KIND", repr(kind), f"one of {either(known)}", cure))
     print(json.dumps(file_schema(kinds[kind]), indent=2))

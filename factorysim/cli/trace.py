@@ -8,35 +8,77 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from factorysim.marked import printable
+from factorysim.spec.trace_format import FormatChoice
+
 if TYPE_CHECKING:
-    from factorysim.workload.inspect import Lengths, TraceSummary
+    from collections.abc import Iterator
+
+    from factorysim.spec.trace_format import TraceFormat
+    from factorysim.units import Dimension
+    from factorysim.workload.inspect import TraceSummary
+    from factorysim.workload.repair import Repairs
+    from factorysim.workload.session import Session
 
 app = typer.Typer(help="Look into traces, make them, convert them.", no_args_is_help=True)
 
-Format = Literal["auto", "fstrace", "mooncake", "azure", "weka"]
-Target = Literal["fstrace", "mooncake"]
-FormatOption = Annotated[Format, typer.Option("--format", help="Of the trace; auto tells it.")]
+Target = Literal["fstrace", "mooncake", "azure", "weka"]
+FileArgument = Annotated[
+    Path, typer.Argument(help="A trace, plain, gzip or zstd; a folder of Weka sessions.")
+]
+OutArgument = Annotated[
+    Path, typer.Argument(help="File to write; packed if it ends in .gz or .zst.")
+]
+FormatOption = Annotated[
+    FormatChoice, typer.Option("--format", metavar="NAME", help="See formats; auto tells it.")
+]
+RepairOption = Annotated[
+    bool, typer.Option("--repair", help="Drop or mend what is bad, and count it.")
+]
 
 
 @app.command()
 def inspect(
-    file: Annotated[
-        Path, typer.Argument(help="A trace, plain or gzip; a folder of Weka sessions.")
-    ],
+    file: FileArgument,
     trace_format: FormatOption = "auto",
+    repair: RepairOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Count sessions, calls and tokens; tell rate, bursts, lengths and repetition."""
-    from factorysim.workload.detect import detect_format
+    """Tell counts, arrivals, lengths, repetition, tools, and what is wrong with a trace."""
+    from factorysim.report.trace import trace_lines
+    from factorysim.workload.detect import detect
     from factorysim.workload.inspect import summarize
     from factorysim.workload.traces import read_trace
 
-    known = detect_format(file) if trace_format == "auto" else trace_format
-    summary = summarize(read_trace(file, known))
+    known, notes = detect(file, trace_format)
+    repairs = _repairs(repair)
+    summary = summarize(read_trace(file, known, repair=repairs))
+    kinds = [] if repairs is None else repairs.kinds
     if as_json:
-        typer.echo(json.dumps({"file": str(file), "format": known} | _plain(summary), indent=2))
+        told = {"file": str(file), "format": known, "notes": notes} | _plain(summary)
+        told["repairs"] = [
+            {"what": kind.what, "count": kind.count, "first": kind.first._asdict()}
+            for kind in kinds
+        ]
+        typer.echo(json.dumps(told, indent=2))
     else:
-        typer.echo(f"{file}: {known}\n" + "\n".join(_table(summary)))
+        head = [printable(f"{file}: {known}"), *(f"  note: {note}" for note in notes)]
+        typer.echo("\n".join([*head, *trace_lines(summary, kinds)]))
+
+
+@app.command()
+def formats(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the formats that are read, what each carries, and whether it was tried."""
+    from factorysim.workload.formats import FORMATS, carries
+
+    if as_json:
+        told = {name: info._asdict() for name, info in FORMATS.items()}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    for name, info in FORMATS.items():
+        typer.echo(f"{name:<17} {info.what}\n    {info.status}: {carries(info)}")
 
 
 @app.command()
@@ -65,38 +107,143 @@ def generate(
 
 @app.command()
 def convert(
-    file: Annotated[
-        Path, typer.Argument(help="A trace, plain or gzip; a folder of Weka sessions.")
-    ],
-    out: Annotated[Path, typer.Argument(help="File to write; gzip if it ends in .gz.")],
-    to: Annotated[
-        Literal["fstrace", "mooncake"], typer.Option(help="Format to write.")
-    ] = "fstrace",
+    file: FileArgument,
+    out: OutArgument,
+    to: Annotated[Target, typer.Option(help="Format to write.")] = "fstrace",
     trace_format: FormatOption = "auto",
+    repair: RepairOption = False,
 ) -> None:
-    """Convert a trace to fstrace/1, or one of single calls to Mooncake form."""
+    """Convert a trace to fstrace/1, or to a format that can hold all that it says."""
     from factorysim.workload.detect import detect_format
-    from factorysim.workload.fswrite import write_fstrace
-    from factorysim.workload.readers.mooncake import write_mooncake
-    from factorysim.workload.traces import read_trace, trace_meta
+    from factorysim.workload.traces import read_trace
 
     known = detect_format(file) if trace_format == "auto" else trace_format
-    sessions = read_trace(file, known)
-    if to == "fstrace":
-        lines = write_fstrace(out, sessions, trace_meta(file, known))
-    else:
-        lines = write_mooncake(out, sessions)
+    repairs = _repairs(repair)
+    lines = _write(to, out, read_trace(file, known, repair=repairs), file, known)
     typer.echo(f"{out}: {lines:,} lines")
+    _tell(repairs)
 
 
-def _quantity(key: str, text: str, dimension: Literal["seconds", "per_s"]) -> float:
-    """Read an option as SI, above 0."""
+@app.command()
+def cut(
+    file: FileArgument,
+    out: OutArgument,
+    begin: Annotated[str, typer.Option("--from", help="Where the window begins.")] = "0 s",
+    end: Annotated[str | None, typer.Option("--to", help="Where it ends.")] = None,
+    sample: Annotated[str, typer.Option(help="Share of the sessions.")] = "100%",
+    speed: Annotated[float, typer.Option(min=1e-6, max=1e6, help="Of arrivals.")] = 1.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Sessions, at most.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample.")] = 7,
+    trace_format: FormatOption = "auto",
+    repair: RepairOption = False,
+) -> None:
+    """Write a part of a trace: a window, a sample, arrivals sped up.
+
+    In the format of the trace if that can be written, else in fstrace/1. The sample at
+    10 % is part of that at 20 % with the same seed.
+    """
+    from factorysim.errors import Fault, SpecError
+    from factorysim.workload.cut import Cut, cut_sessions
+    from factorysim.workload.detect import detect_format
+    from factorysim.workload.traces import read_trace
+
+    share = _quantity("sample", sample, "ratio")
+    if share > 1:
+        raise SpecError(Fault("--sample", "", repr(sample), "a share of at most 100 %"))
+    wanted = Cut(
+        from_ns=round(_quantity("from", begin, "seconds", zero=True) * 1e9),
+        to_ns=None if end is None else round(_quantity("to", end, "seconds") * 1e9),
+        share=share,
+        speed=speed,
+        limit=limit,
+        seed=seed,
+    )
+    known = detect_format(file) if trace_format == "auto" else trace_format
+    to = _target(known)
+    repairs = _repairs(repair)
+    kept = 0
+
+    def counted() -> Iterator[Session]:
+        nonlocal kept
+        for session in cut_sessions(read_trace(file, known, repair=repairs), wanted):
+            kept += 1
+            yield session
+
+    _write(to, out, _some(counted(), file), file, known, wanted.from_ns)
+    typer.echo(f"{out}: {kept:,} sessions in {to}")
+    _tell(repairs)
+
+
+def _some(sessions: Iterator[Session], file: Path) -> Iterator[Session]:
+    """Refuse a cut of nothing, which no reader would take."""
+    from factorysim.errors import Fault, TraceError
+
+    first = next(sessions, None)
+    if first is None:
+        cure = "see `factorysim trace inspect` for its length"
+        raise TraceError(Fault(str(file), "", "no session in the cut", "at least one", cure))
+    yield first
+    yield from sessions
+
+
+def _write(
+    to: Target,
+    out: Path,
+    sessions: Iterator[Session],
+    file: Path,
+    known: TraceFormat,
+    from_ns: int = 0,
+) -> int:
+    """Write sessions of a trace whose time 0 is now so much later; returns the lines."""
+    from factorysim.workload.fswrite import write_fstrace
+    from factorysim.workload.readers.azure import later, write_azure
+    from factorysim.workload.readers.mooncake import write_mooncake
+    from factorysim.workload.readers.weka import write_weka
+    from factorysim.workload.traces import trace_meta
+
+    match to:
+        case "mooncake":
+            return write_mooncake(out, sessions)
+        case "weka":
+            return write_weka(out, sessions)
+        case _:
+            meta = trace_meta(file, known)
+            if meta.epoch and from_ns:
+                meta.epoch = later(meta.epoch, from_ns)
+            if to == "azure":
+                return write_azure(out, sessions, meta.epoch)
+            return write_fstrace(out, sessions, meta)
+
+
+def _repairs(wanted: bool) -> Repairs | None:
+    from factorysim.workload.repair import Repairs
+
+    return Repairs() if wanted else None
+
+
+def _tell(repairs: Repairs | None) -> None:
+    """Say what was repaired."""
+    for kind in () if repairs is None else repairs.kinds:
+        typer.echo(printable(f"  {kind}"))
+
+
+def _target(known: TraceFormat) -> Target:
+    """Choose the format that a part of a trace is written in."""
+    match known:
+        case "fstrace" | "mooncake" | "azure" | "weka":
+            return known
+        case _:
+            return "fstrace"
+
+
+def _quantity(key: str, text: str, dimension: Dimension, *, zero: bool = False) -> float:
+    """Read an option as SI, above 0 or, if that will do, 0."""
     from factorysim.errors import Fault, SpecError
     from factorysim.units import example, parse_quantity
 
     try:
         value = parse_quantity(text, dimension)
-        if value <= 0:
+        if value < 0 or (value == 0 and not zero):
             raise ValueError
     except ValueError:
         expected = f"a quantity above zero such as {example(dimension)!r}"
@@ -106,27 +253,9 @@ def _quantity(key: str, text: str, dimension: Literal["seconds", "per_s"]) -> fl
 
 def _plain(summary: TraceSummary) -> dict[str, object]:
     """Turn a summary into what JSON can hold."""
-    rows = summary._asdict()
-    for key in ("prompt_tokens", "output_tokens"):
-        lengths: Lengths | None = rows[key]
-        rows[key] = None if lengths is None else lengths._asdict()
-    return rows
+    from factorysim.workload.inspect import Lengths
 
-
-def _table(summary: TraceSummary) -> list[str]:
-    """Lines of text: a figure each."""
-    rows: list[tuple[str, str]] = []
-    for key, value in summary._asdict().items():
-        if key in ("prompt_tokens", "output_tokens"):
-            rows += _length_rows(key, value)
-        elif value is not None:
-            rows.append((key, f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"))
-    width = max(len(key) for key, _ in rows)
-    return [f"  {key:<{width}}  {text}" for key, text in rows]
-
-
-def _length_rows(key: str, lengths: Lengths | None) -> list[tuple[str, str]]:
-    if lengths is None:
-        return []
-    points = "  ".join(f"{name} {value:,.0f}" for name, value in lengths.quantiles.items())
-    return [(key, f"{lengths.total:,} in all  mean {lengths.mean:,.0f}  {points}")]
+    return {
+        key: value._asdict() if isinstance(value, Lengths) else value
+        for key, value in summary._asdict().items()
+    }

@@ -10,8 +10,8 @@ import typer
 from factorysim.cli.trace import FormatOption
 
 if TYPE_CHECKING:
+    from factorysim.spec.trace_format import TraceFormat
     from factorysim.spec.twin import TwinSpec
-    from factorysim.workload.detect import TraceFormat
     from factorysim.workload.session import Session
     from factorysim.workload.twin.compare import Comparison, Likeness
 

@@ -16,6 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from factorysim.errors import CapacityError, Fault, SpecError, UserError
+from factorysim.spec.deployment import CLOUD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -87,6 +88,9 @@ def place_deployments(
     ordered = sorted(deployments.items(), key=lambda item: item[1].replicas is None)
     for name, spec in ordered:
         fault = _pool_fault(name, spec, factory)
+        if fault is None and spec.pool == CLOUD:
+            placed[name] = ()
+            continue
         if fault is not None:
             errors.append(SpecError(fault))
             continue
@@ -182,6 +186,8 @@ def _take_parts(groups: Sequence[Group], size: int, wanted: int | None, parts: i
 
 
 def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | None:
+    if spec.pool == CLOUD:
+        return _cloud_fault(name, factory)
     split = spec.split
     if split is not None:
         fault = _split_fault(name, spec.pool, split.pool, factory)
@@ -203,6 +209,13 @@ def _pool_fault(name: str, spec: DeploymentSpec, factory: Factory) -> Fault | No
         found = f'"{spec.pool}", of {", ".join(sorted(devices))}'
         return Fault(WHERE, key, found, "a pool of one device", "give each device its own pool")
     return None
+
+
+def _cloud_fault(name: str, factory: Factory) -> Fault | None:
+    if CLOUD not in factory.pools:
+        return None
+    key, found = f"deployments.{name}.pool", '"cloud", which a rack of the topology is called too'
+    return Fault(WHERE, key, found, "a cloud outside the factory", "give the rack another key")
 
 
 def _split_fault(name: str, pool: str, other: str, factory: Factory) -> Fault | None:
@@ -279,8 +292,8 @@ def check_deployments(
 ) -> None:
     """Refuse what does not go together among deployments and streams.
 
-    Unknown LLMs, a second deployment of tools, prefill without decode, decode without
-    prefill, and either beside a deployment that does both.
+    Unknown LLMs, tool classes that two deployments run, prefill without decode, decode
+    without prefill, and either beside a deployment that does both.
 
     An LLM needs a deployment that takes prompts of any length, too.
 
@@ -305,12 +318,7 @@ def check_deployments(
         if spec.role != "tools" and spec.llm not in known:
             expected = "a key of `llms`: " + (", ".join(known) or "there is none")
             faults.append(Fault(WHERE, key, f'"{spec.llm}"', expected, _near(spec.llm, known)))
-    tools = [name for name, spec in deployments.items() if spec.role == "tools"]
-    for name in tools[1:]:
-        found = f'"tools", as of {tools[0]}'
-        cure = f"let {tools[0]} take a pool that is large enough"
-        key = f"deployments.{name}.role"
-        faults.append(Fault(WHERE, key, found, "one deployment of tools", cure))
+    faults += _class_faults(deployments)
     faults += _lone_roles(deployments)
     if disaggregated and not any(spec.role == "prefill" for spec in deployments.values()):
         expected = "none: every deployment does both prefill and decode"
@@ -327,6 +335,27 @@ def check_deployments(
     faults += _length_faults(deployments)
     if faults:
         raise SpecError(*faults)
+
+
+def _class_faults(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:
+    """Find tool classes that are named twice, and deployments of all those that nobody names."""
+    tools = {name: spec.classes for name, spec in deployments.items() if spec.role == "tools"}
+    faults: list[Fault] = []
+    taken: dict[str, str] = {}
+    for name, classes in tools.items():
+        for cls in classes:
+            if cls in taken:
+                found = f'"{cls}", as of {taken[cls]}'
+                key, cure = f"deployments.{name}.classes", "remove it from one of them"
+                faults.append(Fault(WHERE, key, found, "each tool class once", cure))
+            taken.setdefault(cls, name)
+    rest = [name for name, classes in tools.items() if not classes]
+    for name in rest[1:]:
+        found = f"none, as of {rest[0]}: both would run all classes"
+        cure = "say which tools run here, such as `classes: [test_run, build]`"
+        key, expected = f"deployments.{name}.classes", "one deployment for all that no other names"
+        faults.append(Fault(WHERE, key, found, expected, cure))
+    return faults
 
 
 def _length_faults(deployments: Mapping[str, DeploymentSpec]) -> list[Fault]:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from factorysim.catalog import Device
     from factorysim.graph.factory import LinkTable, Routes
+    from factorysim.graph.io_work import IoPlan
     from factorysim.graph.store_routes import StoreRoutes
     from factorysim.physics.handoff import KvState
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import PartnerSide, StepLaw
     from factorysim.physics.vision import Encoder
+    from factorysim.spec.agent import ToolClassSpec
 
 
 class ReplicaPlan(NamedTuple):
@@ -132,6 +134,33 @@ class HostPlan(NamedTuple):
     peak_w: float
 
 
+class SandboxPlan(NamedTuple):
+    """Sandboxes that the tools of a deployment run in."""
+
+    per: Literal["session", "agent", "call"]
+    start: ToolClassSpec
+    """How long a start takes, and what it works."""
+    memory: int
+    """Bytes that each holds from its start to its end."""
+    burst: int
+    """Bytes of each host that sandboxes leave to the tools in them."""
+    warm: int = 0
+    """Kept ready on each host."""
+    idle_fs: int | None = None
+    """Given back when no tool has used it for so long."""
+    through_gaps: bool = True
+    """Whether it is kept while the user thinks."""
+
+
+class CheckPlan(NamedTuple):
+    """What a runtime does to a call before it goes on."""
+
+    cpu_s: float
+    """Core-seconds on the reference core, on a host of tools."""
+    latency_fs: int
+    """Beside that work."""
+
+
 class ToolPlan(NamedTuple):
     """A deployment that runs tools."""
 
@@ -141,6 +170,17 @@ class ToolPlan(NamedTuple):
     smt_yield: float
     """Throughput of all threads over that of the cores alone."""
     hosts: tuple[HostPlan, ...]
+    classes: tuple[str, ...] = ()
+    """Of tools that run here; empty: those that no other deployment names."""
+    elastic: bool = False
+    """Whether it is in the cloud: one host of as many cores as are asked for."""
+    most: int | None = None
+    """Tools at once, of an elastic one."""
+    latency_fs: int = 0
+    """There and back, of an elastic one."""
+    sandbox: SandboxPlan | None = None
+    check: CheckPlan | None = None
+    """Of each attempt at a tool."""
 
 
 class RackPlan(NamedTuple):
@@ -176,3 +216,7 @@ class FactoryPlan(NamedTuple):
     """B/s of one session's access to the door; None: what the path carries."""
     stores: tuple[StorePlan, ...] = ()
     """Of KV, below HBM: see `graph.tiers`."""
+    io: IoPlan | None = None
+    """Who does TLS, packets and storage; None: nobody, and it costs nothing."""
+    llm_check: CheckPlan | None = None
+    """Of each LLM call, with the way through the runtime's gateway."""

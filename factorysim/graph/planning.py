@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, SpecError
 from factorysim.graph.ground import Ground
+from factorysim.graph.io_work import plan_io
 from factorysim.graph.layout import check_layouts
 from factorysim.graph.needs import need_of
 from factorysim.graph.placement import check_deployments, in_deployment, place_deployments
@@ -13,7 +14,13 @@ from factorysim.graph.plan import FactoryPlan
 from factorysim.graph.rest import plan_racks
 from factorysim.graph.serve import plan_serve
 from factorysim.graph.tiers import plan_tiers
-from factorysim.graph.tools import plan_tools
+from factorysim.graph.tools import (
+    check_memory,
+    classes_used,
+    plan_llm_check,
+    plan_tools,
+    tool_classes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from factorysim.graph.placement import Need, Placement
     from factorysim.graph.plan import ServePlan, ToolPlan
     from factorysim.physics.table import TableRow
+    from factorysim.spec.io_work import IoWorkSpec
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.topology import TopologySpec
 
@@ -71,6 +79,8 @@ def plan_factory(
     placement = _place(ground, needs)
     made = _deploy(ground, placement, needs)
     errors += placement.errors + made.errors + _unjoined(ground, made.serve)
+    used = classes_used(scenario)
+    errors += check_memory(made.tools, used)
     if errors:
         raise _together(errors)
     if not made.tools and any(stream.agent for stream in scenario.streams.values()):
@@ -78,8 +88,16 @@ def plan_factory(
             "no deployment has the role tools: the agents' tools take their time elsewhere, "
             "and wait for nobody"
         )
+    elif homeless := [cls for cls in tool_classes(scenario) if cls not in used]:
+        ground.notes.append(
+            f"no deployment runs {', '.join(homeless)}: these tools take their time elsewhere, "
+            "and wait for nobody"
+        )
     plan = _whole(ground, topology, made, placement.nodes())
-    return _with_tiers(ground, plan) if len(scenario.serving.kv.tiers) > 1 else plan
+    if len(scenario.serving.kv.tiers) > 1:
+        plan = _with_tiers(ground, plan)
+    io_work = scenario.serving.io_work
+    return plan if io_work is None or not io_work.busy else _with_io(ground, plan, io_work)
 
 
 class Deployed(NamedTuple):
@@ -125,13 +143,14 @@ def _place(ground: Ground, needs: Mapping[str, Need | None]) -> Placement:
 
 def _deploy(ground: Ground, placement: Placement, needs: Mapping[str, Need | None]) -> Deployed:
     made = Deployed([], [], [])
+    used = classes_used(ground.scenario)
     for name, spec in ground.scenario.deployments.items():
         replicas = placement.replicas.get(name)
         if replicas is None:
             continue
         try:
             if spec.role == "tools":
-                made.tools.append(plan_tools(ground, name, spec, replicas))
+                made.tools.append(plan_tools(ground, name, spec, replicas, used))
             else:
                 need, partners = needs.get(name), placement.partners.get(name)
                 made.serve.append(plan_serve(ground, name, spec, replicas, need, partners))
@@ -171,6 +190,7 @@ def _whole(
     ground: Ground, topology: TopologySpec, made: Deployed, deployed: set[int]
 ) -> FactoryPlan:
     racks, pue = plan_racks(ground, deployed), ground.pue()
+    llm_check = plan_llm_check(ground)
     return FactoryPlan(
         serve=tuple(made.serve),
         tools=tuple(made.tools),
@@ -183,6 +203,7 @@ def _whole(
         rack_of=ground.rack_of,
         clients=ground.clients,
         session_bandwidth=topology.fabric.session_bandwidth,
+        llm_check=llm_check,
     )
 
 
@@ -199,3 +220,10 @@ def _with_tiers(ground: Ground, plan: FactoryPlan) -> FactoryPlan:
         facts=tuple(sorted(ground.facts)),
         stores=tiers.stores,
     )
+
+
+def _with_io(ground: Ground, plan: FactoryPlan, spec: IoWorkSpec) -> FactoryPlan:
+    """Add the cores that do I/O work."""
+    io = plan_io(ground, plan, spec)
+    facts = tuple(sorted(ground.facts))
+    return plan._replace(io=io, facts=facts, notes=tuple(ground.notes))

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, UserError
 from factorysim.marked import dotted, shown
+from factorysim.spec.deployment import CLOUD
+from factorysim.spec.runtime import SANDBOX_STARTS
 from factorysim.spec.serving import ServingSpec
 from factorysim.spec.shape import either, nearest
 from factorysim.spec.topology import FabricSpec
 from factorysim.workload.files import CATALOG
+from factorysim.workload.tools import load_tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +62,8 @@ def check_scenario(tree: Marked, catalog: Catalog) -> list[Fault]:
         if "graph" not in topology.entries():
             pools = _pools(tree, catalog)
             for word in _each(tree, ("deployments",), "pool"):
-                faults += _one_of(tree, word, pools, "a pool of the topology")
+                if word.text != CLOUD:
+                    faults += _one_of(tree, word, pools, "a pool of the topology")
     for word in _each(tree, ("llms",), "llm"):
         faults += _told(tree, word, lambda name: catalog.find("llms", name))
     for name in _entries(tree, "deployments"):
@@ -67,7 +71,30 @@ def check_scenario(tree: Marked, catalog: Catalog) -> list[Fault]:
         faults += _told(tree, draft, lambda llm: catalog.find("llms", llm))
     engine = _word(tree, ("serving", "engine"), str(ServingSpec.model_fields["engine"].default))
     faults += _told(tree, engine, lambda name: catalog.find("engines", name))
+    faults += _check_tools(tree, catalog)
     return faults + _check_llms(tree) + _check_agents(tree)
+
+
+def _check_tools(tree: Marked, catalog: Catalog) -> list[Fault]:
+    """Runtimes are the catalog's, tool classes those that ship."""
+    faults: list[Fault] = []
+    runtimes = [*_each(tree, ("deployments",), "runtime"), _word(tree, ("serving", "runtime"))]
+    for word in runtimes:
+        faults += _told(tree, word, lambda name: catalog.find("runtimes", name))
+    shipped = tuple(load_tools().tools)
+    for name in _entries(tree, "deployments"):
+        path = ("deployments", name, "classes")
+        node = tree.find(path)
+        for item in node.value if node is not None and isinstance(node.value, list) else ():
+            if isinstance(item.value, str) and item.value not in shipped:
+                expected = f"a tool class ({either(shipped)})"
+                found, cure = shown(item.value), nearest(item.value, shipped)
+                faults.append(Fault(str(item.mark), dotted(path), found, expected, cure))
+        start = _word(tree, ("deployments", name, "sandbox", "start"))
+        if start is not None:
+            known = (*SANDBOX_STARTS, *shipped)
+            faults += _one_of(tree, start, known, "what starts a sandbox")
+    return faults
 
 
 def _check_llms(tree: Marked) -> list[Fault]:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from factorysim.resources import ResourceKind
 
 Kind = Literal[
-    "scenario", "topology", "site", "catalog", "agent", "twin", "trace", "table", "graph"
+    "scenario",
+    "topology",
+    "site",
+    "catalog",
+    "agent",
+    "twin",
+    "trace",
+    "clients",
+    "table",
+    "graph",
 ]
 
 SHIPPED: dict[Kind, ResourceKind] = {"scenario": "scenarios", "topology": "topologies"}
@@ -77,8 +86,8 @@ def find_file(name: str, kind: Kind, home: Home, where: str = "", key: str = "")
     ------
     SpecError
         If there is none, it lies outside the folders that may be read, or it is
-        no regular file (nor, of a trace, a folder of them); the fault stands at
-        `where` and `key`.
+        no regular file (nor, of a trace or of clients, a folder of them); the fault
+        stands at `where` and `key`.
     """
     shipped = SHIPPED.get(kind)
     if shipped is not None and name in resource_names(shipped):
@@ -93,7 +102,10 @@ def find_file(name: str, kind: Kind, home: Home, where: str = "", key: str = "")
         cure += "name another on the command line with --set"
         expected = f"a {kind} file below {home.root}"
         raise SpecError(Fault(where, key, shown(name), expected, cure))
-    if not stat.S_ISREG(mode) and not (kind == "trace" and _holds_traces(path)):
+    if kind == "clients" and not _holds_clients(path):
+        expected = "a folder of chunk-N-trace.csv files"
+        raise SpecError(Fault(where, key, shown(name), expected, "it is ServeGen's form"))
+    if kind != "clients" and not stat.S_ISREG(mode) and not _is_trace(kind, path):
         found = f"{shown(name)}, which is no regular file"
         raise SpecError(Fault(where, key, found, f"a {kind} file"))
     return path
@@ -104,12 +116,22 @@ def _inside(path: Path, root: Path) -> bool:
     return any(path.is_relative_to(folder) for folder in roots)
 
 
-def _holds_traces(path: Path) -> bool:
+def _holds_clients(path: Path) -> bool:
+    """Tell a folder of clients from another."""
+    from factorysim.workload.servegen import client_files
+
+    try:
+        return path.is_dir() and bool(client_files(path))
+    except (TraceError, OSError):
+        return False
+
+
+def _is_trace(kind: Kind, path: Path) -> bool:
     """Tell a folder of sessions, each a file, from what is no trace."""
     from factorysim.workload.readers.weka import weka_files
 
     try:
-        return path.is_dir() and bool(weka_files(path))
+        return kind == "trace" and path.is_dir() and bool(weka_files(path))
     except (TraceError, OSError):
         return False
 
@@ -118,7 +140,8 @@ def _missing(name: str, kind: Kind) -> tuple[str, str, str]:
     """Tell that there is no such file: found, expected, cure."""
     shipped = SHIPPED.get(kind)
     if shipped is None:
-        return f"{shown(name)}, which does not exist", f"a {kind} file", "check the path"
+        wanted = "a folder of clients" if kind == "clients" else f"a {kind} file"
+        return f"{shown(name)}, which does not exist", wanted, "check the path"
     names = resource_names(shipped)
     cure = f"{nearest(name, names)} shipped: {', '.join(names) or 'none'}".strip()
     return shown(name), f"a {kind} file, or the name of a shipped one", cure

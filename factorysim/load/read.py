@@ -136,6 +136,7 @@ class Reader:
         wanted.extend((path, "table") for path in laws)
         for name in _names(tree, "streams"):
             wanted.append((("streams", name, "trace"), "trace"))
+            wanted.append((("streams", name, "clients", "folder"), "clients"))
             agent = tree.find(("streams", name, "agent"))
             if agent is not None and isinstance(agent.value, str) and is_yaml_name(agent.value):
                 wanted.append((("streams", name, "agent"), "agent"))

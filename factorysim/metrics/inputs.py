@@ -29,7 +29,13 @@ CALL_COLUMNS = (
     "computed_tokens", "recomputed_tokens", "output_tokens", "requested_tokens", "held_s",
     "attempts",
 )  # fmt: skip
-TOOL_COLUMNS = ("deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s")
+TOOL_COLUMNS = (
+    "deployment", "outcome", "ready_s", "started_s", "finished_s", "remote_s", "cpu_s", "attempts",
+    "asked_s",
+)  # fmt: skip
+SANDBOX_COLUMNS = (
+    "session", "warm", "asked_s", "granted_s", "ready_s", "ended_s", "memory_bytes",
+)  # fmt: skip
 STEP_COLUMNS = (
     "replica", "started_s", "finished_s", "steps", "step_fs", "slope_fs", "decodes", "prompts",
     "prompt_tokens", "emitted_tokens", "context_tokens", "window_tokens", "pair_tokens",
@@ -89,7 +95,7 @@ class Station(NamedTuple):
     replicas: int
     devices_per_replica: int
     capacity: float
-    """Serving devices, or core-seconds on the reference core per second."""
+    """Serving devices, or cores of tool hosts."""
     peak_flops: float | None
     """FLOP/s at the precision that it computes in; None where unknown."""
     peak_bytes: float | None
@@ -106,6 +112,10 @@ class Station(NamedTuple):
     """Of decodes that speculate."""
     partner: Partner | None = None
     """Of a split deployment."""
+    elastic: bool = False
+    """Whether its tools have as many cores as they ask for."""
+    most: int | None = None
+    """Tools at once, of an elastic one."""
 
     @property
     def expert_pool(self) -> str:
@@ -132,6 +142,8 @@ class Layout(NamedTuple):
     """Stream and tenant, of streams that have one."""
     tiers: tuple[str, ...] = ("hbm",)
     """Of the KV cache."""
+    tools_fail: bool = False
+    """Whether an agent says what it does when a tool fails."""
 
     def serving(self) -> tuple[Station, ...]:
         """Deployments of LLMs, in order of their replicas."""
@@ -153,6 +165,8 @@ class Tables(NamedTuple):
     """Gives the columns of `steps` that a law adds, for other runs of the same replicas."""
     tiers: Columns | None = None
     """Of KV blocks; None where there are no tiers below HBM."""
+    sandboxes: Columns | None = None
+    """None where tools run in none."""
 
 
 class Value(NamedTuple):
@@ -164,5 +178,6 @@ class Value(NamedTuple):
     """Observations behind it; 0 where it is not a statistic of a sample."""
     reason: str = ""
     by: str = "all"
-    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`."""
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`, or the
+    kind of `io_work`."""
     key: str = ""

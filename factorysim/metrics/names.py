@@ -22,6 +22,7 @@ class Metric(NamedTuple):
 _STATS = ("mean", "p50", "p95", "p99")
 _SESSIONS = "measured sessions"
 _CALLS = "measured calls"
+_TOOLS = "measured tool calls"
 
 
 def _counts(kind: str, outcomes: tuple[str, ...]) -> dict[str, Metric]:
@@ -59,6 +60,23 @@ METRICS: dict[str, Metric] = {
     ),
     "calls.retried": Metric("1", _CALLS, "arrivals", "number that were sent more than once"),
     "calls.retries": Metric("1", _CALLS, "arrivals", "sum of attempts after the first"),
+    "tools.called": Metric("1", _TOOLS, "arrivals", "number, where agents' tools may fail"),
+    "tools.failed": Metric("1", _TOOLS, "arrivals", "number whose last attempt failed"),
+    "tools.retries": Metric("1", _TOOLS, "arrivals", "sum of attempts after the first"),
+    "tools.retried_share": Metric("ratio", _TOOLS, "arrivals", "share with a second attempt"),
+    "sandboxes.asked": Metric("1", "sandboxes", "arrivals", "number that sessions asked for"),
+    "sandboxes.cold_starts": Metric(
+        "1", "sandboxes asked for", "arrivals", "number that had to be started"
+    ),
+    "sandboxes.warm_hits": Metric(
+        "1", "sandboxes asked for", "arrivals", "number that took the place of one kept ready"
+    ),
+    "sandboxes.held.mean": Metric(
+        "1", "sandboxes", "clock", "mean number that hold memory, those kept ready too"
+    ),
+    "sandboxes.held_bytes.mean": Metric("B", "sandboxes", "clock", "mean memory that they hold"),
+    **_spread("sandbox_wait_s", "sandboxes asked for", "arrivals", "ready - asked for"),
+    **_spread("sandbox_start_s", "cold starts", "arrivals", "ready - got memory"),
     "tokens.prompt": Metric("tok", _CALLS, "arrivals", "sum of prompt tokens"),
     "tokens.prompt_hit": Metric("tok", _CALLS, "arrivals", "prompt tokens found in the KV cache"),
     "tokens.prompt_computed": Metric(
@@ -142,6 +160,21 @@ METRICS: dict[str, Metric] = {
         "bytes of KV moved; by tier: to or from there",
     ),
     "kv.evicted_bytes": Metric("B", "KV blocks", "clock", "bytes that left their tier"),
+    "io_work.host_cores": Metric(
+        "1",
+        "TLS, packets and storage on host CPUs",
+        "clock",
+        "core-seconds of the reference core / length of the window; by kind",
+    ),
+    "io_work.dpu_cores": Metric(
+        "1",
+        "the same on DPUs",
+        "clock",
+        "core-seconds of theirs / length of the window; by kind",
+    ),
+    "io_work.dpu_utilization": Metric(
+        "ratio", "DPUs that do I/O work", "clock", "busy cores / cores"
+    ),
     "saturation": Metric("ratio", "pools", "clock", "the highest saturation of a pool"),
     "saturation.POOL": Metric(
         "ratio",

@@ -17,11 +17,13 @@ from factorysim.metrics.demand import (
 from factorysim.metrics.energy import NO_PRICES, energy_values
 from factorysim.metrics.handoffs import handoff_values
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
+from factorysim.metrics.io_work import io_values
 from factorysim.metrics.quantiles import gap_values
 from factorysim.metrics.slo import goodput, tenant_goodput
 from factorysim.metrics.speculation import speculation_values
 from factorysim.metrics.stations import pool_values
 from factorysim.metrics.tiers import tier_values
+from factorysim.metrics.tools import tool_values
 from factorysim.records import AuditLine
 
 if TYPE_CHECKING:
@@ -90,7 +92,9 @@ def replication_metrics(
     values += pool_values(tables, window, layout, activity)
     values += speculation_values(layout, activity)
     values += energy_values(tables, window, layout, activity)
+    values += tool_values(tables, window, layout)
     values += tier_values(tables, window, layout, handoff_values(tables, window))
+    values += io_values(tables, window)
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]
     values += [Value(f"audit.{slug(line.name)}", float(line.ok)) for line in audit]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 NO_ACTIVITY = "the law of this pool gives times only"
+ELASTIC = "a cloud without a limit has as many cores as are asked for"
 NO_EP = "no experts are cut by EP here"
 _WORDS = dict(zip(LIMITS, ("sequences of a step", "KV cache", "tokens of a step"), strict=True))
 
@@ -28,6 +29,7 @@ def pool_values(
     values: list[Value] = []
     loads: dict[str, tuple[float, str]] = {}
     pools = [station.pool for station in layout.stations]
+    several = len([station for station in layout.stations if station.kind == "tools"]) > 1
     pools += [s.partner.pool for s in layout.serving() if s.partner is not None]
     for pool in dict.fromkeys(pools):
         serving = [s for s in layout.serving() if s.pool == pool]
@@ -44,12 +46,18 @@ def pool_values(
             values.append(Value(f"saturation.{pool}", load[0]))
             values += _by_deployment(serving, tables, activity, window)
         if tools:
-            load = _tools_load(tools, tables, window)
             place = f"{pool} (tools)" if serving else pool
-            loads[place] = load
-            values.append(Value(f"saturation.{place}", load[0]))
             name = f"{pool}.tools" if serving else pool
-            values.append(Value(f"utilization.{name}", load[0]))
+            given = _tools_load(tools, tables, window)
+            if given is None:
+                values.append(Value(f"saturation.{place}", None, reason=ELASTIC))
+                values.append(Value(f"utilization.{name}", None, reason=ELASTIC))
+            else:
+                loads[place] = given
+                values.append(Value(f"saturation.{place}", given[0]))
+                values.append(Value(f"utilization.{name}", given[0]))
+            if several:
+                values += _by_tools_deployment(name, tools, tables, window)
         values += _queue_values(pool, serving + tools, tables, window)
     return values + _saturation(loads)
 
@@ -147,10 +155,47 @@ def _serving_load(
     return load, _WORDS[LIMITS[full.index(max(full))]]
 
 
-def _tools_load(stations: list[Station], tables: Tables, window: Window) -> tuple[float, str]:
-    """Busy cores over those there were, second threads not counted."""
+def _by_tools_deployment(
+    name: str, stations: list[Station], tables: Tables, window: Window
+) -> list[Value]:
+    """Utilization and queue of each deployment of tools, where there are several."""
+    values: list[Value] = []
+    for station in stations:
+        load = _tools_load([station], tables, window)
+        used = f"utilization.{name}"
+        found = [Value(used, None, reason=ELASTIC) if load is None else Value(used, load[0])]
+        found += _queue_values(station.pool, [station], tables, window)
+        values += [value._replace(by="deployment", key=station.name) for value in found]
+    return values
+
+
+def _tools_load(
+    stations: list[Station], tables: Tables, window: Window
+) -> tuple[float, str] | None:
+    """Busy cores over those there were, second threads not counted; None: no end of them."""
+    if stations[0].elastic:
+        return _cloud_load(stations, tables, window)
     busy = mean_in_window(tables, window, "busy_cores", (s.name for s in stations))
     return busy / sum(s.capacity for s in stations), "cores"
+
+
+def _cloud_load(
+    stations: list[Station], tables: Tables, window: Window
+) -> tuple[float, str] | None:
+    """Tools at once over those that a cloud lets run, of the fullest that has a limit."""
+    import numpy as np
+
+    loads: list[float] = []
+    tools = tables.tools
+    for station in stations:
+        if station.most is not None:
+            mine = of_deployments(tools["deployment"], {station.name})
+            finished, started = tools["finished_s"][mine], tools["started_s"][mine]
+            until = np.where(np.isnan(finished), tables.closing.end_s, finished)
+            since = np.where(np.isnan(started), np.inf, started)
+            spent = np.minimum(until, window.end_s) - np.maximum(since, window.start_s)
+            loads.append(float(np.maximum(spent, 0.0).sum()) / (station.most * window.length_s))
+    return (max(loads), "tools at once") if loads else None
 
 
 def _queue_values(
@@ -164,7 +209,8 @@ def _queue_values(
     mine = of_deployments(calls["deployment"], names)
     here = mine & ~handed(tables)
     of_tools = of_deployments(tools["deployment"], names)
-    asked = tools["ready_s"] + tools["remote_s"]
+    at_once = tools["ready_s"] + tools["remote_s"]
+    asked = np.where(np.isnan(tools["asked_s"]), at_once, tools["asked_s"])
     spans = [
         (calls["queued_s"][here], calls["scheduled_s"][here], calls["finished_s"][here]),
         (asked[of_tools], tools["started_s"][of_tools], tools["finished_s"][of_tools]),

@@ -12,7 +12,7 @@ from factorysim.metrics.replication import Replication
 from factorysim.metrics.statistics import t_interval
 
 STEADY = ("ttft_s.", "tpot_s.", "itl_s.", "turn_s.", "session_s.", "session_active_s.", "queue.",
-          "time_share.")  # fmt: skip
+          "time_share.", "sandbox_wait_s.", "sandbox_start_s.", "sandboxes.held")  # fmt: skip
 """Names that have no steady value while the backlog grows."""
 ONE_REPLICATION = "one replication: nothing tells how another would differ"
 

@@ -79,7 +79,9 @@ def _scenario(
     from factorysim.graph.planning import plan_factory
 
     try:
-        yield _deployments(spec, plan_factory(spec, topology, catalog))
+        plan = plan_factory(spec, topology, catalog)
+        yield _deployments(spec, plan)
+        yield from _tools(plan)
     except CapacityError as error:
         yield mark("It does not fit. ", str(error), "bold red")
     yield _streams(spec)
@@ -102,9 +104,24 @@ def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
         )
     for tools in plan.tools:
         cores = sum(host.cores for host in tools.hosts)
-        what = f"tools, {cores:,} cores"
-        table.add_row(tools.name, tools.pool, what, f"{len(tools.hosts):,}", "", "", "")
+        what = "tools, elsewhere" if tools.elastic else f"tools, {cores:,} cores"
+        hosts = "" if tools.elastic else f"{len(tools.hosts):,}"
+        table.add_row(tools.name, tools.pool, what, hosts, "", "", "")
     return table
+
+
+def _tools(plan: FactoryPlan) -> Iterator[RenderableType]:
+    """Say which tools run where, and in what, as far as that is not all of them on bare hosts."""
+    for tools in plan.tools:
+        said = [", ".join(tools.classes)] if tools.classes else []
+        box = tools.sandbox
+        if box is not None:
+            warm = f", {box.warm:,} kept ready on each host" if box.warm else ""
+            said.append(f"a sandbox per {box.per}, {amount(float(box.memory))}B{warm}")
+        if tools.most is not None:
+            said.append(f"{tools.most:,} at once")
+        if said:
+            yield mark(f"{tools.name} ", printable("; ".join(said)), "")
 
 
 def _devices(serve: ServePlan) -> str:
@@ -137,23 +154,50 @@ def _source(stream: StreamSpec) -> str:
         return f"agent {printable(Path(stream.agent).name)}"
     if stream.trace is not None:
         speed = "" if stream.speed == 1.0 else f" at {digits(stream.speed)} times its speed"
-        return f"trace {printable(Path(stream.trace).name)}{speed}"
-    assert stream.calls is not None, "the spec wants one of the three"
+        mode = "" if stream.mode is None else f", {stream.mode}"
+        return f"trace {printable(Path(stream.trace).name)}{speed}{mode}{_loop(stream)}"
+    if stream.clients is not None:
+        return f"clients {printable(Path(stream.clients.folder).name)}"
+    assert stream.calls is not None, "the spec wants one of the four"
     calls = stream.calls
     return f"calls, {calls.prompt_tokens.mean:g} tokens in, {calls.output_tokens.mean:g} out"
 
 
+def _loop(stream: StreamSpec) -> str:
+    if stream.loop is None:
+        return ""
+    return ", for ever" if stream.loop.times is None else f", {stream.loop.times:,} times"
+
+
 def _arrivals(stream: StreamSpec) -> str:
+    told = _process(stream)
+    if getattr(stream.arrivals, "profile", None) is not None:
+        told += ", profile of the week"
+    if spikes := getattr(stream.arrivals, "spikes", None):
+        told += f", {len(spikes)} spike{'s' * (len(spikes) > 1)}"
+    return told if stream.share == 1.0 else f"{told}; {stream.share:.3g} of them"
+
+
+def _process(stream: StreamSpec) -> str:
     arrivals = stream.arrivals
     match arrivals.process:
         case "poisson":
             return f"Poisson, {digits(arrivals.rate)}/s"
         case "gamma":
             return f"gamma, {digits(arrivals.rate)}/s, cv {digits(arrivals.cv)}"
+        case "weibull":
+            given = ("shape", arrivals.shape) if arrivals.shape else ("cv", arrivals.cv or 2.0)
+            return f"Weibull, {digits(arrivals.rate)}/s, {given[0]} {digits(given[1])}"
+        case "mmpp":
+            return f"Poisson in {len(arrivals.states)} states, {digits(arrivals.rate)}/s"
+        case "population":
+            return f"{arrivals.clients:,} clients, {digits(arrivals.rate)}/s"
+        case "fitted":
+            return "fitted to the trace"
         case "fixed_concurrency":
             return f"{arrivals.concurrency:,} at any time"
         case "trace":
-            return "as recorded"
+            return "as recorded" if stream.clients is None else "by window"
 
 
 def _slo(stream: StreamSpec) -> str:

@@ -56,6 +56,11 @@ POWER = {
     "carbon.g_per_session": "carbon per session",
     "cost.energy_usd_per_mtok_output": "electricity per output",
 }
+IO_WORK = {
+    "io_work.host_cores": "host cores",
+    "io_work.dpu_cores": "DPU cores",
+    "io_work.dpu_utilization": "of the DPUs that work",
+}
 LADDER = {
     "accelerator": "accelerators in steps",
     "host": "+ busy hosts, rest of racks",
@@ -101,6 +106,7 @@ def run_report(run: Run) -> list[RenderableType]:
         "",
         _pools(summary, notes),
         "",
+        *_io_work(summary, notes),
         _listing("Power and energy", POWER, summary, notes),
         "",
         _listing(
@@ -267,6 +273,15 @@ def _pools(summary: Summary, notes: dict[str, int]) -> Table:
         cells = [_plain(n, summary.get(n), notes) for n in names]
         table.add_row(pool, *cells)
     return table
+
+
+def _io_work(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
+    """Cores behind bytes, where they cost some."""
+    lines = [summary.get(name) for name in IO_WORK]
+    if all(line is None or line.value is None for line in lines):
+        return []
+    title = "Cores that TLS, packets and storage take"
+    return [_listing(title, IO_WORK, summary, notes), ""]
 
 
 def _plain(name: str, line: Line | None, notes: dict[str, int]) -> str:

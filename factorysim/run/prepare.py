@@ -45,9 +45,11 @@ def prepare(scenario: ScenarioSpec) -> Prepared:
         If it names what the catalog does not hold.
     """
     from factorysim.catalog import load_catalog
+    from factorysim.workload.notes import demand_notes
 
     catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
     plan = build_plan(scenario, catalog)
+    plan = plan._replace(notes=(*plan.notes, *demand_notes(scenario)))
     return Prepared(scenario, catalog, plan, layout_of(scenario, catalog, plan))
 
 
@@ -63,15 +65,37 @@ def check_size(scenario: ScenarioSpec) -> None:
     length_s = run.window + run.drain + (0.0 if isinstance(run.warmup, str) else run.warmup)
     faults: list[Fault] = []
     for name, stream in scenario.streams.items():
-        rate = getattr(stream.arrivals, "rate", None)
-        if rate is None or min(rate * length_s, stream.limit or float("inf")) <= SESSIONS_MOST:
+        sessions = _sessions(stream, length_s)
+        if min(sessions, stream.limit or float("inf")) <= SESSIONS_MOST:
             continue
-        found = f"{rate:g}/s for {length_s:g} s: {rate * length_s:.3g} sessions a replication"
+        found = (
+            f"{sessions / length_s:g}/s for {length_s:g} s: {sessions:.3g} sessions a replication"
+        )
         cure = "a lower rate, a shorter run.window, or a limit of the stream"
         key = f"streams.{name}.arrivals.rate"
         faults.append(Fault("scenario", key, found, f"at most {SESSIONS_MOST:g}", cure))
     if faults:
         raise CapacityError(*faults)
+
+
+def _sessions(stream: StreamSpec, length_s: float) -> float:
+    """How many sessions of a stream are drawn, on average; 0 where none are."""
+    from factorysim.spec.arrivals import FittedArrivals, FixedConcurrency, TraceArrivals
+    from factorysim.workload.intensity import expected
+    from factorysim.workload.servegen import read_pool
+
+    match stream.arrivals:
+        case FixedConcurrency():
+            return 0.0
+        case TraceArrivals():
+            if stream.clients is None:
+                return 0.0
+            pool = read_pool(Path(stream.clients.folder), stream.clients.most)
+            return pool.rate * stream.clients.times * length_s
+        case FittedArrivals():
+            return (stream.arrivals.rate or 0.0) * length_s
+        case _:
+            return expected(stream.arrivals, length_s)
 
 
 def rehearse(scenario: ScenarioSpec) -> tuple[str, ...]:
@@ -176,9 +200,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
     for serve in plan.serve:
         stations.append(_serving_station(scenario, serve, first))
         first += len(serve.replicas)
-    for tools in plan.tools:
-        cores = sum(host.cores * host.speed for host in tools.hosts) * tools.smt_yield
-        stations.append(_tools_station(tools, cores))
+    stations += [_tools_station(tools) for tools in plan.tools]
     devices = sum(len(serve.replicas) * serve.devices_per_replica for serve in plan.serve)
     devices += sum(
         len(serve.replicas) * serve.partner.devices_per_replica
@@ -188,7 +210,24 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
     carbon, price = _site(scenario, catalog)
     tenants = tuple((k, s.tenant) for k, s in scenario.streams.items() if s.tenant is not None)
     tiers = scenario.serving.kv.tiers
-    return Layout(tuple(stations), devices, plan.pue, carbon, price, tenants, tiers)
+    return Layout(
+        tuple(stations),
+        devices,
+        plan.pue,
+        carbon,
+        price,
+        tenants,
+        tiers,
+        tools_fail=_tools_fail(scenario),
+    )
+
+
+def _tools_fail(scenario: ScenarioSpec) -> bool:
+    """Tell whether an agent says what it does when a tool fails."""
+    from factorysim.workload.agents import find_agent
+
+    agents = {stream.agent for stream in scenario.streams.values() if stream.agent}
+    return any(find_agent(name).failures is not None for name in agents)
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:
@@ -236,7 +275,7 @@ def _partner(serve: ServePlan) -> Partner | None:
     )
 
 
-def _tools_station(tools: ToolPlan, cores: float) -> Station:
+def _tools_station(tools: ToolPlan) -> Station:
     return Station(
         name=tools.name,
         pool=tools.pool,
@@ -245,7 +284,7 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         first_replica=0,
         replicas=len(tools.hosts),
         devices_per_replica=0,
-        capacity=cores,
+        capacity=float(sum(host.cores for host in tools.hosts)),
         peak_flops=None,
         peak_bytes=None,
         idle_w=0.0,
@@ -253,6 +292,8 @@ def _tools_station(tools: ToolPlan, cores: float) -> Station:
         block_tokens=0,
         max_sequences=0,
         token_budget=0,
+        elastic=tools.elastic,
+        most=tools.most,
     )
 
 

@@ -16,6 +16,7 @@ from factorysim.metrics.overload import Overload, overload
 from factorysim.metrics.replication import Replication
 from factorysim.metrics.summary import Summary, as_json, pooled, shares_in_slo, summarise
 from factorysim.records import TABLES, EnergyLine
+from factorysim.run.context import repair_notes
 from factorysim.run.model_error import as_json as told
 from factorysim.run.model_error import model_errors, with_model_errors
 from factorysim.run.replication import Outcome
@@ -163,7 +164,7 @@ def _manifest(
             "stations": [station._asdict() for station in prepared.layout.stations],
         },
         "assumed_facts": assumed,
-        "notes": list(prepared.plan.notes),
+        "notes": [*prepared.plan.notes, *repair_notes(prepared.scenario.streams)],
         "events": sum(outcome.closing.events for outcome in outcomes),
         "replications": [_closing(outcome) for outcome in outcomes],
         "metrics_without_value": sorted(n for n, line in summary.items() if line.value is None),
@@ -195,6 +196,7 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
 def input_files(prepared: Prepared) -> list[Path]:
     """Files of data that a run reads besides its scenario."""
     from factorysim.workload.readers.weka import weka_files
+    from factorysim.workload.servegen import pool_files
 
     scenario = prepared.scenario
     names = [stream.trace for stream in scenario.streams.values()]
@@ -202,7 +204,11 @@ def input_files(prepared: Prepared) -> list[Path]:
     names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]
     names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
     paths = {Path(name) for name in names if name is not None}
-    return sorted(file for path in paths for file in weka_files(path))
+    files = [file for path in paths for file in weka_files(path)]
+    for stream in scenario.streams.values():
+        if stream.clients is not None:
+            files += pool_files(Path(stream.clients.folder))
+    return sorted(set(files))
 
 
 def cpu_name() -> str:

@@ -142,12 +142,14 @@ def _conduct(
 
 
 def resolved(scenario: ScenarioSpec | str | Path) -> ScenarioSpec:
-    """Load a scenario that is given by its path or name."""
+    """Load a scenario that is given by its path or name, and fit what is to be fitted."""
+    from factorysim.workload.fitting import with_fits
+
     if not isinstance(scenario, str | Path):
-        return scenario
+        return with_fits(scenario)
     from factorysim.load import load
 
-    return load(scenario)
+    return with_fits(load(scenario))
 
 
 def cores() -> int:

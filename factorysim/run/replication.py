@@ -11,6 +11,7 @@ from factorysim.metrics.inputs import (
     CALL_COLUMNS,
     GAP_COLUMNS,
     HANDOFF_COLUMNS,
+    SANDBOX_COLUMNS,
     SERIES_COLUMNS,
     SESSION_COLUMNS,
     STEP_COLUMNS,
@@ -170,6 +171,7 @@ def read_tables(
     def columns(table: str, names: tuple[str, ...]) -> Columns:
         return read_columns(folder / f"{table}.parquet", names)
 
+    boxed = any(tools.sandbox is not None for tools in plan.tools)
     return Tables(
         columns("sessions", SESSION_COLUMNS),
         columns("calls", CALL_COLUMNS),
@@ -181,6 +183,7 @@ def read_tables(
         closing,
         step_columns(plan).compute,
         columns("tiers", TIER_COLUMNS) if tiers else None,
+        columns("sandboxes", SANDBOX_COLUMNS) if boxed else None,
     )
 
 

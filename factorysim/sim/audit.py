@@ -135,6 +135,9 @@ class Metered(NamedTuple):
     """Those that their jobs got, by what they asked for."""
     hosts_astray: int
     """Tool hosts that account for other cores or memory than their jobs hold."""
+    boxes_astray: int
+    """Of sandboxes: hosts that account for other memory than these hold, and lost ones."""
+    boxes_begun: int
     partner_s: float = 0.0
     """Device-seconds of the other side of splits, in the steps of their replicas."""
     metered_partner_s: float = 0.0
@@ -186,6 +189,7 @@ def audit(
         equal("calls: completed, prompt or output short", 0, ledgers.incomplete),
         _received(ledgers),
         equal("tool hosts: cores and memory not held by jobs", 0, metered.hosts_astray),
+        *_sandboxes(ledgers, metered),
         _stepped(ledgers, sum(replica.padded() for replica in replicas)),
         equal(
             "tokens emitted by steps = output of calls + discarded",
@@ -199,14 +203,14 @@ def audit(
         *(_within(station, end_s) for station in stations),
         equal("time shares = duration (fs)", 0, ledgers.share_errors_fs),
         energy,
-        _close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
-        _close(
+        close("metered seconds of steps = busy", metered.step_s, metered.metered_step_s),
+        close(
             "metered device-seconds of splits = busy",
             metered.partner_s,
             metered.metered_partner_s,
         ),
-        _close("core-seconds given = got by tools", metered.served_s, metered.done_s),
-        _close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
+        close("core-seconds given = got by tools", metered.served_s, metered.done_s),
+        close("metered core-seconds = busy", metered.core_s, metered.metered_core_s),
         equal("steps of rows = steps of replicas", metered.steps, ledgers.steps),
         *(
             equal(f"rows of {table} handed on = counted", counted, handed[table])
@@ -219,6 +223,17 @@ def audit(
         *_transfers(fabric),
     ]
     return tuple(lines)
+
+
+def _sandboxes(ledgers: Ledgers, metered: Metered) -> tuple[AuditLine, ...]:
+    """Draw the balances of sandboxes, where any have begun."""
+    if not metered.boxes_begun:
+        return ()
+    written = ledgers.rows["sandboxes"]
+    return (
+        equal("sandboxes: memory of hosts not held by them", 0, metered.boxes_astray),
+        equal("sandboxes: begun = ended + held", metered.boxes_begun, written),
+    )
 
 
 def admission_laws(
@@ -292,7 +307,8 @@ def equal(name: str, expected: float, got: float) -> AuditLine:
     return AuditLine(name, expected == got, expected, got, "")
 
 
-def _close(name: str, expected: float, got: float) -> AuditLine:
+def close(name: str, expected: float, got: float) -> AuditLine:
+    """Hold one sum of floats to another."""
     ok = abs(got - expected) <= _TOLERANCE * max(abs(expected), abs(got))
     return AuditLine(name, ok, expected, got, "")
 

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from factorysim.records import CHUNK_ROWS, StepChunk
 from factorysim.sim.clock import FS_PER_NS, S_PER_FS
-from factorysim.sim.session import GAP, SHARES
+from factorysim.sim.session import GAP, NS_PER_S, SHARES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from factorysim.physics.speculation import Pace
     from factorysim.records import RecordSink, RunNote
     from factorysim.sim.audit import Ledgers
     from factorysim.sim.call import Call
     from factorysim.sim.handoff import HandOff
-    from factorysim.sim.session import Branch, Live
+    from factorysim.sim.sandboxes import Box
+    from factorysim.sim.session import Branch, Live, Use
     from factorysim.sim.tools import ToolJob
-    from factorysim.workload.session import ToolNode
 
 NO_SHARES = [0.0] * len(SHARES)
 
@@ -31,18 +33,19 @@ class Book:
 
     Parameters
     ----------
-    tools_name
-        Of the tools deployment; empty where there is none.
+    tools_names
+        Of the tools deployments.
     """
 
-    def __init__(self, sink: RecordSink, ledgers: Ledgers, tools_name: str) -> None:
+    def __init__(self, sink: RecordSink, ledgers: Ledgers, tools_names: Sequence[str]) -> None:
         self._sink = sink
         self._ledgers = ledgers
-        self._tools_name = tools_name
+        self._tools_names = tools_names
         self._calls: list[tuple[Any, ...]] = []
         self._tools: list[tuple[Any, ...]] = []
         self._sessions: list[tuple[Any, ...]] = []
         self._handoffs: list[tuple[Any, ...]] = []
+        self._sandboxes: list[tuple[Any, ...]] = []
         self.gaps: list[tuple[Any, ...]] = []
         """Which replicas write; handed on with the next runs of steps."""
         self.tiers: list[tuple[object, ...]] = []
@@ -116,19 +119,31 @@ class Book:
         rows, self._handoffs = self._handoffs, []
         self.rows("handoffs", rows)
 
+    def count_job(self, outcome: str) -> None:
+        """Count a job of a host that is no row of its own: an attempt that failed, a check."""
+        self._ledgers.tools[outcome] += 1
+
     def write_tool(
-        self,
-        branch: Branch,
-        node: ToolNode,
-        job: ToolJob | None,
-        asked_fs: int,
-        outcome: str,
-        finished_fs: int | None,
+        self, use: Use, job: ToolJob | None, outcome: str, finished_fs: int | None
     ) -> None:
         """Write down a tool call that has ended, or works at the end."""
+        branch, node, asked_fs, attempt = use
+        assert node is not None
         remote_fs = node.remote_ns * FS_PER_NS
-        if job is not None:
+        if job is None:
+            assert finished_fs is not None
+            work_fs = round(node.cpu_s / node.cores * NS_PER_S) * FS_PER_NS
+            where, host, box = "remote", -1, None
+            started_fs: int | None = finished_fs - work_fs
+            again_fs = sandbox_fs = None
+        else:
             self._ledgers.tools[outcome] += 1
+            where, host, box = self._tools_names[job.station], job.host, job.owner
+            started_fs, again_fs = job.admitted_fs, job.asked_fs
+            assert again_fs is not None
+            sandbox_fs = None if job.ready_fs is None else job.ready_fs - again_fs
+            if again_fs == asked_fs + remote_fs:
+                again_fs = None
         written = self._ledgers.rows
         number = written["tools"]
         written["tools"] = number + 1
@@ -139,21 +154,51 @@ class Book:
                 branch.live.number,
                 branch.live.stream.name,
                 node.cls,
-                "remote" if job is None else self._tools_name,
-                -1 if job is None else job.host,
+                where,
+                host,
                 outcome,
                 asked_fs * S_PER_FS,
-                (asked_fs + remote_fs) * S_PER_FS if job is None else _seconds(job.admitted_fs),
+                _seconds(started_fs),
                 _seconds(finished_fs),
                 remote_fs * S_PER_FS,
                 node.cpu_s,
                 node.cores,
                 node.memory_bytes,
+                attempt,
+                _seconds(again_fs),
+                -1 if box is None else box.number,
+                _seconds(sandbox_fs),
             )
         )
         if len(rows) >= CHUNK_ROWS:
             self._tools = []
             self.rows("tools", rows)
+
+    def write_sandbox(self, box: Box, outcome: str) -> None:
+        """Write down a sandbox that has ended, or is there at the end (`held`)."""
+        now_fs = box.pool.now_fs
+        self._ledgers.rows["sandboxes"] += 1
+        rows = self._sandboxes
+        rows.append(
+            (
+                box.number,
+                box.pool.name,
+                box.host,
+                box.session,
+                box.context,
+                outcome,
+                int(box.warm),
+                box.asked_fs * S_PER_FS,
+                _seconds(box.granted_fs),
+                _seconds(box.ready_fs),
+                None if outcome == "held" else now_fs * S_PER_FS,
+                box.served,
+                float(box.pool.plan.memory),
+            )
+        )
+        if len(rows) >= CHUNK_ROWS:
+            self._sandboxes = []
+            self.rows("sandboxes", rows)
 
     def write_session(
         self, live: Live, shares: list[int] | None, outcome: str, now_fs: int
@@ -222,6 +267,9 @@ class Book:
         self._flush_sessions()
         self.rows("tools", self._tools)
         self._tools = []
+        if self._sandboxes:
+            self.rows("sandboxes", self._sandboxes)
+            self._sandboxes = []
         if self.tiers:
             self.rows("tiers", self.tiers)
             self.tiers = []

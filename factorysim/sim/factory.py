@@ -10,8 +10,6 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from factorysim.physics.speculation import pace_of
 from factorysim.policies.routing import routing
 from factorysim.records import Closing
@@ -27,30 +25,30 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
+from factorysim.sim.io_cores import IoCores
+from factorysim.sim.io_work import IoWork, metered
 from factorysim.sim.power import PowerMeter
 from factorysim.sim.prefix_index import index_of
 from factorysim.sim.ranks import parts_of
 from factorysim.sim.router import Router
 from factorysim.sim.routes import routes_of
-from factorysim.sim.series import Series
-from factorysim.sim.session import Branch, Live, Stream, start_session
+from factorysim.sim.session import Branch, Live, Stream, Use, start_session
 from factorysim.sim.tier_world import TierWorld
-from factorysim.sim.tools import ToolJob, ToolStation
+from factorysim.sim.tool_world import ToolWorld
 from factorysim.sim.turns import Turns, tenants_of
 from factorysim.sim.ways import FabricWay
 from factorysim.spec.serving import DisaggregationSpec
 from factorysim.workload.content import Contents, PromptContents
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    import numpy.typing as npt
+    from collections.abc import Callable, Mapping, Sequence
 
     from factorysim.graph.plan import FactoryPlan, ReplicaPlan, ServePlan
     from factorysim.policies.routing import Routing
     from factorysim.records import RecordSink, StationLine
     from factorysim.sim.replica import Replica
     from factorysim.sim.router import Way
+    from factorysim.sim.tools import ToolJob
     from factorysim.spec.scenario import ScenarioSpec
     from factorysim.spec.serving import ServingSpec
     from factorysim.workload.demand import Demand
@@ -132,21 +130,19 @@ class FactoryWorld:
         self._horizon_s = horizon_s
         self._arrivals_end_fs = round(arrivals_end_s * FS_PER_S)
         self._progress = progress
-        self._calls_sent = self._tools_used = self._sessions_arrived = 0
+        self._calls_sent = self._sessions_arrived = 0
         self._flying: dict[int, Call] = {}
         """Calls in flight by number; the tag of each is its branch."""
-        self._using: dict[int, tuple[Branch, ToolNode, int]] = {}
-        """Tools at work on hosts by number, and when the cores were asked for."""
         self._live: dict[int, Live] = {}
         self._agents: dict[str, int] = {}
         """Whose sessions share a system prompt: numbered as they come up."""
         self._ledgers = Ledgers()
-        tools = plan.tools[0].name if plan.tools else ""
-        self._book = Book(sink, self._ledgers, tools)
-        self._meter = PowerMeter(plan, horizon_s, scenario.run.bins)
+        self._book = Book(sink, self._ledgers, [tools.name for tools in plan.tools])
+        self._meter = PowerMeter(metered(plan), horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
+        self._io = self._build_io()
         self._tiers = (
-            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers)
+            TierWorld(self.clock, scenario.serving, plan, self._fabric, self._book.tiers, self._io)
             if plan.stores
             else None
         )
@@ -172,8 +168,19 @@ class FactoryWorld:
         for serve in plan.serve:
             self._build_deployment(serve, policies)
         self._gateway = self._build_gateway(scenario)
-        self._busy_cores = Series("busy_cores", tools, horizon_s, scenario.run.bins)
-        self._tool_station = self._build_tools()
+        self.tools = ToolWorld(
+            self.clock,
+            self.calendar,
+            plan.tools,
+            plan.llm_check,
+            self._book,
+            self._meter,
+            io=self._io,
+            entity=len(self._replicas),
+            key=(scenario.run.seed, "sandbox", replication),
+            horizon_s=horizon_s,
+            bins=scenario.run.bins,
+        )
 
     # Building.
 
@@ -245,6 +252,8 @@ class FactoryWorld:
                     replica.on_start = _start_leg
             else:
                 way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
+                if self._io is not None:
+                    way = self._io.way(way, placed.devices[0])
             router.add(replica, way, landed)
             deployment.replicas.append(replica)
             self._replicas.append(replica)
@@ -282,21 +291,21 @@ class FactoryWorld:
             self._retry_parts,
         )
 
-    def _build_tools(self) -> ToolStation | None:
-        if not self._plan.tools:
+    def _build_io(self) -> IoWork | None:
+        plan, serving, run = self._plan, self._scenario.serving, self._scenario.run
+        if plan.io is None or serving.io_work is None:
             return None
-        return ToolStation(
+        spare = len(plan.tools)
+        cores = IoCores(
             self.clock,
-            self._plan.tools[0],
-            self._tool_left,
-            entity=len(self._replicas),
-            on_busy=self._note_busy,
+            plan,
+            plan.io,
+            serving.io_work,
+            lambda rows: self._meter.add_busy(spare, rows),
+            self._horizon_s,
+            run.bins,
         )
-
-    def _note_busy(self, rows: npt.NDArray[np.float64]) -> None:
-        self._meter.add_busy(0, rows)
-        _, start_s, stop_s, cores = rows.T
-        self._busy_cores.add(start_s, stop_s, cores)
+        return IoWork(self.clock, plan, serving.io_work, cores)
 
     # Arrivals.
 
@@ -411,35 +420,21 @@ class FactoryWorld:
         if self._progress is not None and not call.number % CALLS_A_WORD:
             self._progress(now * S_PER_FS, self._sessions_arrived)
 
-    def ask_tool(self, branch: Branch, node: ToolNode) -> ToolJob | None:
-        """Start a tool's CPU work; the branch is resumed at its end."""
-        station = self._tool_station
-        if station is None:
-            return None
-        number = self._tools_used
-        self._tools_used += 1
-        now = self.clock.now_fs
-        job = ToolJob(number, branch.live.number, node.cpu_s, node.cores, node.memory_bytes)
-        self._using[number] = (branch, node, now)
-        station.submit(job)
-        return job
-
-    def _tool_left(self, job: ToolJob) -> None:
-        branch, _, _ = self._using.pop(job.number)
-        clock, station = self.clock, self._tool_station
-        assert station is not None
-        # What the session does next sees every completion of this instant.
-        if not station.leaving and clock.alone():
-            branch.resume()
-        else:
-            clock.at(clock.now_fs, ARRIVAL + branch.live.number, branch.resume)
-
-    def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
+    def note_tool(self, use: Use, job: ToolJob | None) -> None:
         """Write down a tool call that has ended."""
+        node = use.node
+        assert node is not None
         outcome = "completed" if job is None else job.outcome
-        if self._tiers is not None and outcome == "completed":
-            self._tiers.tool_ended(node, self.clock.now_fs - asked_fs)
-        self._book.write_tool(branch, node, job, asked_fs, outcome, self.clock.now_fs)
+        if outcome == "completed":
+            if self._tiers is not None:
+                self._tiers.tool_ended(node, self.clock.now_fs - use.asked_fs)
+            if node.status != "ok":
+                outcome = node.status
+        self._book.write_tool(use, job, outcome, self.clock.now_fs)
+
+    def note_job(self, job: ToolJob) -> None:
+        """Count a job that has ended and that no row tells of."""
+        self._book.count_job(job.outcome)
 
     def session_over(self, live: Live, shares: list[int] | None, outcome: str) -> None:
         """Write down a session that has ended."""
@@ -447,6 +442,8 @@ class FactoryWorld:
         del self._live[live.number]
         if self._tiers is not None:
             self._tiers.session_over(live.number)
+        if self.tools.holders is not None:
+            self.tools.holders.over(live.number)
         if shares is not None:
             self._ledgers.share_errors_fs += abs(sum(shares) - (now - live.arrived_fs))
         self._book.write_session(live, shares, outcome, now)
@@ -457,7 +454,8 @@ class FactoryWorld:
                 pairing.prefill.forget(live.number)
         demand = stream.demand
         if demand.concurrency is not None:
-            think = demand.think_ns * FS_PER_NS
+            own = live.plan.think_ns
+            think = (demand.think_ns if own is None else own) * FS_PER_NS
             if not think and outcome != "completed":
                 stream.turned_away(now)
             self.clock.at(now + think, ARRIVAL + live.number, self._arrive_in_turn, stream)
@@ -481,9 +479,7 @@ class FactoryWorld:
         for call in self._flying.values():
             attempts = 1 if gateway is None else gateway.attempts(call)
             self._book.write_call(call.tag, call, "censored", None, now, attempts)
-        for job in self._station_jobs():
-            branch, node, asked = self._using[job.number]
-            self._book.write_tool(branch, node, job, asked, "censored", None)
+        self.tools.close()
         for live in self._live.values():
             live.end_turn(now)
             self._book.write_session(live, None, "censored", now)
@@ -512,6 +508,8 @@ class FactoryWorld:
             lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
         if self._tiers is not None:
             lines += self._tiers.audit(self._flying.values())
+        if self._io is not None:
+            lines += self._io.cores.audit()
         return Closing(
             end_s=self._horizon_s,
             events=self.clock.events,
@@ -542,15 +540,10 @@ class FactoryWorld:
     def _samples(self) -> list[tuple[Any, ...]]:
         """Draw what was measured over time."""
         samples: list[tuple[Any, ...]] = list(self._meter.samples())
-        if self._tool_station is not None:
-            samples += self._busy_cores.samples()
+        samples += self.tools.samples()
+        if self._io is not None:
+            samples += self._io.cores.samples()
         return samples
-
-    def _station_jobs(self) -> Iterator[ToolJob]:
-        """Flush the tool station, and go through what is still there."""
-        if self._tool_station is not None:
-            self._tool_station.flush()
-            yield from self._tool_station.in_flight()
 
     def _in_flight(self) -> InFlight:
         """Count what is under way, and look for what will end it."""
@@ -562,8 +555,10 @@ class FactoryWorld:
                 found += part.waiting + len(part.running)
         if self._tiers is not None:
             found += self._tiers.fetching
+        if self._io is not None:
+            found += sum(isinstance(one, Call) for one in self._io.cores.waiting())
         awake = {call.tag.live.number for call in self._flying.values()}
-        awake.update(branch.live.number for branch, _, _ in self._using.values())
+        awake.update(use.branch.live.number for use in self.tools.using.values())
         for callback, value in chain(self.clock.pending(), self.calendar.pending()):
             owner = getattr(callback, "__self__", None)
             if isinstance(value, Call):
@@ -577,7 +572,7 @@ class FactoryWorld:
             calls_found=found,
             sessions_arrived=self._sessions_arrived,
             asleep=len(self._live.keys() - awake),
-            tools_used=self._tools_used,
+            tools_used=self.tools.used,
             stranded=self._stranded(),
         )
 
@@ -595,18 +590,18 @@ class FactoryWorld:
 
     def _metered(self) -> Metered:
         """Compare what the meter was told of with what the stations say that they did."""
-        station = self._tool_station
-        core_s = 0.0 if station is None else station.line().busy_s
-        served_s, done_s = (0.0, 0.0) if station is None else station.work()
+        work = self.tools.work()
         return Metered(
             step_s=sum(replica.busy_fs for replica in self._replicas) / FS_PER_S,
             metered_step_s=self._meter.step_s(),
-            core_s=core_s,
+            core_s=work.core_s,
             metered_core_s=self._meter.core_s(),
             steps=sum(replica.steps + replica.steps_lost for replica in self._replicas),
-            served_s=served_s,
-            done_s=done_s,
-            hosts_astray=0 if station is None else len(station.astray()),
+            served_s=work.served_s,
+            done_s=work.done_s,
+            hosts_astray=work.hosts_astray,
+            boxes_astray=work.boxes_astray,
+            boxes_begun=work.boxes_begun,
             partner_s=sum(
                 len(replica_plan.partners) * replica.busy_fs
                 for deployment in self._deployments
@@ -631,8 +626,7 @@ class FactoryWorld:
                 if leg.server is not None and leg.queued_fs is not None and not leg.outcome:
                     present[leg.server.owner.number].append(leg)
         lines = [d.line(now, present[d.number]) for d in self._deployments]
-        if self._tool_station is not None:
-            lines.append(self._tool_station.line())
+        lines += self.tools.lines()
         return tuple(lines)
 
 

@@ -10,17 +10,22 @@ if TYPE_CHECKING:
 
     from factorysim.sim.clock import Clock
     from factorysim.sim.fabric import Fabric
+    from factorysim.sim.io_work import IoWork
 
 KIND = "kv_"
 """What the kinds of its transfers begin with."""
 
 
 class FabricRoad:
-    """Bytes on several lanes at once, that have landed with the last of them."""
+    """Bytes on several lanes at once, that have landed with the last of them.
 
-    def __init__(self, clock: Clock, fabric: Fabric) -> None:
+    Where they are storage's work for somebody's cores, they have landed when that is done too.
+    """
+
+    def __init__(self, clock: Clock, fabric: Fabric, io: IoWork | None = None) -> None:
         self._clock = clock
         self._fabric = fabric
+        self._io = io
         self.landed_bytes = 0
         """On all lanes so far."""
         self.landed_by_kind: Counter[str] = Counter()
@@ -41,22 +46,32 @@ class FabricRoad:
         left = len(lanes)
         sent_fs = self._clock.now_fs
 
-        def one_landed() -> None:
+        def one_done() -> None:
             nonlocal left
             left -= 1
-            self.landed_bytes += size_bytes
             if not left:
                 self.landed_by_kind[kind] += size_bytes * len(lanes)
                 self.took_fs[kind] += self._clock.now_fs - sent_fs
                 landed()
 
+        def one_landed() -> None:
+            self.landed_bytes += size_bytes
+            one_done()
+
         self.lanes[kind] += left
+        if self._io is not None:
+            left += self._io.carry(lanes, size_bytes, kind, one_done)
         for source, target in lanes:
             self._fabric.transfer(source, target, size_bytes, None, one_landed, kind=KIND + kind)
 
-    def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int) -> int:
-        """Tell how long that would take, if traffic stayed as it is."""
-        return self._fabric.estimate_fs(lanes, size_bytes)
+    def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int, kind: str) -> int:
+        """Tell how long that would take, if traffic stayed as it is and cores were idle."""
+        sent_fs = self._fabric.estimate_fs(lanes, size_bytes)
+        return (
+            sent_fs
+            if self._io is None
+            else max(sent_fs, self._io.estimate_fs(lanes, size_bytes, kind))
+        )
 
     def carried(self) -> dict[str, int]:
         """Bytes that the fabric says were sent so far, by kind."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.routes import Routes
+    from factorysim.sim.tool_world import ToolWorld, Way
     from factorysim.sim.tools import ToolJob
     from factorysim.workload.content import Contents
     from factorysim.workload.demand import Demand
@@ -113,11 +114,24 @@ class Stream:
                 router.forget(session)
 
 
+class Use(NamedTuple):
+    """An attempt at a tool, or a check, and whose it is."""
+
+    branch: Branch
+    node: ToolNode | None
+    """None: it is a check."""
+    asked_fs: int
+    """When the session turned to the tool."""
+    attempt: int
+    """The first is 1."""
+
+
 class World(Protocol):
     """What a session asks of the factory around it."""
 
     clock: Clock
     calendar: Calendar
+    tools: ToolWorld
     on_tool: Callable[[Live, ToolNode], None] | None
     """Told of each tool as it begins; None: nobody wants to know."""
 
@@ -125,16 +139,16 @@ class World(Protocol):
         """Send a call; the branch is resumed when the answer is back."""
         ...
 
-    def ask_tool(self, branch: Branch, node: ToolNode) -> ToolJob | None:
-        """Start a tool's CPU work; the branch is resumed at its end. None: no host takes it."""
-        ...
-
     def note_call(self, branch: Branch, call: Call) -> None:
         """Write down a call that is back."""
         ...
 
-    def note_tool(self, branch: Branch, node: ToolNode, job: ToolJob | None, asked_fs: int) -> None:
+    def note_tool(self, use: Use, job: ToolJob | None) -> None:
         """Write down a tool call that has ended."""
+        ...
+
+    def note_job(self, job: ToolJob) -> None:
+        """Count a job that has ended and that no row tells of."""
         ...
 
     def session_over(self, live: Live, shares: list[int] | None, outcome: str) -> None:
@@ -271,11 +285,15 @@ class Branch:
     def follow(self, index: int) -> Generator[None]:
         """Live through the DAG from a node on that waits for nothing more."""
         live, shares, clock = self.live, self.shares, self.world.clock
+        tools = self.world.tools
+        holders = tools.holders
         while True:
             node = live.nodes[index]
             assert node is not None
             if isinstance(node, GapNode):
                 live.end_turn(clock.now_fs)
+                if holders is not None:
+                    holders.gap(live.number)
                 self._pause(node.delay_ns)
                 yield
                 live.turns += 1
@@ -286,6 +304,10 @@ class Branch:
                     self._pause(delay_ns)
                     yield
                 if isinstance(node, LlmNode):
+                    if holders is not None and not node.context:
+                        holders.parent_goes_on(live.number)
+                    if tools.llm_way is not None:
+                        yield from self._pass(tools.llm_way)
                     live.calls_left -= 1
                     live.calls += 1
                     call = self.world.ask_llm(self, node)
@@ -352,31 +374,79 @@ class Branch:
         live.output_tokens += call.output_tokens
 
     def _use_tool(self, node: ToolNode) -> Generator[None]:
-        """Wait for what is remote, then for the cores, then for the work."""
-        world, live, shares = self.world, self.live, self.shares
-        clock = world.clock
-        asked = clock.now_fs
+        """Try until an attempt goes well, or the harness has tried often enough."""
+        world, live = self.world, self.live
+        asked = world.clock.now_fs
         live.tools += 1
         if world.on_tool is not None:
             world.on_tool(live, node)
-        if node.remote_ns:
-            self._pause(node.remote_ns, TOOL)
-            yield
-        ready = clock.now_fs
-        job = world.ask_tool(self, node) if node.cpu_s > 0 else None
-        if job is not None:
-            yield
-            admitted = job.admitted_fs
-            if job.outcome == "completed" and admitted is not None:
-                shares[TOOL_QUEUE] += admitted - ready
-                shares[TOOL] += clock.now_fs - admitted
-        elif node.cpu_s > 0:  # no tool hosts: the work is done elsewhere, unqueued
-            self._pause(round(node.cpu_s / node.cores * NS_PER_S), TOOL)
-            yield
-        world.note_tool(self, node, job, asked)
+        for attempt, (cpu_s, remote_ns, backoff_ns) in enumerate(node.failed, 1):
+            use = Use(self, node, asked, attempt)
+            job = yield from self._try(use, cpu_s, remote_ns)
+            if job is not None:
+                if job.outcome != "completed":
+                    break
+                world.note_job(job)
+            if backoff_ns:
+                self._pause(backoff_ns, TOOL)
+                yield
+        else:
+            use = Use(self, node, asked, len(node.failed) + 1)
+            job = yield from self._try(use, node.cpu_s, node.remote_ns)
+        world.note_tool(use, job)
         if job is not None and job.outcome != "completed" and not live.failed:
             live.failed = True
             world.session_over(live, None, "failed")
+
+    def _try(self, use: Use, cpu_s: float, remote_ns: int) -> Generator[None, None, ToolJob | None]:
+        """Wait for what is remote, then for the cores, then for the work."""
+        world, shares, node = self.world, self.shares, use.node
+        assert node is not None
+        clock = world.clock
+        if world.tools.has_ways:
+            way = world.tools.way(node)
+            if way is not None:
+                yield from self._pass(way)
+        if remote_ns:
+            self._pause(remote_ns, TOOL)
+            yield
+        if cpu_s <= 0:
+            return None
+        ready = clock.now_fs
+        job = world.tools.ask(use, cpu_s)
+        if job is None:  # no tool hosts: the work is done elsewhere, unqueued
+            self._pause(round(cpu_s / node.cores * NS_PER_S), TOOL)
+            yield
+            return None
+        yield
+        admitted = job.admitted_fs
+        if job.outcome == "completed" and admitted is not None:
+            shares[TOOL_QUEUE] += admitted - ready
+            shares[TOOL] += clock.now_fs - admitted
+        return job
+
+    def _pass(self, way: Way) -> Generator[None]:
+        """Pass what a runtime, or the way to a cloud, puts before a call."""
+        world, shares, clock = self.world, self.shares, self.world.clock
+        if way.latency_fs:
+            shares[NETWORK] += way.latency_fs
+            due_fs = clock.now_fs + way.latency_fs
+            world.calendar.at(due_fs, ARRIVAL + self.live.number, self.resume)
+            yield
+        if not way.cpu_s:
+            return
+        asked = clock.now_fs
+        job = world.tools.check(self, way)
+        if job is None:
+            self._pause(round(way.cpu_s * NS_PER_S), TOOL)
+            yield
+            return
+        yield
+        world.note_job(job)
+        admitted = job.admitted_fs
+        assert admitted is not None
+        shares[TOOL_QUEUE] += admitted - asked
+        shares[TOOL] += clock.now_fs - admitted
 
 
 def start_session(world: World, live: Live) -> None:

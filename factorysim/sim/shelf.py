@@ -31,7 +31,7 @@ class Road(Protocol):
         """Send so many bytes on each lane, from node to node; call back when all have landed."""
         ...
 
-    def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int) -> int:
+    def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int, kind: str) -> int:
         """Tell how long that would take, if traffic stayed as it is."""
         ...
 

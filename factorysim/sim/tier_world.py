@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from factorysim.sim.clock import Clock
     from factorysim.sim.costs import StepCosts
     from factorysim.sim.fabric import Fabric
+    from factorysim.sim.io_work import IoWork
     from factorysim.sim.session import Live
     from factorysim.sim.store import Line
     from factorysim.spec.serving import ServingSpec
@@ -39,11 +40,12 @@ class TierWorld:
         plan: FactoryPlan,
         fabric: Fabric,
         rows: list[tuple[object, ...]],
+        io: IoWork | None = None,
     ) -> None:
         self._clock = clock
         self._serving = serving
         self.log = Log(rows, block_tokens=serving.kv.block_tokens)
-        self._road = FabricRoad(clock, fabric)
+        self._road = FabricRoad(clock, fabric, io)
         self._kept: dict[int, tuple[Sequence[Shelf], list[Line]]] = {}
         """By session, what is better kept for it, and where."""
         self._times = ToolTimes()

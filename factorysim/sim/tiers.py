@@ -311,7 +311,8 @@ class ReplicaTiers:
         lanes = list(
             zip(self.shelves[level].next_ends(self._near[level]), self._devices, strict=True)
         )
-        return self._road.estimate_fs(lanes, round(blocks * self._lane_bytes))
+        kind = f"fetch_{self.shelves[level].tier}"
+        return self._road.estimate_fs(lanes, round(blocks * self._lane_bytes), kind)
 
     def _start(self, call: Call, fetch: Fetch, found: Hit) -> None:
         """Set HBM blocks aside, and let the tiers send."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from factorysim.graph.plan import HostPlan, ToolPlan
     from factorysim.sim.clock import Clock
+    from factorysim.sim.sandboxes import Box
 
     Floats = npt.NDArray[np.float64]
 
@@ -73,13 +74,19 @@ class ToolJob:
     """That it can keep busy at once; above zero."""
     memory_bytes: float = 0.0
     """Held from admission to the end."""
+    station: int = 0
+    """Place of its deployment among those of tools."""
     ready_fs: int | None = None
     admitted_fs: int | None = None
     finished_fs: int | None = None
     host: int = -1
-    """Index into the plan's hosts; -1: no host was used."""
+    """Index into the plan's hosts; -1: no host was used. Given before, it is bound to that one."""
     outcome: str = ""
     """`completed` or `rejected`, once it has left."""
+    asked_fs: int | None = None
+    """When its session asked for cores, or for a sandbox before."""
+    owner: Box | None = field(default=None, repr=False)
+    """The sandbox that it runs in."""
     held: int = field(default=0, repr=False)
     """Units of `CORE` that it asks of its host."""
     memory: int = field(default=0, repr=False)
@@ -95,6 +102,8 @@ class _Host:
     """What the cores give with all their threads busy."""
     speed: float
     free_memory: int
+    kept: int = 0
+    """Bytes that sandboxes hold, of those that are not free."""
     demand: int = 0
     """Sum over the jobs that run."""
     asked: int = 0
@@ -141,7 +150,8 @@ class ToolStation:
     touches no host and leaves at the instant of its submission, and so does one
     whose memory no host has (`rejected`). Whoever submits should do so from an
     event of `ARRIVAL` priority, so that the choice of host sees every completion
-    of that instant.
+    of that instant. A job whose `host` is set goes there, and is `rejected` if it asks for
+    more memory than sandboxes leave to it.
 
     Parameters
     ----------
@@ -181,6 +191,8 @@ class ToolStation:
         self._on_done = on_done
         self._on_busy = on_busy
         self._whole_cores = plan.discipline == "fcfs"
+        self._most = plan.most
+        self._burst = 0 if plan.sandbox is None else plan.sandbox.burst
         self._priority = COMPLETION + entity
         yields = 1.0 if self._whole_cores else plan.smt_yield
         self._hosts = [_host(i, host, yields) for i, host in enumerate(plan.hosts)]
@@ -210,8 +222,13 @@ class ToolStation:
             self._env.at(now_fs, self._priority, self._pass, (job, "completed"))
             return
         job.memory = ceil(job.memory_bytes)
-        host = self._least_loaded(job.memory)
+        host: _Host | None
+        if job.host < 0:
+            host = self._least_loaded(job.memory)
+        else:
+            host = self._hosts[job.host] if job.memory <= self._burst else None
         if host is None:
+            job.host = -1
             self._env.at(now_fs, self._priority, self._pass, (job, "rejected"))
             return
         assert job.cores > 0.0
@@ -237,8 +254,40 @@ class ToolStation:
             for host, memory in zip(self._hosts, self._memory.tolist(), strict=True)
             if host.demand != sum(job.held for _, _, job in host.running)
             or host.asked != host.demand + sum(job.held for job in host.waiting)
-            or host.free_memory != memory - sum(job.memory for _, _, job in host.running)
+            or host.free_memory
+            != memory - host.kept - sum(job.memory for _, _, job in host.running)
         ]
+
+    def free_memory(self, host: int) -> int:
+        """Bytes of a host that nobody holds."""
+        return self._hosts[host].free_memory
+
+    def load(self, host: int) -> float:
+        """Cores asked of a host over those it has."""
+        return float(self._load[host])
+
+    def keep_memory(self, host: int, amount: int) -> None:
+        """Set bytes of a host aside for a sandbox; there must be as many."""
+        one = self._hosts[host]
+        assert amount <= one.free_memory
+        one.free_memory -= amount
+        one.kept += amount
+
+    def give_memory(self, host: int, amount: int) -> None:
+        """Take bytes of a host back from a sandbox: jobs that wait for memory may begin."""
+        one = self._hosts[host]
+        one.free_memory += amount
+        one.kept -= amount
+        if one.waiting and self._fits(one, one.waiting[0]):
+            now_fs = self._env.now_fs
+            one.advance(now_fs)
+            while one.waiting and self._fits(one, one.waiting[0]):
+                self._start(one, one.waiting.popleft(), now_fs)
+            self._arm(one)
+
+    def kept_memory(self) -> list[int]:
+        """Bytes that sandboxes hold, by host."""
+        return [host.kept for host in self._hosts]
 
     def work(self) -> tuple[float, float]:
         """Core-seconds that hosts gave to jobs, and those that jobs have got of what they ask."""
@@ -298,6 +347,8 @@ class ToolStation:
         return self._hosts[np.where(able, self._load, np.inf).argmin()] if able.any() else None
 
     def _fits(self, host: _Host, job: ToolJob) -> bool:
+        if self._most is not None and len(host.running) >= self._most:
+            return False
         if self._whole_cores and host.demand + job.held > host.cores:
             return False
         return job.memory <= host.free_memory

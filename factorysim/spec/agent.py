@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from factorysim.spec.base import Bytes, PositiveSeconds, Ratio, Spec, refuse
+from factorysim.spec.base import Bytes, PositiveSeconds, Ratio, Seconds, Spec, refuse
 
 Kind = Literal[
     "measured",
@@ -139,6 +139,36 @@ class ToolWork(Evidence):
     memory: Bytes = 0.0
 
 
+class ToolFailure(Evidence):
+    """How often attempts at a tool fail, and how long those last."""
+
+    share: Share
+    """Of attempts that fail."""
+    median_factor: float = Field(default=1.0, gt=0.0, le=1000.0)
+    """Median duration of an attempt that fails over that of one that does not."""
+    p95_factor: float = Field(default=1.0, gt=0.0, le=1000.0)
+    """The same of their 95th percentiles: where it is larger, failures spread wider."""
+
+    @model_validator(mode="after")
+    def _spread_is_wider(self) -> ToolFailure:
+        if self.p95_factor < self.median_factor:
+            raise ValueError("a p95_factor of at least the median_factor")
+        return self
+
+
+class ToolRetry(Evidence):
+    """What the harness does by itself, before the LLM hears of a failure."""
+
+    attempts: int = Field(default=1, ge=1, le=16)
+    """At most, the first included."""
+    backoff: Seconds = 0.0
+    """Between the first attempt and the second."""
+    growth: float = Field(default=2.0, ge=1.0, le=10.0)
+    """Factor on it from one attempt to the next."""
+    timeout: PositiveSeconds | None = None
+    """An attempt that would last longer, on an idle reference host, is cut here and has failed."""
+
+
 class ToolClassSpec(Spec):
     """One class of tools.
 
@@ -152,6 +182,12 @@ class ToolClassSpec(Spec):
     tail: ParetoTail | None = None
     work: ToolWork
     result_tokens: LognormalTokens
+    failure: ToolFailure | None = None
+    """Of agents that say what they do then (`failures`)."""
+    retry: ToolRetry | None = None
+    """Of the same agents; one attempt without a limit, if not given."""
+    failed_tokens: LognormalTokens | None = None
+    """What the LLM gets to read of a failure; as of a success, if not given."""
 
 
 class Sourced(Spec):
@@ -276,6 +312,21 @@ class StepSpec(Evidence):
         return self
 
 
+class DiagnosisSpec(Evidence):
+    """What an agent does when a tool fails and the harness has given up: it looks for the cause.
+
+    A loop of LLM calls, each with tools of the agent's mix, follows the failure. Failures
+    inside a loop are part of its length and not drawn.
+    """
+
+    share: Share = 1.0
+    """Of failures that begin such a loop; the LLM goes on after the others."""
+    calls: Count
+    """LLM calls of the loop."""
+    append: float = Field(default=1.0, gt=0.0, le=100.0)
+    """Factor on the tokens that the tools of the loop answer."""
+
+
 class EffortSpec(Evidence):
     """What a reasoning effort does, relative to `low`."""
 
@@ -336,6 +387,8 @@ class AgentSpec(Sourced):
     dropped, so that the next prompt repeats the last prompt only, not the output."""
     compaction: CompactionSpec | None = None
     subagents: SubAgentSpec | None = None
+    failures: DiagnosisSpec | None = None
+    """What it does when a tool fails; its tools never do, if not given."""
     effort: Effort
     """Default reasoning effort."""
     efforts: dict[Effort, EffortSpec]

@@ -6,11 +6,15 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from factorysim.spec.base import Share, Spec, refuse
+from factorysim.spec.base import Name, Share, Spec, refuse
 from factorysim.spec.law import Law, RooflineLaw
 from factorysim.spec.layout import ParallelSpec, SramSpec
 from factorysim.spec.llm import LlmUse
+from factorysim.spec.runtime import CloudSpec, SandboxSpec
 from factorysim.spec.split import Split
+
+CLOUD = "cloud"
+"""The pool of tools that run outside the factory."""
 
 
 class SpeculationSpec(Spec):
@@ -47,7 +51,7 @@ class DeploymentSpec(Spec):
     """`prefill` and `decode` of one LLM go together: one computes prompts, the other makes
     the tokens after them."""
     pool: str
-    """A pool of the topology; `nvl72.cpu` is the host CPUs of `nvl72`."""
+    """A pool of the topology; `nvl72.cpu` is the host CPUs of `nvl72`. Of tools also `cloud`."""
     llm: str | None = None
     """Key of `llms`; none for tools."""
     replicas: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -64,6 +68,14 @@ class DeploymentSpec(Spec):
     """Zipf's exponent of the experts' popularity; 0: tokens choose all alike."""
     discipline: Literal["ps", "fcfs"] = "ps"
     """Of tools on a host: processor sharing, or first come first served."""
+    classes: tuple[Name, ...] = Field(default=(), strict=False)
+    """Of tools that run here; without any, all those that no other deployment names."""
+    sandbox: SandboxSpec | None = None
+    """That tools run in; those of the runtime, if it has some, else none."""
+    cloud: CloudSpec | None = None
+    """Of the pool `cloud`; its defaults, if not given."""
+    runtime: str | None = None
+    """Agent runtime of the catalog; that of `serving`, if not given."""
     prompts_above: int | None = Field(default=None, ge=1, le=1_000_000_000)
     """Takes prompts of its LLM that are longer than so many tokens, and no others."""
 
@@ -77,6 +89,26 @@ class DeploymentSpec(Spec):
         if self.role == "tools" and self.prompts_above is not None:
             expected = "nothing, since the role is tools"
             raise refuse("prompts_above", f"{self.prompts_above}", expected, "remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _tool_keys_fit(self) -> Self:
+        if self.role != "tools":
+            for key in ("classes", "sandbox", "cloud", "runtime"):
+                if getattr(self, key):
+                    expected = f"nothing, since the role is {self.role}"
+                    raise refuse(key, "a key of tools", expected, "remove it")
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise refuse("classes", f'"{twice}" twice', "each tool class once", "remove one")
+        if self.pool != CLOUD and self.cloud is not None:
+            cure = "remove it, or take `pool: cloud`"
+            raise refuse("cloud", "settings", f"nothing, since the pool is {self.pool}", cure)
+        if self.pool == CLOUD and self.role != "tools":
+            raise refuse("pool", '"cloud"', "a pool of the topology: LLMs run in the factory")
+        if self.pool == CLOUD and self.replicas is not None:
+            cure = "remove it; `cloud.concurrency` bounds the tools at once"
+            raise refuse("replicas", f"{self.replicas}", "nothing, since the pool is cloud", cure)
         return self
 
     @model_validator(mode="after")

@@ -54,6 +54,18 @@ class ScenarioSpec(Spec):
     run: RunSpec = RunSpec()
 
     @model_validator(mode="after")
+    def _steady_state_has_steady_rates(self) -> Self:
+        if self.run.kind == "steady_state":
+            for name, stream in self.streams.items():
+                if stream.varies:
+                    expected = (
+                        f"terminating, since the rate of {name} changes in the course of time"
+                    )
+                    cure = "take it, with a window as long as what you ask about"
+                    raise refuse("run.kind", "steady_state", expected, cure)
+        return self
+
+    @model_validator(mode="after")
     def _scheduler_hands_off(self) -> Self:
         apart = [name for name, spec in self.deployments.items() if spec.role in _APART]
         if apart:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from factorysim.spec.admission import AdmissionSpec
 from factorysim.spec.base import Seconds, Spec, refuse
+from factorysim.spec.io_work import IoWorkSpec
 from factorysim.spec.kv import KvSpec
 from factorysim.spec.router import RouterSpec
 
@@ -74,8 +75,13 @@ class ServingSpec(Spec):
     kv: KvSpec = KvSpec()
     admission: AdmissionSpec | None = None
     """Every call is let in, if not given."""
+    runtime: str | None = None
+    """Agent runtime of the catalog: what each call of a tool or an LLM passes; none, if not
+    given."""
     disaggregation: DisaggregationSpec | None = None
     """The defaults of its keys, where an LLM has a prefill and a decode deployment."""
+    io_work: IoWorkSpec | None = None
+    """TLS, packets and storage cost no cores, if not given."""
 
     @property
     def step_tokens(self) -> int:

@@ -296,7 +296,7 @@ def _draws(prepared: Prepared) -> bool:
     if any(serve.law.draws for serve in prepared.plan.serve):
         return True
     for stream in prepared.scenario.streams.values():
-        if stream.agent is not None or stream.replicate != "none":
+        if stream.agent or stream.clients or stream.replicate != "none":
             return True
         lengths = () if stream.calls is None else tuple(dict(stream.calls).values())
         if any(length.kind != "fixed" for length in lengths):

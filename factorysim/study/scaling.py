@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, SpecError
-from factorysim.spec.arrivals import FixedConcurrency, GammaArrivals, PoissonArrivals, TraceArrivals
+from factorysim.spec.arrivals import FixedConcurrency, TraceArrivals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def scaling_of(scenario: ScenarioSpec, stream: str | None) -> Scaling:
     extents = {
         name: _extent(scenario, name, one)
         for name, one in scenario.streams.items()
-        if (one.trace is not None or one.limit) and one.arrivals.process != "fixed_concurrency"
+        if _ends(one) and one.arrivals.process != "fixed_concurrency"
     }
     closed = [
         one.arrivals.concurrency
@@ -86,8 +86,14 @@ def scaling_of(scenario: ScenarioSpec, stream: str | None) -> Scaling:
     ]
     if len(closed) == len(chosen):
         return Scaling(scenario, names, float(sum(closed)), AT_ONCE, max(closed), extents)
-    rate = sum(_rate(name, one, extents.get(name)) for name, one in chosen.items())
+    rate = sum(_rate(scenario, name, extents.get(name)) for name in chosen)
     return Scaling(scenario, names, rate, PER_SECOND, None, extents)
+
+
+def _ends(stream: StreamSpec) -> bool:
+    """Whether a stream runs out of sessions."""
+    forever = stream.loop is not None and stream.loop.times is None
+    return bool(stream.limit) if stream.trace is None else not forever
 
 
 def _extent(scenario: ScenarioSpec, name: str, stream: StreamSpec) -> Extent:
@@ -101,44 +107,56 @@ def _extent(scenario: ScenarioSpec, name: str, stream: StreamSpec) -> Extent:
 def _instants(seed: int, name: str, stream: StreamSpec) -> Iterator[int]:
     from factorysim.workload.arrivals import arrival_times
     from factorysim.workload.demand import build_demand
+    from factorysim.workload.thinning import kept
 
-    if stream.trace is None:
-        return islice(arrival_times(stream.arrivals, seed, 0, name), stream.limit)
-    path = Path(stream.trace)
+    if stream.trace is None and stream.clients is None:
+        times = islice(arrival_times(stream.arrivals, seed, 0, name), stream.limit)
+        return compress(times, kept(stream.share, seed, name))
+    path = Path(stream.trace) if stream.trace else None
     demand = build_demand(name, stream, seed=seed, replication=0, trace_path=path)
     return (session.at_ns for session in demand.sessions())
 
 
-def _rate(name: str, stream: StreamSpec, extent: Extent | None) -> float:
-    """Sessions a second of a stream; 0 of a given concurrency."""
-    match stream.arrivals:
-        case PoissonArrivals() | GammaArrivals():
-            return stream.arrivals.rate
-        case FixedConcurrency():
-            return 0.0
-        case TraceArrivals():
-            assert extent is not None  # it has a trace
-            if not extent.last_s:
-                raise SpecError(
-                    Fault(
-                        f"streams.{name}",
-                        "trace",
-                        "sessions that all come at once",
-                        "sessions over a time that can be scaled",
-                        "give it arrivals of its own, or scale another with --stream",
-                    )
-                )
-            return extent.sessions / extent.last_s
+def _rate(scenario: ScenarioSpec, name: str, extent: Extent | None) -> float:
+    """Sessions a second of a stream, on average; 0 of a given concurrency."""
+    from factorysim.workload.servegen import read_pool
+
+    stream = scenario.streams[name]
+    arrivals = stream.arrivals
+    if isinstance(arrivals, FixedConcurrency):
+        return 0.0
+    if stream.clients is not None:
+        pool = read_pool(Path(stream.clients.folder), stream.clients.most)
+        return pool.rate * stream.clients.times * stream.share
+    if isinstance(arrivals, TraceArrivals):
+        return _recorded_rate(scenario, name, extent)
+    assert arrivals.rate is not None, "fitted before anything is scaled"
+    return arrivals.rate * stream.share
+
+
+def _recorded_rate(scenario: ScenarioSpec, name: str, extent: Extent | None) -> float:
+    stream = scenario.streams[name]
+    if extent is None:  # for ever: as fast as in its first pass
+        once = stream.model_copy(update={"loop": None})
+        extent = _extent(scenario, name, once)
+    if not extent.last_s:
+        raise SpecError(
+            Fault(
+                f"streams.{name}",
+                "trace",
+                "sessions that all come at once",
+                "sessions over a time that can be scaled",
+                "give it arrivals of its own, or scale another with --stream",
+            )
+        )
+    return extent.sessions / extent.last_s
 
 
 def _scaled(stream: StreamSpec, scale: float) -> StreamSpec:
-    arrivals = stream.arrivals
-    match arrivals:
-        case PoissonArrivals() | GammaArrivals():
-            update = {"rate": arrivals.rate * scale}
-        case FixedConcurrency():
-            update = {"concurrency": max(1, round(arrivals.concurrency * scale))}
-        case TraceArrivals():
-            speed = min(stream.speed * scale, SPEED_MOST)
-            return stream.model_copy(update={"speed": speed})
-    return stream.model_copy(update={"arrivals": arrivals.model_copy(update=update)})
+    if isinstance(stream.arrivals, TraceArrivals):
+        if stream.clients is not None:
+            times = stream.clients.times * scale
+            clients = stream.clients.model_copy(update={"times": times})
+            return stream.model_copy(update={"clients": clients})
+        return stream.model_copy(update={"speed": min(stream.speed * scale, SPEED_MOST)})
+    return stream.model_copy(update={"arrivals": stream.arrivals.scaled(scale)})

@@ -243,7 +243,7 @@ class Sweep:
             most = scenario.serving.max_sequences
             session_s = expected_s(serving[0], curve.samples[name], each, most)
             arrivals = scenario.streams[name].arrivals
-            session_s += getattr(arrivals, "think", 0.0)
+            session_s += getattr(arrivals, "think_s", 0.0)
             longest_s = max(longest_s, session_s * need.most / need.concurrency)
         return min(max(MARGIN * longest_s, 1e-3), HORIZON_MOST_S)
 

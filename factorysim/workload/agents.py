@@ -30,6 +30,14 @@ from factorysim.workload.draws import (
     lognormal_tokens,
     packed,
 )
+from factorysim.workload.failures import (
+    Chain,
+    FailureTable,
+    Loops,
+    Outcome,
+    put_in,
+    steps_that_fail,
+)
 from factorysim.workload.files import CATALOG, read_spec
 from factorysim.workload.places import Outputs
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode, side_by_side
@@ -132,6 +140,8 @@ class _Steps(NamedTuple):
     """Calls whose tools sub-agents replace."""
     images: Sequence[int] = ()
     """Tokens of each call's new images; empty where no call has any."""
+    outcomes: Mapping[int, Outcome] | None = None
+    """Of tools whose first attempt fails, by their place; None: none does."""
 
 
 _NO_DELEGATES: Mapping[int, Sequence[_Delegate]] = {}
@@ -201,6 +211,10 @@ class AgentModel:
         self._tools = ToolTable(
             list(spec.tools.shares), [classes[name] for name in spec.tools.shares]
         )
+        self._failures = None
+        if spec.failures is not None:
+            self._failures = FailureTable([classes[name] for name in spec.tools.shares])
+            self._loops: Floats = count_table(spec.failures.calls)
         self._costs = list(
             zip(self._tools.names, self._tools.cores, self._tools.memory_bytes, strict=True)
         )
@@ -239,6 +253,9 @@ class AgentModel:
         steps = self._steps(generator, calls, "agent", handed=handed)
         free = steps.widths[:-2] if handed else steps.widths
         steps = self._delegating(generator, head[2], steps, free, self._team, count(1))
+        if self._failures is not None:  # drawn when all else is: without them it is the same
+            steps, calls = self._failing(generator, steps, calls)
+            steps = self._failing_works(generator, steps)
         if self._images is not None:  # drawn last: without them all else is the same
             shown = image_tokens(self._images, generator.random((len(steps.outputs), 2)))
             steps = steps._replace(images=packed(shown))
@@ -362,6 +379,46 @@ class AgentModel:
             team.first_role + place % team.spec.roles,
         )
 
+    def _failing(
+        self, generator: np.random.Generator, steps: _Steps, calls: Ints
+    ) -> tuple[_Steps, Ints]:
+        """Draw which tools fail, and put the loops of calls behind them; returns calls by turn."""
+        spec, table = self.spec.failures, self._failures
+        assert spec is not None
+        assert table is not None
+        outcomes = table.draw(steps.tools, generator)
+        bad = steps_that_fail(outcomes, steps.widths, steps.delegates)
+        rows = generator.random((len(bad), 2))
+        begins: Ints = np.array(bad, dtype=np.int64)[rows[:, 0] < spec.share]
+        if not len(begins):
+            return steps._replace(outcomes=outcomes), calls
+        sizes = draw_counts(self._loops, rows[rows[:, 0] < spec.share, 1])
+        extra = self._steps(generator, sizes + 1)
+        loops = Loops(begins.tolist(), sizes.tolist(), spec.append)
+        chain, tools = put_in(Chain(*steps[:3]), loops, Chain(*extra[:3]))
+        places: list[int] = tools.tolist()
+        longer = calls.copy()
+        np.add.at(longer, np.cumsum(calls).searchsorted(begins, side="right"), sizes)
+        return _Steps(
+            *chain,
+            {loops.moved(step): works for step, works in steps.delegates.items()},
+            outcomes={places[place]: outcome for place, outcome in outcomes.items()},
+        ), longer
+
+    def _failing_works(self, generator: np.random.Generator, steps: _Steps) -> _Steps:
+        """Draw which tools of sub-agents fail, and of theirs."""
+        works = {
+            place: [self._failing_work(generator, work) for work in of_place]
+            for place, of_place in steps.delegates.items()
+        }
+        return steps._replace(delegates=works)
+
+    def _failing_work(self, generator: np.random.Generator, work: _Delegate) -> _Delegate:
+        """Draw which tools of a sub-agent fail."""
+        steps, calls = self._failing(generator, work.steps, np.array([work.calls]))
+        steps = self._failing_works(generator, steps)
+        return work._replace(steps=steps, calls=int(calls[0]))
+
     def _stages(self, steps: _Steps, turns: array[int]) -> Iterator[list[Node]]:
         """Build all turns, with the user's gaps between them.
 
@@ -400,7 +457,7 @@ class AgentModel:
         work
             What a sub-agent does; None: the turn is the agent's own.
         """
-        outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates, images = steps
+        outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates, images, bad = steps
         costs, limit = self._costs, self._limit
         first, tool, prompt, prefix = at
         common, context, role = self._base, 0, 0
@@ -451,10 +508,15 @@ class AgentModel:
                 for job in range(tool, end):
                     name, cores, memory_bytes = costs[cls[job]]
                     tokens = result_tokens[job]
+                    used = ToolNode(name, cpu_s[job], cores, memory_bytes, remote_ns[job], tokens)
+                    if context:
+                        used.context = context
+                    if bad and job in bad:
+                        outcome = bad[job]
+                        used.failed, used.status, used.cpu_s, used.remote_ns, tokens = outcome
+                        used.result_tokens = tokens
                     prompt += tokens
-                    tools.append(
-                        ToolNode(name, cpu_s[job], cores, memory_bytes, remote_ns[job], tokens)
-                    )
+                    tools.append(used)
                 yield tools
             tool = end
         return _Place(first + calls, tool, prompt, prefix)

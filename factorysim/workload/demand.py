@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import count, islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.errors import Fault, TraceError
-from factorysim.spec.arrivals import FixedConcurrency, TraceArrivals
-from factorysim.workload.arrivals import arrival_times
-from factorysim.workload.session import GapNode, Session
+from factorysim.rng import stream as keyed_stream
+from factorysim.spec.arrivals import FittedArrivals, FixedConcurrency, ThinkSpec, TraceArrivals
+from factorysim.workload.arrivals import arrival_times, client_names
+from factorysim.workload.passes import bounded as bounded
+from factorysim.workload.session import Session
+from factorysim.workload.thinning import kept, think_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from factorysim.spec.stream import StreamSpec
-
-RESAMPLED_MAX = 1_000_000
-"""Sessions of a trace that `resample_sessions` keeps in memory, at most."""
+    from factorysim.workload.passes import Clock
 
 
 class Demand(Protocol):
@@ -27,7 +28,7 @@ class Demand(Protocol):
     concurrency: int | None
     """So many sessions at any time; None: they arrive when `Session.at_ns` says."""
     think_ns: int
-    """Pause before the next session, where concurrency is fixed."""
+    """Pause before the next session, where concurrency is fixed and the last has no own one."""
 
     def sessions(self) -> Iterator[Session]:
         """Yield sessions in order of `at_ns`; each call starts anew, with the same ones."""
@@ -45,7 +46,8 @@ class StreamDemand:
     ) -> None:
         self.name = name
         self.concurrency = None if arrivals is None else arrivals.concurrency
-        self.think_ns = 0 if arrivals is None else round(arrivals.think * 1e9)
+        think = 0.0 if arrivals is None or isinstance(arrivals.think, ThinkSpec) else arrivals.think
+        self.think_ns = round(think * 1e9)
         self._sessions = sessions
 
     def sessions(self) -> Iterator[Session]:
@@ -89,16 +91,46 @@ def build_demand(
     >>> session.sid, session.agent
     ('chat-0', 'chat')
     """
+    if isinstance(stream.arrivals, FittedArrivals):
+        from factorysim.workload.fitting import fitted
+
+        stream = stream.model_copy(
+            update={"arrivals": fitted(name, stream, stream.arrivals, trace_path)}
+        )
     fixed = stream.arrivals if isinstance(stream.arrivals, FixedConcurrency) else None
     if stream.agent is not None:
         make = _agent_sessions(name, stream, seed, replication)
     elif stream.calls is not None:
         make = _call_sessions(name, stream, seed, replication)
+    elif stream.clients is not None:
+        make = _client_sessions(name, stream, seed, replication)
     else:
         if trace_path is None:
             raise TraceError(Fault(f"streams.{name}", "trace", "no path", "the trace's path"))
         make = _trace_sessions(name, stream, seed, replication, trace_path)
     return StreamDemand(name, make, fixed)
+
+
+class _Slot(NamedTuple):
+    """What a session is given besides its nodes."""
+
+    at_ns: int
+    client: str
+    kept: bool
+    think_ns: int | None
+
+
+def _slots(stream: StreamSpec, seed: int, replication: int, name: str) -> Iterator[_Slot]:
+    """Give what comes by a session's ordinal, up to the stream's limit; arrivals of its own."""
+    key = (stream.arrivals, seed, replication, name)
+    slots = zip(
+        arrival_times(*key),
+        client_names(*key) or repeat(""),
+        kept(stream.share, seed, name),
+        think_times(*key),
+        strict=False,
+    )
+    return map(_Slot._make, islice(slots, stream.limit))
 
 
 def _agent_sessions(
@@ -113,10 +145,12 @@ def _agent_sessions(
 
     def sessions() -> Iterator[Session]:
         uniforms = KeyedUniforms(seed, replication, name)
-        times = islice(arrival_times(stream.arrivals, seed, replication, name), stream.limit)
-        for ordinal, at_ns in enumerate(times):
-            nodes = model.draw(uniforms.at("session", ordinal))
-            yield Session(f"{name}-{ordinal}", at_ns, nodes, label, "", stream.priority)
+        for ordinal, slot in enumerate(_slots(stream, seed, replication, name)):
+            if slot.kept:
+                nodes = model.draw(uniforms.at("session", ordinal))
+                session = Session(f"{name}-{ordinal}", slot.at_ns, nodes, label, slot.client)
+                session.priority, session.think_ns = stream.priority, slot.think_ns
+                yield session
 
     return sessions
 
@@ -130,7 +164,7 @@ def _call_sessions(
     assert calls is not None
 
     def sessions() -> Iterator[Session]:
-        times = islice(arrival_times(stream.arrivals, seed, replication, name), stream.limit)
+        slots = _slots(stream, seed, replication, name)
         nodes = call_nodes(
             calls,
             seed,
@@ -139,8 +173,28 @@ def _call_sessions(
             effort=stream.reasoning_effort,
             images=stream.images,
         )
-        for ordinal, (at_ns, node) in enumerate(zip(times, nodes, strict=False)):
-            yield Session(f"{name}-{ordinal}", at_ns, [node], "", "", stream.priority)
+        for ordinal, (slot, node) in enumerate(zip(slots, nodes, strict=False)):
+            if slot.kept:
+                session = Session(f"{name}-{ordinal}", slot.at_ns, [node], "", slot.client)
+                session.priority, session.think_ns = stream.priority, slot.think_ns
+                yield session
+
+    return sessions
+
+
+def _client_sessions(
+    name: str, stream: StreamSpec, seed: int, replication: int
+) -> Callable[[], Iterator[Session]]:
+    from factorysim.workload.clients import client_sessions
+    from factorysim.workload.servegen import read_pool
+
+    clients = stream.clients
+    assert clients is not None
+    pool = read_pool(Path(clients.folder), clients.most)
+
+    def sessions() -> Iterator[Session]:
+        drawn = client_sessions(pool, clients, seed, replication, name, priority=stream.priority)
+        return _slotted(islice(drawn, stream.limit), stream, seed, replication, name)
 
     return sessions
 
@@ -148,86 +202,64 @@ def _call_sessions(
 def _trace_sessions(
     name: str, stream: StreamSpec, seed: int, replication: int, path: Path
 ) -> Callable[[], Iterator[Session]]:
+    from factorysim.workload.passes import Clock, block_bootstrap, looped, resampled
+    from factorysim.workload.repair import Repairs
+    from factorysim.workload.replay import replayed
     from factorysim.workload.traces import read_trace
 
-    def recorded() -> Iterator[Session]:
-        for session in islice(read_trace(path, stream.format), stream.limit):
-            yield _sped(session, stream.speed, stream.priority)
+    def recorded(clock: Clock) -> Iterator[Session]:
+        repair = Repairs() if stream.repair else None  # `run.context` tells them
+        read = islice(read_trace(path, stream.format, repair=repair), stream.limit)
+        chosen = replayed(read, stream.mode, path)
+        return clock.watch(_own_pace(session, stream) for session in chosen)
+
+    def one_pass(number: int, clock: Clock) -> Iterator[Session]:
+        if stream.replicate == "none":
+            return recorded(clock)
+        listed = list(bounded(recorded(clock), path))
+        key = ("bootstrap", number) if number else ("bootstrap",)
+        generator = keyed_stream(seed, replication, name, *key)
+        if stream.replicate == "resample_sessions":
+            return resampled(listed, generator)
+        assert stream.block_length is not None, "the spec wants one"
+        block_ns = max(1, round(stream.block_length * 1e9 / stream.speed))
+        return block_bootstrap(listed, block_ns, clock.period_ns(), generator)
 
     def sessions() -> Iterator[Session]:
-        chosen = recorded()
-        if stream.replicate == "resample_sessions":
-            chosen = _resampled(list(bounded(chosen, path)), seed, replication, name)
-        if isinstance(stream.arrivals, TraceArrivals):
-            return chosen
-        return _retimed(chosen, arrival_times(stream.arrivals, seed, replication, name))
+        timed = isinstance(stream.arrivals, TraceArrivals)
+        if stream.loop is None:
+            chosen = one_pass(0, Clock(path))
+        else:
+            chosen = looped(one_pass, stream.loop, path, timed=timed, speed=stream.speed)
+        return _slotted(chosen, stream, seed, replication, name)
 
     return sessions
 
 
-def _sped(session: Session, speed: float, priority: int) -> Session:
-    """Compress recorded instants; what a session does keeps its pace."""
-    session.priority += priority
-    if speed != 1.0:
-        session.at_ns = round(session.at_ns / speed)
-        for node in session.nodes:
-            if not isinstance(node, GapNode) and node.at_ns is not None:
-                node.at_ns = round(node.at_ns / speed)
-    return session
+def _own_pace(session: Session, stream: StreamSpec) -> Session:
+    """Give a recorded session the stream's priority, and its speed."""
+    from factorysim.workload.replay import sped
+
+    session.priority += stream.priority
+    return session if stream.speed == 1.0 else sped(session, stream.speed)
 
 
-def bounded(sessions: Iterator[Session], path: Path) -> Iterator[Session]:
-    """Refuse more sessions of a trace than `resample_sessions` can keep.
-
-    Raises
-    ------
-    TraceError
-        As the first one too many comes.
-    """
-    for number, session in enumerate(sessions):
-        if number == RESAMPLED_MAX:
-            cure = "give the stream a limit"
-            expected = "fewer, to be resampled in memory"
-            raise TraceError(Fault(str(path), "", f"over {number:,} sessions", expected, cure))
-        yield session
-
-
-def _resampled(
-    sessions: list[Session], seed: int, replication: int, name: str
+def _slotted(
+    sessions: Iterator[Session], stream: StreamSpec, seed: int, replication: int, name: str
 ) -> Iterator[Session]:
-    """Bootstrap: at each recorded arrival, a session drawn with replacement.
-
-    The instants stay, so bursts and the profile of the day are the trace's, and
-    no two copies come at one instant unless two sessions did.
-    """
-    from factorysim.rng import stream
-
-    if not sessions:
-        return
-    count = len(sessions)
-    drawing = stream(seed, replication, name, "bootstrap").integers(count, size=count)
-    chosen: list[int] = drawing.tolist()
-    seen: set[int] = set()
-    for ordinal, (slot, index) in enumerate(zip(sessions, chosen, strict=True)):
-        drawn = sessions[index]
-        # Drawn again, a session is another one that is like it: to find all of its
-        # prompts in the cache would be an artefact.
-        scope = "session" if index in seen else drawn.hash_scope
-        seen.add(index)
-        yield Session(
-            f"{drawn.sid}~{ordinal}",
-            slot.at_ns,
-            drawn.nodes,
-            drawn.agent,
-            drawn.client,
-            drawn.priority,
-            drawn.src,
-            scope,
-        )
-
-
-def _retimed(sessions: Iterator[Session], times: Iterator[int]) -> Iterator[Session]:
-    """Give recorded sessions, in their order, the instants of an arrival process."""
-    for session, at_ns in zip(sessions, times, strict=False):
-        session.at_ns = at_ns
+    """Give sessions, in their order, what comes by their ordinals; leave out what is not kept."""
+    key = (stream.arrivals, seed, replication, name)
+    timed = isinstance(stream.arrivals, TraceArrivals)
+    times: Iterator[int] = count() if timed else arrival_times(*key)
+    clients = client_names(*key)
+    keeps, pauses = kept(stream.share, seed, name), think_times(*key)
+    for session, at_ns, client, keep, think_ns in zip(
+        sessions, times, clients or repeat(""), keeps, pauses, strict=False
+    ):
+        if not keep:
+            continue
+        if not timed:
+            session.at_ns = at_ns
+        session.client = client or session.client
+        session.think_ns = think_ns
         yield session

@@ -45,6 +45,8 @@ def meta_line(meta: Meta) -> str:
         "block_size": meta.block_size,
         "hash_scope": meta.hash_scope,
         "prompt_mode": "full",
+        "tokenizer": meta.tokenizer,
+        "vocab": meta.vocab,
     }
     return _line({key: value for key, value in row.items() if value not in ("", {})})
 
@@ -124,6 +126,8 @@ def _llm_fields(node: LlmNode) -> Row:
         row["step"] = node.step
     if node.role:
         row["role"] = node.role
+    if node.image_tokens:
+        row["mm"] = {"image_tokens": node.image_tokens}
     return row
 
 

@@ -20,6 +20,7 @@ from factorysim.spec.stream import LengthSpec
 from factorysim.workload.arrivals import unit_times
 from factorysim.workload.draws import KeyedUniforms, lengths
 from factorysim.workload.readers.mooncake import BLOCK_TOKENS
+from factorysim.workload.renewal import GammaGaps
 from factorysim.workload.runs import runs_of_ids
 from factorysim.workload.session import LlmNode, Session
 
@@ -104,7 +105,7 @@ def _in_order(recipe: ChatRecipe) -> Iterator[_Turn]:
     uniforms = KeyedUniforms(recipe.seed, "chat")
     waiting: list[_Turn] = []
     end_ms = round(recipe.duration_s * 1e3)
-    times = unit_times(recipe.seed, 0, "chat", cv=recipe.cv)
+    times = unit_times(recipe.seed, 0, "chat", GammaGaps(recipe.cv))
     for chat, time in enumerate(times):
         begin_ms = round(time / recipe.rate_per_s * 1e3)
         while waiting and waiting[0].at_ms < begin_ms:

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, assert_never
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
 
 from factorysim.workload.detect import detect_format
+from factorysim.workload.lines import read_sessions
+from factorysim.workload.readers.agentcgroup import parse_agentcgroup
+from factorysim.workload.readers.agentic_mooncake import parse_agentic_mooncake
+from factorysim.workload.readers.aiperf import parse_aiperf
 from factorysim.workload.readers.azure import azure_epoch, read_azure
+from factorysim.workload.readers.bailian import parse_bailian
+from factorysim.workload.readers.burstgpt import parse_burstgpt
+from factorysim.workload.readers.copilot import parse_copilot
+from factorysim.workload.readers.dynamo_agent import parse_dynamo_agent
 from factorysim.workload.readers.fsrecords import Meta
 from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
+from factorysim.workload.readers.llmservingsim import parse_llmservingsim
 from factorysim.workload.readers.mooncake import BLOCK_TOKENS, read_mooncake
-from factorysim.workload.readers.weka import read_weka, weka_block_tokens
+from factorysim.workload.readers.otel import parse_otel
+from factorysim.workload.readers.servegen_offline import parse_servegen_offline
+from factorysim.workload.readers.taubench import parse_taubench
+from factorysim.workload.readers.tracelab import parse_tracelab
+from factorysim.workload.readers.vidur import parse_vidur
+from factorysim.workload.readers.weka import ROW_BYTES, read_weka, weka_block_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from factorysim.workload.detect import TraceFormat
+    from factorysim.spec.trace_format import FormatChoice, TraceFormat
+    from factorysim.workload.lines import FaultLog, Sessions
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.session import Session
+
+LONG: tuple[TraceFormat, ...] = ("copilot", "llmservingsim", "otel")
+"""Formats whose rows are whole sessions, or batches of spans."""
 
 
 def read_trace(
-    path: Path, trace_format: Literal["auto", "fstrace", "mooncake", "azure", "weka"] = "auto"
+    path: Path,
+    trace_format: FormatChoice = "auto",
+    *,
+    repair: Repairs | None = None,
 ) -> Iterator[Session]:
     """Yield the sessions of a trace in order of arrival, lazily and in bounded memory.
 
     Parameters
     ----------
     path
-        A regular file, plain or gzip; of Weka sessions also a folder of them.
+        A regular file, plain, gzip or zstd; of Weka sessions also a folder of them.
     trace_format
-        `auto` tells it from the first row.
+        `auto` tells it from the first rows.
+    repair
+        Drop or mend what is bad, and count it there; without it one fault refuses the trace.
 
     Raises
     ------
@@ -53,15 +78,53 @@ def read_trace(
     known: TraceFormat = detect_format(path) if trace_format == "auto" else trace_format
     match known:
         case "fstrace":
-            return read_fstrace(path)
+            return read_fstrace(path, repair)
         case "mooncake":
-            return read_mooncake(path)
-        case "azure":
-            return read_azure(path)
+            return read_mooncake(path, repair)
+        case "azure" | "azure_multimodal":
+            return read_azure(path, repair)
         case "weka":
-            return read_weka(path)
+            return read_weka(path, repair)
         case _:
-            assert_never(known)
+            row_bytes = ROW_BYTES if known in LONG else None
+            return read_sessions(path, _parser(known), row_bytes, repair)
+
+
+def _parser(name: TraceFormat) -> Callable[[Iterator[tuple[int, str]], FaultLog], Sessions]:
+    """Choose what turns the lines of a format into sessions."""
+    match name:
+        case "tracelab":
+            return parse_tracelab
+        case "vidur":
+            return parse_vidur
+        case "agentcgroup":
+            return parse_agentcgroup
+        case "taubench":
+            return parse_taubench
+        case "aiperf":
+            return partial(parse_aiperf, "full")
+        case "aiperf_delta":
+            return partial(parse_aiperf, "delta")
+        case "agentic_mooncake":
+            return parse_agentic_mooncake
+        case "dynamo_agent":
+            return parse_dynamo_agent
+        case "burstgpt":
+            return parse_burstgpt
+        case "bailian":
+            return parse_bailian
+        case "copilot":
+            return parse_copilot
+        case "llmservingsim":
+            return parse_llmservingsim
+        case "otel":
+            return parse_otel
+        case "servegen_offline":
+            return parse_servegen_offline
+        case "fstrace" | "mooncake" | "azure" | "azure_multimodal" | "weka":
+            raise ValueError(f"{name} has a reader of its own")
+        case _:
+            assert_never(name)
 
 
 def trace_meta(path: Path, trace_format: TraceFormat) -> Meta:
@@ -71,9 +134,9 @@ def trace_meta(path: Path, trace_format: TraceFormat) -> Meta:
             return read_fstrace_meta(path)
         case "mooncake":
             return Meta(path.name, "mooncake", None, BLOCK_TOKENS)
-        case "azure":
-            return Meta(path.name, "azure", azure_epoch(path))
+        case "azure" | "azure_multimodal":
+            return Meta(path.name, trace_format, azure_epoch(path))
         case "weka":
             return Meta(path.name, "weka", None, weka_block_tokens(path), "session")
-        case _:
-            assert_never(trace_format)
+        case _:  # sessions keep their begins, and calls the size of their blocks
+            return Meta(path.name, trace_format)

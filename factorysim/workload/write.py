@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
-from factorysim.errors import Fault, OutputError
+from factorysim.errors import Fault, OutputError, TraceError
+from factorysim.marked import shown
+from factorysim.workload.packing import packed, packing_for
+from factorysim.workload.session import LlmNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from factorysim.workload.packing import Packing
+    from factorysim.workload.session import Session
+
+
+PIECE_BYTES = 2**16
+"""Written at a time."""
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> int:
-    """Write lines as UTF-8, compressed if the name ends in ``.gz``; return how many.
+    """Write lines as UTF-8, compressed if the name ends in ``.gz`` or ``.zst``; return how many.
 
     Raises
     ------
@@ -30,7 +39,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
             )
             part = Path(raw.name)
             stack.callback(part.unlink, missing_ok=True)
-            count = _fill(raw, lines, packed=path.suffix == ".gz")
+            count = _fill(raw, lines, packing=packing_for(path.name))
             part.chmod(0o666 & ~_umask())
             part.replace(path)
             return count
@@ -40,15 +49,68 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
         raise OutputError(Fault(str(path), "", reason, "a file to write", cure)) from None
 
 
-def _fill(raw: IO[bytes], lines: Iterable[str], *, packed: bool) -> int:
-    count = 0
-    with ExitStack() as stack:
-        # No name and no time in the header: the bytes depend on the rows alone.
-        out = gzip.GzipFile("", "wb", 9, raw, mtime=0) if packed else None
-        target: IO[bytes] | gzip.GzipFile = raw if out is None else stack.enter_context(out)
+def lone_call(
+    session: Session, name: str, known: Sequence[str] = (), *, hashes: bool = False
+) -> LlmNode:
+    """Give the only call of a session, for a format that has no more to say.
+
+    Parameters
+    ----------
+    name
+        Of the format.
+    known
+        Fields of `src` that it can hold.
+    hashes
+        Whether it can hold ids of blocks.
+
+    Raises
+    ------
+    TraceError
+        With everything that would be lost, by its name.
+    """
+    node = session.nodes[0]
+    if len(session.nodes) != 1 or not isinstance(node, LlmNode):
+        expected = f"sessions of one call, which is all that {name} rows can say"
+        raise TraceError(Fault(session.sid, "", f"{len(session.nodes)} nodes", expected))
+    held: dict[str, object] = {
+        "agent": session.agent,
+        "client": session.client,
+        "priority": session.priority,
+        "hashes": "" if hashes or not node.hashes else "ids of blocks",
+        "cached": node.prefix_tokens,
+        "delay": node.delay_ns,
+        "shared": node.shared_tokens,
+        "step": node.step,
+        "image_tokens": node.image_tokens,
+        **{f"src.{key}": value for key, value in session.src.items() if key not in known},
+    }
+    lost = [
+        Fault(session.sid, key, shown(value), f"nothing, since {name} rows cannot say it")
+        for key, value in held.items()
+        if value and not (key == "src.fstrace" and _implied(value))
+    ]
+    if lost:
+        raise TraceError(*lost)
+    return node
+
+
+def _implied(kept: object) -> bool:
+    """Tell whether what fstrace/1 keeps of a session says nothing of its own."""
+    return isinstance(kept, dict) and set(cast("dict[str, object]", kept)) <= {"ids"}
+
+
+def _fill(raw: IO[bytes], lines: Iterable[str], *, packing: Packing) -> int:
+    count = size = 0
+    held: list[bytes] = []
+    with packed(raw, packing) as target:
         for line in lines:
-            target.write(f"{line}\n".encode())
+            held.append(f"{line}\n".encode())
             count += 1
+            size += len(held[-1])
+            if size >= PIECE_BYTES:
+                target.write(b"".join(held))
+                held, size = [], 0
+        target.write(b"".join(held))
     raw.flush()
     os.fsync(raw.fileno())
     return count

@@ -148,6 +148,35 @@ SCENARIOS = {
         7,
         "since the role is tools",
     ),
+    "a class of tools that there is not": (
+        changed("queue:", "t: {role: tools, pool: gpu.cpu, classes: [shel]}\n  queue:"),
+        7,
+        'did you mean "shell"',
+    ),
+    "a class of tools that two deployments run": (
+        changed(
+            "queue:",
+            "t: {role: tools, pool: gpu.cpu, classes: [shell]}\n"
+            "  u: {role: tools, pool: cloud, classes: [shell]}\n  queue:",
+        ),
+        8,
+        "each tool class once",
+    ),
+    "a runtime that there is not": (
+        changed("serving: {", "serving: {runtime: nemoclav, "),
+        14,
+        'did you mean "nemoclaw"',
+    ),
+    "sandboxes of an LLM": (
+        changed("pool: gpu", "pool: gpu, sandbox: {}"),
+        7,
+        "since the role is serve",
+    ),
+    "memory of sandboxes that no host has": (
+        changed("queue:", "t: {role: tools, pool: gpu.cpu, sandbox: {memory: 900 TB}}\n  queue:"),
+        7,
+        "the memory of a host",
+    ),
     "a bucket in other units": (limited("token_bucket: {rate: 10 /s, burst: 5}"), 14, "tok/min"),
     "a bucket that holds nothing": (
         limited("token_bucket: {rate: 9 tok/s, burst: 0}"),

@@ -92,6 +92,25 @@ def test_idle_silicon_shows_what_a_rack_of_cpus_changes():
 
 
 @pytest.mark.slow
+def test_dpu_offload_gives_cores_back_to_tools():
+    """Where tools keep the host's cores busy, what I/O work takes from them is output lost."""
+    words = ("dpu-offload", "dpu-offload-host", "--workers", "1", "--reps", "2")
+    told("compare", *words, "--out", "both", "--quiet")
+    metrics = json.loads(Path("both/comparison.json").read_text())["comparisons"][0]["metrics"]
+    output = metrics["tokens.output_per_s"]
+    assert output["b"] < 0.97 * output["a"]
+    assert output["ci_high"] < 0
+    shares = metrics["time_share.network"]
+    assert shares["b"] > 2 * shares["a"]
+    cores = {
+        name: json.loads(Path("both", name, "summary.json").read_text())["io_work.host_cores"]
+        for name in words[:2]
+    }
+    assert cores["dpu-offload"]["value"] == 0
+    assert cores["dpu-offload-host"]["value"] > 5
+
+
+@pytest.mark.slow
 def test_mixed_llms_shows_what_small_workers_bring():
     """The same demand on as many GPUs: tokens come faster and cost less where workers are small."""
     told("compare", "mixed-llms", "mixed-llms-all-large", "--reps", "2", "--out", "both", "--quiet")

@@ -1,6 +1,7 @@
 """`factorysim trace`, as a user types it."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -19,7 +20,8 @@ def run(*args: str):
 def test_inspect_tells_what_a_trace_holds():
     text = run("inspect", QUICKSTART).stdout
     assert "mooncake" in text
-    assert "sessions_per_s" in text
+    assert "dispersion of counts in 10 s" in text
+    assert max(map(len, text.splitlines()[1:])) <= 80
     told = json.loads(run("inspect", QUICKSTART, "--json").stdout)
     assert told["format"] == "mooncake"
     assert told["llm_calls"] == told["sessions"] > 500
@@ -43,6 +45,65 @@ def test_convert_goes_to_fstrace_and_back(tmp_path):
     assert run("convert", str(middle), str(back), "--to", "mooncake").exit_code == 0
     assert run("convert", QUICKSTART, str(again), "--to", "mooncake").exit_code == 0
     assert back.read_bytes() == again.read_bytes()
+
+
+def test_a_cut_takes_a_window_a_sample_and_a_limit(tmp_path):
+    out, small, all_ = tmp_path / "o.jsonl.zst", tmp_path / "s.jsonl", tmp_path / "a.jsonl"
+    window = ("--from", "2 min", "--to", "7 min", "--speed", "2")
+    done = run("cut", QUICKSTART, str(out), *window)
+    assert done.exit_code == 0
+    assert "sessions in mooncake" in done.stdout
+    told = json.loads(run("inspect", str(out), "--json").stdout)
+    assert 100 < told["duration_s"] < 150
+    run("cut", QUICKSTART, str(small), "--sample", "10%", *window)
+    run("cut", QUICKSTART, str(all_), "--sample", "20%", *window)
+    part, whole = (set(path.read_text().splitlines()) for path in (small, all_))
+    assert part < whole
+    run("cut", QUICKSTART, str(small), "--limit", "3")
+    assert len(small.read_text().splitlines()) == 3
+
+
+def test_a_cut_of_nothing_or_more_than_all_is_refused(tmp_path):
+    out = str(tmp_path / "o")
+    assert isinstance(run("cut", QUICKSTART, out, "--from", "10 d").exception, TraceError)
+    for option in (("--sample", "150%"), ("--sample", "0%"), ("--from", "soon"), ("--to", "0 s")):
+        assert isinstance(run("cut", QUICKSTART, out, *option).exception, SpecError)
+    assert not list(tmp_path.iterdir())
+
+
+def test_repair_tells_what_it_dropped(tmp_path):
+    bad, out = tmp_path / "bad.jsonl", tmp_path / "o.jsonl"
+    row = '{"timestamp": 0, "input_length": 600, "output_length": 8}'
+    bad.write_text(f"{row}\n{row.replace('600', '-1')}\n{row[:20]}\n{row}\n")
+    assert isinstance(run("inspect", str(bad)).exception, TraceError)
+    text = run("inspect", str(bad), "--repair").stdout
+    assert "row dropped once: first" in text
+    assert "bad.jsonl:2: input_length: -1" in text
+    told = json.loads(run("inspect", str(bad), "--repair", "--json").stdout)
+    assert [repair["count"] for repair in told["repairs"]] == [1, 1]
+    assert told["llm_calls"] == 2
+    for command in ("convert", "cut"):
+        done = run(command, str(bad), str(out), "--repair")
+        assert done.exit_code == 0
+        assert "bad.jsonl:3" in done.stdout
+
+
+def test_convert_refuses_what_the_target_cannot_hold(tmp_path):
+    for target, name in [("azure", "epoch"), ("weka", "src.weka")]:
+        done = run("convert", QUICKSTART, str(tmp_path / "o"), "--to", target)
+        assert isinstance(done.exception, TraceError)
+        assert name in str(done.exception)
+
+
+def test_azure_goes_to_fstrace_and_back(tmp_path):
+    source, middle, back = tmp_path / "a.csv", tmp_path / "m.jsonl.zst", tmp_path / "b.csv"
+    rows = ["2023-11-16 18:15:46.6805900,374,44", "2023-11-16 18:16:46.6805901,9,4"]
+    source.write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *rows]) + "\n")
+    assert run("convert", str(source), str(middle)).exit_code == 0
+    assert run("convert", str(middle), str(back), "--to", "azure").exit_code == 0
+    assert back.read_text() == source.read_text()
+    assert run("cut", str(source), str(back), "--from", "1 min").exit_code == 0
+    assert back.read_text().splitlines()[1:] == rows[1:]
 
 
 def weka_folder(tmp_path):
@@ -92,6 +153,13 @@ def test_a_scenario_replays_a_folder_of_weka_sessions(tmp_path):
     bad = factorysim("run", tmp_path / "s.yaml", "--out", tmp_path / "r")
     assert bad.code == 2
     assert "a.json:1" in bad.err
+    (tmp_path / "s.yaml").write_text(re.sub(r"( *)(trace: weka)", r"\1\2\n\1repair: true", text))
+    assert factorysim("validate", tmp_path / "s.yaml").code == 0
+    mended = factorysim("run", tmp_path / "s.yaml", "--out", tmp_path / "r")
+    assert mended.code == 0, mended.err
+    assert "Note: streams.calls: session dropped once" in " ".join(mended.out.split())
+    notes = json.loads((tmp_path / "r" / "manifest.json").read_text())["notes"]
+    assert any("a.json:1" in note for note in notes)
 
 
 def test_bad_traces_and_options_are_the_user_s_errors(tmp_path):
@@ -105,7 +173,7 @@ def test_bad_traces_and_options_are_the_user_s_errors(tmp_path):
     assert "--rate" in str(done.exception)
 
 
-@pytest.mark.parametrize("command", ["inspect", "generate", "convert"])
+@pytest.mark.parametrize("command", ["inspect", "generate", "convert", "cut"])
 def test_every_command_explains_itself(command):
     done = run(command, "--help")
     assert done.exit_code == 0

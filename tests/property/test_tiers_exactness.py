@@ -68,7 +68,7 @@ class FixedRoad:
         self._clock.at(due_fs, TRANSFER + self._sent, lambda _: landed())
         self._sent += 1
 
-    def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int) -> int:
+    def estimate_fs(self, lanes: Sequence[tuple[int, int]], size_bytes: int, kind: str) -> int:
         [(level, _)] = lanes
         tier = self._tiers[level]
         return tier.latency_fs + tier.fetch_fs * size_bytes

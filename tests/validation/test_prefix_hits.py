@@ -7,10 +7,10 @@ Mooncake, Table 2 has 40 % for its whole trace; kv-cache-tester's sessions).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from factorysim.workload.inspect import summarize
 from factorysim.workload.session import LlmNode, Session

@@ -15,15 +15,19 @@ import re
 from datetime import date
 from typing import TYPE_CHECKING
 
+from factorysim.errors import Fault, TraceError
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
 from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS
 from factorysim.workload.session import LlmNode, Session
+from factorysim.workload.write import lone_call, write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from factorysim.workload.repair import Repairs
 
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 OPTIONAL = ("NumImages",)
@@ -34,7 +38,7 @@ _TIME = re.compile(
 _WHOLE = re.compile(r"\d{1,12}", re.ASCII)
 
 
-def read_azure(path: Path) -> Iterator[Session]:
+def read_azure(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the calls of an Azure trace, lazily and in bounded memory.
 
     Raises
@@ -42,7 +46,7 @@ def read_azure(path: Path) -> Iterator[Session]:
     TraceError
         When the file ends (or cannot be read on), with every fault of every row.
     """
-    return read_sessions(path, _parse)
+    return read_sessions(path, _parse, repair=repair)
 
 
 def azure_epoch(path: Path) -> str | None:
@@ -132,3 +136,66 @@ def _instant(text: str, problems: list[Problem]) -> int:
         problems.append(Problem("TIMESTAMP", shown(text), expected))
         return 0
     return seconds * 10**9 + int((match[7] or "").ljust(9, "0"))
+
+
+def write_azure(path: Path, sessions: Iterable[Session], epoch: str | None) -> int:
+    """Write sessions of one call as Azure rows; packed if the name ends in ``.gz`` or ``.zst``.
+
+    Parameters
+    ----------
+    epoch
+        UTC time of time 0, as `azure_epoch` gives it.
+
+    Returns
+    -------
+    Lines written, the header's included.
+
+    Raises
+    ------
+    TraceError
+        If there is no epoch, or a session has what Azure rows cannot say.
+    """
+    problems: list[Problem] = []
+    zero_ns = _instant(epoch.removesuffix("Z"), problems) if epoch else 0
+    if problems or not epoch:
+        expected = "the UTC time of time 0, since Azure rows have no other times"
+        cure = "only traces that began as Azure's have one: convert to fstrace or mooncake"
+        raise TraceError(Fault(str(path), "epoch", epoch or "nothing", expected, cure))
+    return write_lines(path, _lines(sessions, zero_ns))
+
+
+def later(epoch: str, ns: int) -> str:
+    """Move an epoch.
+
+    Examples
+    --------
+    >>> later("2023-11-16T23:59:59.6805900Z", 10**9)
+    '2023-11-17T00:00:00.6805900Z'
+    """
+    instant = _instant(epoch.removesuffix("Z"), [])
+    return f"{_text(instant + ns).replace(' ', 'T')}Z"
+
+
+def _lines(sessions: Iterable[Session], zero_ns: int) -> Iterator[str]:
+    columns: tuple[str, ...] | None = None
+    for session in sessions:
+        images = tuple(key for key in OPTIONAL if key in session.src)
+        if columns is None:
+            columns = (*COLUMNS, *images)
+            yield ",".join(columns)
+        if columns != (*COLUMNS, *images):
+            expected = f"the columns of the first row, {', '.join(columns)}"
+            raise TraceError(Fault(session.sid, "NumImages", "another set of fields", expected))
+        node = lone_call(session, "Azure", known=OPTIONAL)
+        cells = [_text(zero_ns + session.at_ns), node.prompt_tokens, node.output_tokens]
+        yield ",".join(map(str, [*cells, *(session.src[key] for key in images)]))
+
+
+def _text(at_ns: int) -> str:
+    """Write an instant with seven decimals, or nine where it needs them."""
+    seconds, ns = divmod(at_ns, 10**9)
+    days, seconds = divmod(seconds, 86_400)
+    hours, seconds = divmod(seconds, 3600)
+    decimals = f"{ns // 100:07}" if ns % 100 == 0 else f"{ns:09}"
+    clock = f"{hours:02}:{seconds // 60:02}:{seconds % 60:02}"
+    return f"{date.fromordinal(days).isoformat()} {clock}.{decimals}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 
 from factorysim.marked import shown
@@ -19,10 +20,10 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     "session": ("k", "sid", "t", "agent", "client", "priority", "src"),
     "llm": (
         *("k", "sid", "id", "t", "after", "delay", "initiator", "in", "out", "cached"),
-        *("hashes", "bs", "shared", "retain_out", "reset", "context", "step", "role"),
+        *("hashes", "bs", "shared", "context", "step", "role"),
     ),
     "tool": (
-        *("k", "sid", "id", "call", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
+        *("k", "sid", "id", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
         *("mem", "in_bytes", "out_bytes", "out_tokens"),
     ),
     "gap": ("k", "sid", "id", "after", "delay", "cls"),
@@ -31,22 +32,17 @@ SIMULATED: dict[str, tuple[str, ...]] = {
 
 CARRIED: dict[str, tuple[str, ...]] = {
     "session": ("parent", "slo"),
-    "llm": ("n", "reason", "model", "effort", "mm", "finish", "obs", "src"),
+    "llm": (
+        *("n", "reason", "model", "effort", "mm", "finish", "obs", "src"),
+        *("retain_out", "reset"),
+    ),
     "tool": (
-        "name",
-        "io_r",
-        "io_w",
-        "net",
-        "status",
-        "blocking",
-        "sandbox",
-        "spawns",
-        "obs",
-        "src",
+        *("call", "name", "io_r", "io_w", "net", "status", "blocking", "sandbox"),
+        *("spawns", "obs", "src"),
     ),
     "gap": ("src",),
 }
-"""Fields that are kept and written back, and change nothing in a simulation."""
+"""Fields that are kept and written back as they are."""
 
 MAX_CONTEXTS = 1_000_000
 """Of one session: its own and its sub-agents'."""
@@ -70,6 +66,8 @@ class Meta:
     hash_scope: Literal["global", "session"] = "global"
     prompt_mode: Literal["full", "delta"] = "full"
     source: dict[str, Json] = field(default_factory=dict[str, "Json"])
+    tokenizer: str | None = None
+    vocab: dict[str, Json] = field(default_factory=dict[str, "Json"])
 
 
 @dataclass(slots=True)
@@ -100,7 +98,7 @@ def read_meta(row: Row) -> Meta:
     scope = _choice(row, "hash_scope", ("global", "session"), "global")
     mode = _choice(row, "prompt_mode", ("full", "delta"), "full")
     size = None if row.data.get("block_size") is None else row.whole("block_size", 1, 1_000_000)
-    source = as_map(row.plain("source")) if "source" in row.data else None
+    source, vocab = _object(row, "source"), _object(row, "vocab")
     meta = Meta(
         name=row.text("name", ""),
         origin_format=row.text("origin_format", "fstrace"),
@@ -108,7 +106,9 @@ def read_meta(row: Row) -> Meta:
         block_size=size,
         hash_scope="session" if scope == "session" else "global",
         prompt_mode="delta" if mode == "delta" else "full",
-        source=source or {},
+        source=source,
+        tokenizer=None if row.data.get("tokenizer") is None else row.text("tokenizer"),
+        vocab=vocab,
     )
     row.close()
     return meta
@@ -150,6 +150,48 @@ def _choice(row: Row, key: str, choices: tuple[str, ...], default: str) -> str:
     return default
 
 
+def _object(row: Row, key: str, known: tuple[str, ...] | None = None) -> dict[str, Json]:
+    """Take an object, with no other keys than those known, if any are given."""
+    if key not in row.data:
+        return {}
+    data = as_map(row.data[key])
+    if data is None:
+        row.bad(key, row.found(key), "an object")
+        return {}
+    for other in data:
+        if known is not None and other not in known:
+            row.bad(f"{key}.{shown(other)}", "an unknown key", f"{', '.join(known)} or nothing")
+    return as_map(row.plain(key)) or {}
+
+
+def _inner(row: Row, key: str) -> Row:
+    """Take an object's fields one by one; `_told` moves their problems to the record."""
+    return Row(as_map(row.data.get(key)) or {})
+
+
+def _told(row: Row, key: str, inner: Row) -> None:
+    row.problems += [problem._replace(key=f"{key}.{problem.key}") for problem in inner.problems]
+
+
+def _observed(row: Row) -> None:
+    _object(row, "obs")
+    inner = _inner(row, "obs")
+    for key in inner.data:
+        if key in ("ttft", "dur", "t"):
+            inner.whole(key, 0, MAX_NS)
+        elif key == "status":
+            inner.text(key)
+        elif not isinstance(inner.data[key], int | Decimal | str):
+            inner.bad(shown(key), inner.found(key), "a number or text")
+    _told(row, "obs", inner)
+
+
+def _texts(row: Row, *keys: str) -> None:
+    for key in keys:
+        if key in row.data:
+            row.text(key)
+
+
 def _unknown_keys(row: Row, known: tuple[str, ...]) -> None:
     from difflib import get_close_matches
 
@@ -173,25 +215,40 @@ def _after(row: Row) -> list[str] | None:
 
 def _check_session(row: Row) -> None:
     row.whole("priority", -1000, 1000, default=0)
-    row.text("agent", "")
-    row.text("client", "")
-    if as_map(row.data.get("src", {})) is None:
-        row.bad("src", row.found("src"), "an object")
+    _texts(row, "agent", "client")
+    for key in ("src", "slo"):
+        _object(row, key)
+    _object(row, "parent", ("sid", "tool"))
+    if "parent" in row.data:
+        inner = _inner(row, "parent")
+        inner.text("sid")
+        _texts(inner, "tool")
+        _told(row, "parent", inner)
 
 
 def _check_llm(row: Row) -> None:
     prompt = row.tokens("in")
-    row.tokens("out")
+    output = row.tokens("out")
     _choice(row, "initiator", ("user", "tool", "agent", "system"), "user")
-    if "cached" in row.data:
-        row.whole("cached", 0, prompt)
+    row.whole("cached", 0, prompt, default=0)
+    row.whole("reason", 0, output, default=0)
+    row.whole("n", 0, MAX_NS, default=0)
     if row.data.get("bs") is not None:
         row.whole("bs", 1, 1_000_000)
     row.whole("context", 0, MAX_CONTEXTS, default=0)
-    row.text("step", "")
+    row.whole("shared", 0, prompt, default=0)
+    if row.data.get("step") != "":
+        _texts(row, "step")
     row.whole("role", 0, MAX_ROLES, default=0)
     row.flag("retain_out", default=True)
     row.flag("reset", default=False)
+    _texts(row, "model", "effort", "finish")
+    _observed(row)
+    _object(row, "mm", ("images", "image_tokens"))
+    inner = _inner(row, "mm")
+    inner.whole("images", 0, MAX_TOKENS, default=0)
+    inner.whole("image_tokens", 0, prompt, default=0)
+    _told(row, "mm", inner)
 
 
 def _check_tool(row: Row) -> None:
@@ -203,11 +260,15 @@ def _check_tool(row: Row) -> None:
         expected = f"at most dur times cores, {duration * cores / 1e9:g}"
         row.bad("cpu_s", f"{cpu:g}", expected, "raise cores to how many were busy")
     row.number("mem", 0.0, 1e18, 0.0)
-    for key in ("in_bytes", "out_bytes"):
+    for key in ("in_bytes", "out_bytes", "io_r", "io_w", "net"):
         row.whole(key, 0, 10**15, default=0)
     row.whole("out_tokens", 0, MAX_TOKENS, default=0)
-    if "call" in row.data:
-        row.text("call")
+    _texts(row, "call", "name", "status", "sandbox")
+    row.flag("blocking", default=True)
+    spawns = as_list(row.data.get("spawns", []))
+    if spawns is None or not all(isinstance(sid, str) for sid in spawns):
+        row.bad("spawns", row.found("spawns"), "a list of ids of sessions")
+    _observed(row)
 
 
 def _check_gap(row: Row) -> None:

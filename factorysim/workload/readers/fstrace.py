@@ -21,14 +21,13 @@ from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, rea
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
-    MAX_ROLES,
     Meta,
     Record,
     read_meta,
     read_record,
 )
 from factorysim.workload.readers.mooncake import unsorted
-from factorysim.workload.rows import MAX_TOKENS, Row, as_list, parse_object
+from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import blocks_in, common_blocks, runs_of
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
@@ -36,17 +35,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from factorysim.workload.repair import Repairs, What
+    from factorysim.workload.rows import Json
     from factorysim.workload.runs import Runs
     from factorysim.workload.session import Initiator, Node
 
 
+IMPLIED = {"retain_out": True, "reset": False, "blocking": True}
+"""What a record says that does not say it."""
 SESSION_RECORDS = 200_000
 """Lines of one session, at most: they are in memory together."""
 SESSION_BLOCKS = 20_000_000
 """Ids of blocks in one session, runs and repeated prefixes written out, at most."""
 
 
-def read_fstrace(path: Path) -> Iterator[Session]:
+def read_fstrace(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the sessions of an fstrace, lazily: one session is in memory at a time.
 
     Ids of sessions seen cost some 60 bytes each, to find those that come twice.
@@ -57,7 +60,7 @@ def read_fstrace(path: Path) -> Iterator[Session]:
         When the file ends (or cannot be read on), with every fault: of a record,
         unknown or repeated ids, cycles, sessions torn apart or out of order.
     """
-    return read_sessions(path, _parse)
+    return read_sessions(path, _parse, repair=repair)
 
 
 def read_fstrace_meta(path: Path) -> Meta:
@@ -98,10 +101,10 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
             session = _assemble(records, meta)
             _once(session.sid, seen, "sid" in first.row.data)
         except _BadSession as torn:
-            log.add(torn.line, torn.problem)
+            log.add(torn.line, torn.problem, "session dropped")
             continue
         except BadRow as bad:
-            _note(log, first.line, bad)
+            _note(log, first.line, bad, "session dropped")
             continue
         if session.at_ns < last_ns:
             log.add(first.line, unsorted("t", session.at_ns, last_ns, "s", 1e9))
@@ -109,9 +112,9 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
         yield session
 
 
-def _note(log: FaultLog, line: int, bad: BadRow) -> None:
+def _note(log: FaultLog, line: int, bad: BadRow, what: What = "row dropped") -> None:
     for problem in bad.problems:
-        log.add(line, problem)
+        log.add(line, problem, what)
 
 
 def _once(sid: str, seen: set[int], named: bool) -> None:
@@ -129,7 +132,9 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
     """Yield the `meta` record alone, then the records of each session together."""
     group: list[Record] = []
     begun = False
+    headless: Json = None  # sid of a session whose own record was bad: what is left is not it
     for number, text in lines:
+        row: Row | None = None
         try:
             row = Row(parse_object(text))
             record = read_record(number, row) if begun else Record(number, "meta", row)
@@ -137,10 +142,16 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
             _note(log, number, bad)
             if not begun:
                 return
+            if row is not None and row.data.get("k") == "session":
+                headless = row.data.get("sid")
             continue
         if not begun:
             begun = True
             yield [record]
+            continue
+        if headless is not None and row.data.get("sid") == headless:
+            problem = Problem("", "a record of a session that was dropped", "a whole session")
+            log.add(number, problem)
             continue
         if group and not _belongs(record, group[0]):
             yield group
@@ -148,7 +159,7 @@ def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[R
         group.append(record)
         if len(group) > SESSION_RECORDS:
             found = f"a session of over {SESSION_RECORDS:,} records"
-            log.add(number, Problem("", found, "smaller sessions", "is sid the session's?"))
+            log.refuse(number, Problem("", found, "smaller sessions", "is sid the session's?"))
             return
     if group:
         yield group
@@ -217,7 +228,14 @@ def _sources(head: Record | None, order: list[Record], meta: Meta) -> dict[str, 
 
 def _carried(record: Record) -> dict[str, object]:
     row = record.row
-    return {key: row.plain(key) for key in CARRIED[record.kind] if key in row.data}
+    fields = {key: row.plain(key) for key in CARRIED[record.kind] if key in row.data}
+    for key, said in IMPLIED.items():
+        if fields.get(key) == said:
+            del fields[key]
+    images = fields.get("mm")
+    if isinstance(images, dict) and set(images) <= {"image_tokens"}:
+        del fields["mm"]  # the node has it
+    return fields
 
 
 def default_ids(count: int) -> list[str]:
@@ -343,10 +361,12 @@ class _NodeBuilder:
             cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
         shared = row.whole("shared", 0, prompt, default=0)
-        step, role = row.text("step", ""), row.whole("role", 0, MAX_ROLES, default=0)
+        step = cast("str", row.data.get("step", ""))
+        role = cast("int", row.data.get("role", 0))
+        images = cast("int", (as_map(row.data.get("mm")) or {}).get("image_tokens", 0))
         node = LlmNode(
             *(prompt, output, cached, after, delay_ns, at_ns, initiator),
-            *(hashes, size, shared, context, step, role),
+            *(hashes, size, shared, context, step, role, images),
         )
         self.last[context] = node, row.flag("retain_out", default=True)
         return node

@@ -15,26 +15,30 @@ import json
 from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, TraceError
-from factorysim.workload.lines import BadRow, Problem, read_sessions
-from factorysim.workload.rows import Row, as_list, parse_object
+from factorysim.workload.lines import BadRow, OutOfOrder, Problem, read_blocks
+from factorysim.workload.readers.mooncake_block import plain_rows
+from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, parse_object
 from factorysim.workload.runs import ids_of, runs_of_ids
 from factorysim.workload.session import LlmNode, Session
-from factorysim.workload.write import write_lines
+from factorysim.workload.write import lone_call, write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from factorysim.workload.lines import FaultLog
+    from factorysim.workload.lines import FaultLog, LineReader
+    from factorysim.workload.readers.mooncake_block import PlainRows
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.runs import Runs
 
 BLOCK_TOKENS = 512
+NS_PER_MS = 1_000_000
 FIELDS = ("timestamp", "input_length", "output_length", "hash_ids")
 CLOSED_LOOP = ("delay", "wait_for", "tool_wait_ms", "prefix_reset")
 """Fields of related formats whose rows depend on each other."""
 
 
-def read_mooncake(path: Path) -> Iterator[Session]:
+def read_mooncake(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the calls of a Mooncake trace, lazily and in bounded memory.
 
     Raises
@@ -42,11 +46,60 @@ def read_mooncake(path: Path) -> Iterator[Session]:
     TraceError
         When the file ends (or cannot be read on), with every fault of every row.
     """
-    return read_sessions(path, _parse)
+    return read_blocks(path, _parse, repair=repair)
 
 
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def _parse(lines: LineReader, log: FaultLog) -> Iterator[Session]:
     last_ns = ordinal = 0
+    for number, block in lines.blocks():
+        rows = _plain_rows(block, last_ns)
+        if rows is not None:
+            yield from _sessions(rows, ordinal)
+            last_ns = int(rows.times_ms[-1]) * NS_PER_MS
+            ordinal += len(rows.times_ms)
+            continue
+        for session in _rows(lines.texts(number, block), log, last_ns, ordinal):
+            last_ns = max(last_ns, session.at_ns)
+            ordinal += 1
+            yield session
+
+
+def _plain_rows(block: bytes, last_ns: int) -> PlainRows | None:
+    """Read a block of rows that are plain and good; None if one row is neither.
+
+    Such a block is left to `_rows`, which tells what is wrong with it, if anything is.
+    """
+    import numpy as np
+
+    rows = plain_rows(block)
+    if rows is None:
+        return None
+    times, prompts, outputs, named, _ = rows
+    low, high = prompts // BLOCK_TOKENS, -(-prompts // BLOCK_TOKENS)
+    good = (
+        times[0] * NS_PER_MS >= last_ns
+        and np.all(times[1:] >= times[:-1])
+        and times[-1] <= MAX_NS // NS_PER_MS
+        and min(prompts.min(), outputs.min()) >= 1
+        and max(prompts.max(), outputs.max()) <= MAX_TOKENS
+        and np.all((low <= named) & (named <= high))
+    )
+    return rows if good else None
+
+
+def _sessions(rows: PlainRows, ordinal: int) -> Iterator[Session]:
+    """Make sessions of plain rows."""
+    times, prompts, outputs = (column.tolist() for column in rows[:3])
+    columns = zip(times, prompts, outputs, rows.hashes, strict=True)
+    for place, (at_ms, prompt, output, hashes) in enumerate(columns, ordinal):
+        call = LlmNode(prompt, output, 0, (), 0, None, "user", hashes, BLOCK_TOKENS)
+        yield Session(f"r{place}", at_ms * NS_PER_MS, [call])
+
+
+def _rows(
+    lines: Iterable[tuple[int, str]], log: FaultLog, last_ns: int, ordinal: int
+) -> Iterator[Session]:
+    """Read any rows, and tell what is wrong with them."""
     for number, text in lines:
         try:
             session = _session(Row(parse_object(text)), ordinal)
@@ -64,7 +117,7 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
 def unsorted(key: str, at_ns: int, last_ns: int, unit: str, unit_ns: float) -> Problem:
     """Tell that a row is earlier than one above it."""
     found = f"{at_ns / unit_ns:g} {unit} below a row of {last_ns / unit_ns:g} {unit}"
-    return Problem(key, found, "rows in order of time", f"sort the rows by {key}")
+    return OutOfOrder(key, found, "rows in order of time", f"sort the rows by {key}")
 
 
 def _session(row: Row, ordinal: int) -> Session:
@@ -105,7 +158,7 @@ def mooncake_line(session: Session) -> str:
     Raises
     ------
     TraceError
-        If it has more than one node, or blocks of another size.
+        If it has more than one node, blocks of another size, or what rows cannot say.
 
     Examples
     --------
@@ -113,10 +166,9 @@ def mooncake_line(session: Session) -> str:
     >>> mooncake_line(Session("r0", 3_000_000, [call]))
     '{"timestamp": 3, "input_length": 600, "output_length": 5, "hash_ids": [0, 1]}'
     """
-    node = session.nodes[0]
-    if len(session.nodes) != 1 or not isinstance(node, LlmNode):
-        expected = "sessions of one call, which is all that Mooncake rows can say"
-        raise TraceError(Fault(session.sid, "", f"{len(session.nodes)} nodes", expected))
+    node = lone_call(
+        session, "Mooncake", [key for key in session.src if key != "fstrace"], hashes=True
+    )
     if node.block_tokens not in (None, BLOCK_TOKENS):
         expected = f"blocks of {BLOCK_TOKENS} tokens"
         raise TraceError(Fault(session.sid, "bs", f"{node.block_tokens}", expected))
@@ -132,7 +184,9 @@ def mooncake_line(session: Session) -> str:
 
 
 def write_mooncake(path: Path, sessions: Iterable[Session]) -> int:
-    """Write sessions of one call in Mooncake form; gzip if the name ends in ``.gz``.
+    """Write sessions of one call in Mooncake form.
+
+    The file is packed if its name ends in ``.gz`` or ``.zst``.
 
     Returns
     -------

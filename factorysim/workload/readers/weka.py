@@ -16,18 +16,22 @@ References
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import FAULTS_SHOWN, BadRow, FaultLog, LineReader, read_sessions
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
-from factorysim.workload.runs import common_blocks, runs_of_ids
+from factorysim.workload.runs import common_blocks, ids_of, runs_of_ids, runs_of_lists
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
+from factorysim.workload.write import write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from factorysim.workload.repair import Repairs
     from factorysim.workload.rows import Json
     from factorysim.workload.runs import Runs
     from factorysim.workload.session import Initiator, Node
@@ -40,12 +44,18 @@ BLOCKS_MOST = 20_000_000
 """Ids of blocks in one session, at most."""
 NS = 10**9
 SUBAGENT = "subagent"
-SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+SUFFIXES = tuple(f".{kind}{packed}" for packed in ("", ".gz", ".zst") for kind in ("json", "jsonl"))
+HELD = ("in", "out", "hash_ids")
+"""Fields that nodes hold, where there is something in them."""
+NAMED = {"model": "model", "stop": "finish"}
+"""Fields that fstrace/1 has a name for."""
+SEEN = {"api_time": "dur", "ttft": "ttft"}
+"""Seconds that fstrace/1 holds as nanoseconds; what that would round is kept as it is."""
 TOOL = "tool"
 """Class of tools, of which the format tells no more than how long they took."""
 
 
-def read_weka(path: Path) -> Iterator[Session]:
+def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the sessions of a Weka trace, lazily: one session is in memory at a time.
 
     Parameters
@@ -59,13 +69,23 @@ def read_weka(path: Path) -> Iterator[Session]:
         When the last file ends, with the faults of all files.
     """
     faults: list[Fault] = []
-    for file in weka_files(path):
+    files = weka_files(path)
+    alone, kept = len(files) == 1, False
+    for file in files:
+        before = 0 if repair is None else repair.count
         try:
-            for session in read_sessions(file, _parse, ROW_BYTES):
+            for session in read_sessions(file, _parse, ROW_BYTES, repair):
                 if not faults:
+                    kept = True
                     yield session
         except TraceError as error:
-            faults += error.faults
+            if repair is None or alone:
+                faults += error.faults
+            elif repair.count == before:  # else its sessions have been counted one by one
+                repair.note("file dropped", error.faults[0])
+    if repair is not None and not kept and not faults:
+        found, expected = "no file that could be kept", "sessions that hold together"
+        faults.append(Fault(str(path), "", found, expected))
     more = len(faults) - FAULTS_SHOWN
     if more > 0:
         rest = Fault(str(path), "", f"{more:,} more faults", "none", "mend these first")
@@ -113,7 +133,7 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
             session = _session(Row(parse_object(text)))
         except BadRow as bad:
             for problem in bad.problems:
-                log.add(number, problem)
+                log.add(number, problem, "session dropped")
             continue
         yield session
 
@@ -175,8 +195,9 @@ class _Builder:
         """Requests without output, counted as of one token."""
         self.guessed = 0
         """Waits that hold the server's time too, since it is not recorded."""
+        self.contexts = 0
+        """Of sub-agents, which have one each."""
         self.subagents: list[dict[str, Json]] = []
-        """Each with a context of its own, from 1 on."""
 
     def follow(self, place: str, listed: list[Json]) -> None:
         """Read the main agent's requests, and those of its sub-agents where they stand."""
@@ -197,11 +218,10 @@ class _Builder:
 
     def sources(self) -> dict[str, Json]:
         """Give what the session types do not hold."""
-        told: dict[str, Json] = {
-            key: self.row.plain(key)
-            for key in ("models", "tool_tokens", "system_tokens", "totals")
-            if key in self.row.data
+        fields = {
+            key: self.row.plain(key) for key in self.row.data if key not in ("id", "requests")
         }
+        told: dict[str, Json] = {"file": fields}
         counts = {"outputs_of_0": self.silent, "waits_with_service": self.guessed}
         told |= {key: count for key, count in counts.items() if count}
         if self.subagents:
@@ -222,6 +242,7 @@ class _Builder:
         for_tools = "tool_result" in (as_list(row.data.get("input_types", [])) or ())
         wait_ns = self._wait(row, line, sent_ns)
         served_ns = row.nanoseconds("api_time", NS) if "api_time" in row.data else 0
+        kept = _unsaid(row)
         if row.problems:
             for problem in row.problems:
                 self.row.problems.append(problem._replace(key=f"{where}.{problem.key}"))
@@ -237,9 +258,9 @@ class _Builder:
         at_ns = None if sub else sent_ns - self.zero_ns or None
         node = LlmNode(
             prompt, max(output, 1), repeated, line.after, delay_ns, at_ns, initiator,
-            hashes, self.size if hashes else None, context=line.context,
+            hashes, self.size if hashes else None, 0, line.context,
         )  # fmt: skip
-        self._carry(row)
+        self.told[f"n{len(self.nodes)}"] = kept
         self.nodes.append(node)
         line.after, line.last, line.begun = (len(self.nodes) - 1,), node, True
         line.end_ns = sent_ns + served_ns
@@ -280,14 +301,17 @@ class _Builder:
         if any(data.get("type") == SUBAGENT for data in requests):
             row.bad("requests", "a sub-agent of a sub-agent", "requests")
         lasted_ns = self._lasted(row, requests)
+        marker = {key: row.plain(key) for key in row.data if key != "requests"}
         if row.problems:
             for problem in row.problems:
                 self.row.problems.append(problem._replace(key=f"{where}.{problem.key}"))
             return
-        if not requests:
-            return
-        line = _Line(main.after, main.last, len(self.subagents) + 1)
         first = len(self.nodes)
+        if not requests:
+            self._mark(marker, row, first)
+            return
+        self.contexts += 1
+        line = _Line(main.after, main.last, self.contexts)
         for number, data in enumerate(requests):
             self._request(f"{where}.requests.{number}", Row(data), line, sub=True)
         if len(self.nodes) == first:
@@ -297,10 +321,14 @@ class _Builder:
         begin.delay_ns = max(0, ended_ns - lasted_ns - main.end_ns)
         main.joined.append(len(self.nodes) - 1)
         main.joined_ns = max(main.joined_ns if len(main.joined) > 1 else 0, ended_ns)
-        kind = row.data.get("subagent_type")
-        self.subagents.append(
-            {"type": kind if isinstance(kind, str) else "", "nodes": [first, len(self.nodes)]}
-        )
+        self._mark(marker, row, first)
+
+    def _mark(self, marker: dict[str, Json], row: Row, first: int) -> None:
+        """Keep a sub-agent's marker, and which nodes are its own."""
+        mark: dict[str, Json] = {"marker": marker, "nodes": [first, len(self.nodes)]}
+        if "requests" not in row.data:
+            mark["bare"] = True
+        self.subagents.append(mark)
 
     def _lasted(self, row: Row, requests: list[dict[str, Json]]) -> int:
         """How long a sub-agent took: as recorded, or from its first request to its last answer."""
@@ -316,7 +344,7 @@ class _Builder:
         """Take the ids of the prompt's full blocks: as many as it has, or none at all."""
         given = as_list(row.data.get("hash_ids", []))
         ids = cast("list[int]", given or [])
-        if given is None or any(type(item) is not int or item < 0 for item in ids):
+        if given is None or not set(map(type, ids)) <= {int} or min(ids, default=0) < 0:
             row.bad("hash_ids", "something else", "a list of whole numbers, none below 0")
             return ()
         full = prompt // self.size
@@ -325,17 +353,83 @@ class _Builder:
             row.bad("hash_ids", f"{len(ids)} ids", expected, "or none at all")
             return ()
         self.blocks += len(ids)
-        return runs_of_ids(ids)
+        try:
+            return runs_of_lists([ids])[0]
+        except OverflowError:
+            return runs_of_ids(ids)
 
-    def _carry(self, row: Row) -> None:
-        """Keep what was recorded of the service: it changes nothing in a simulation."""
-        kept: dict[str, Json] = {
-            name: row.plain(key)
-            for key, name in (("model", "model"), ("stop", "finish"))
-            if row.data.get(key)
-        }
-        seen = {key: row.plain(key) for key in ("api_time", "ttft") if key in row.data}
-        if seen:
-            kept["obs"] = seen
-        if kept:
-            self.told[f"n{len(self.nodes)}"] = kept
+
+def _unsaid(row: Row) -> dict[str, Json]:
+    """Keep what a node does not say: it changes nothing in a simulation, and is written back."""
+    kept: dict[str, Json] = {
+        name: row.plain(key) for key, name in NAMED.items() if row.data.get(key)
+    }
+    seen = {
+        name: row.nanoseconds(key, NS)
+        for key, name in SEEN.items()
+        if key in row.data and _whole_ns(row.data[key])
+    }
+    if seen:
+        kept["obs"] = seen
+    said = {*(key for key in (*HELD, *NAMED) if row.data.get(key))}
+    said |= {key for key, name in SEEN.items() if name in seen}
+    kept["src"] = {key: row.plain(key) for key in row.data if key not in said}
+    return kept
+
+
+def _whole_ns(value: Json) -> bool:
+    """Tell whether a number of seconds comes back from its nanoseconds."""
+    if isinstance(value, Decimal):
+        return value.is_finite() and 0 <= value < 10**6 and value * NS % 1 == 0
+    return type(value) is int and 0 <= value < 10**6
+
+
+def weka_line(session: Session) -> str:
+    """Write a session that was read from a Weka file as the JSON that it was.
+
+    Raises
+    ------
+    TraceError
+        If it comes from elsewhere: the format has no words for what other sources tell.
+    """
+    told = as_map(session.src.get("weka")) or {}
+    kept = as_map((as_map(session.src.get("fstrace")) or {}).get("nodes")) or {}
+    file = as_map(told.get("file"))
+    if file is None:
+        expected = "sessions that were read from Weka files"
+        cure = "write it as fstrace, which can say all that sessions hold"
+        raise TraceError(Fault(session.sid, "src.weka", "nothing", expected, cure))
+    requests: list[Json] = []
+    marks = [as_map(mark) or {} for mark in as_list(told.get("subagents")) or []]
+    inside: tuple[int, list[Json]] = (0, requests)  # where the current sub-agent ends, its requests
+    for place, node in enumerate([*session.nodes, None]):
+        while marks and (node is None or cast("list[int]", marks[0]["nodes"])[0] <= place):
+            mark = marks.pop(0)
+            rows: list[Json] = []
+            listed = {} if mark.get("bare") else {"requests": rows}
+            requests.append({**(as_map(mark["marker"]) or {}), **listed})
+            inside = cast("list[int]", mark["nodes"])[1], rows
+        if isinstance(node, LlmNode):
+            row = _request_row(node, as_map(kept.get(f"n{place}")) or {})
+            (inside[1] if place < inside[0] else requests).append(row)
+    return json.dumps({"id": session.sid, **file, "requests": requests})
+
+
+def _request_row(node: LlmNode, kept: dict[str, Json]) -> dict[str, Json]:
+    row: dict[str, Json] = {"in": node.prompt_tokens, "out": node.output_tokens}
+    if node.hashes:
+        row["hash_ids"] = list(ids_of(node.hashes))
+    row |= {key: kept[name] for key, name in NAMED.items() if name in kept}
+    seen = as_map(kept.get("obs")) or {}
+    row |= {key: cast("int", seen[name]) / NS for key, name in SEEN.items() if name in seen}
+    return row | (as_map(kept.get("src")) or {})
+
+
+def write_weka(path: Path, sessions: Iterable[Session]) -> int:
+    """Write Weka sessions, a line each; packed if the name ends in ``.gz`` or ``.zst``.
+
+    Returns
+    -------
+    Sessions written. The file appears under its name only when it is whole.
+    """
+    return write_lines(path, map(weka_line, sessions))

@@ -9,7 +9,7 @@ from factorysim.catalog import load_catalog
 from factorysim.cli.catalog import app
 from factorysim.errors import SpecError
 
-KINDS = ["accelerators", "cpus", "network", "racks", "llms", "sites", "engines"]
+KINDS = ["accelerators", "cpus", "network", "racks", "llms", "sites", "runtimes", "engines"]
 
 
 def told(*arguments, width=80):

@@ -12,6 +12,7 @@ from factorysim.records import (
     Closing,
     EnergyLine,
     SampleRow,
+    SandboxRow,
     SessionRow,
     StepRow,
     ToolRow,
@@ -46,6 +47,7 @@ def tables(
     energy=(),
     handoffs=(),
     tiers=None,
+    sandboxes=None,
 ):
     step_columns = dict(columns("steps", list(steps)))
     for name, values in (extra or {}).items():
@@ -68,6 +70,7 @@ def tables(
         closing(end_s, energy),
         derive,
         None if tiers is None else columns("tiers", list(tiers)),
+        None if sandboxes is None else columns("sandboxes", list(sandboxes)),
     )
 
 
@@ -106,6 +109,13 @@ def tool(number, ready_s, started_s, finished_s, cpu_s=1.0):
         number, 0, "code", "bash", "tools", 0, "completed", ready_s, started_s, finished_s,
         0.0, cpu_s, 1.0, 0.0,
     )  # fmt: skip
+
+
+def sandbox(number, asked_s, granted_s, ready_s, ended_s, **changes):
+    row = SandboxRow(
+        number, "tools", 0, number, 0, "given_back", 0, asked_s, granted_s, ready_s, ended_s, 1, 2e8
+    )
+    return row._replace(**changes)
 
 
 def step(started_s, finished_s, **changes):

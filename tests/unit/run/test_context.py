@@ -6,7 +6,7 @@ import pytest
 
 from factorysim.catalog import load_catalog
 from factorysim.errors import UserError
-from factorysim.run.context import long_calls
+from factorysim.run.context import long_calls, repair_notes
 from factorysim.run.prepare import rehearse
 from factorysim.spec.scenario import ScenarioSpec
 from factorysim.spec.stream import StreamSpec
@@ -66,7 +66,9 @@ def test_a_trace_is_read_once(trace, monkeypatch):
     opened = []
     plain = traces.read_trace
     monkeypatch.setattr(
-        traces, "read_trace", lambda path, *form: opened.append(path) or plain(path, *form)
+        traces,
+        "read_trace",
+        lambda path, *form, **how: opened.append(path) or plain(path, *form, **how),
     )
     warnings = rehearse(
         ScenarioSpec.model_validate(
@@ -86,3 +88,14 @@ def test_a_trace_is_read_once(trace, monkeypatch):
     )
     assert len(warnings) == 1
     assert opened == [trace]
+
+
+def test_what_is_repaired_is_told(trace):
+    with trace.open("a") as file:
+        file.write("{}\n")
+    with pytest.raises(UserError, match=r"calls\.jsonl:5"):
+        told(stream(trace))
+    lines = told(stream(trace, repair=True))
+    assert lines[0].startswith(f"streams.all: row dropped once: first {trace}:5: timestamp")
+    assert len(lines) == 2
+    assert repair_notes({"all": stream(trace, repair=True), "b": stream(trace)}) == lines[:1]

@@ -90,7 +90,7 @@ def test_what_is_on_several_lanes_has_landed_with_the_last_of_them(order):
     assert (landed, road.landed_bytes, road.landed_by_kind) == ([8], 20, {"store_x": 20})
     assert (road.took_fs, road.lanes) == ({"store_x": 8}, {"store_x": 2})
     assert road.carried() == {"store_x": 20}
-    assert road.estimate_fs([(1, 5), (2, 6)], 4) == 8
+    assert road.estimate_fs([(1, 5), (2, 6)], 4, "fetch_host") == 8
 
 
 # What goes where.

@@ -32,7 +32,7 @@ class NotingRoad:
         self.sent.append((kind, list(lanes), size_bytes))
         self.landings[kind].append(landed)
 
-    def estimate_fs(self, lanes, size_bytes):
+    def estimate_fs(self, lanes, size_bytes, kind):
         self.asked.append((list(lanes), size_bytes))
         return max(self.each_fs.get(source, 1) * size_bytes for source, _ in lanes)
 

@@ -6,6 +6,7 @@ from factorysim.errors import SpecError
 from factorysim.load import load
 from factorysim.run.prepare import build_demands
 from factorysim.spec.arrivals import FixedConcurrency
+from factorysim.spec.stream import StreamSpec
 from factorysim.study import scaling
 from factorysim.study.scaling import AT_ONCE, PER_SECOND, Extent, scaling_of
 from tests.unit.run.builders import mm1
@@ -104,3 +105,57 @@ def test_a_trace_of_one_instant_is_refused(quickstart, monkeypatch):
     with pytest.raises(SpecError, match="all come at once"):
         scaling_of(quickstart, "chat")
     assert scaling_of(quickstart, "service").rate == pytest.approx(2.0)
+
+
+def terminating():
+    base = mm1()
+    run = base.run.model_copy(update={"kind": "terminating"})
+    return base.model_copy(update={"run": run})
+
+
+STATES = {"calm": {"rate": "1/s", "sojourn": "30 s"}, "busy": {"rate": "4/s", "sojourn": "15 s"}}
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "rate"),
+    [
+        ({"process": "weibull", "rate": "3/s", "cv": 2.0}, 3.0),
+        ({"process": "mmpp", "states": STATES}, 2.0),
+        ({"process": "population", "rate": "5/s", "clients": 4}, 5.0),
+        ({"process": "gamma", "rate": "3/s", "profile": "servegen_m_large"}, 3.0),
+    ],
+)
+def test_every_process_is_scaled_by_its_rate_and_a_share_of_it(arrivals, rate):
+    spec = terminating()
+    one = StreamSpec.model_validate(
+        {"llm": "l", "agent": "chat", "arrivals": arrivals, "share": "50 %"}
+    )
+    scaling = scaling_of(spec.model_copy(update={"streams": {"s": one}}), None)
+    assert (scaling.rate, scaling.unit) == (pytest.approx(rate / 2), "sessions/s")
+    assert scaling.at(3.0).streams["s"].arrivals.rate == pytest.approx(3 * rate)
+
+
+def test_a_loop_for_ever_does_not_run_out_and_is_as_fast_as_its_trace(tmp_path):
+    path = tmp_path / "t.jsonl"
+    rows = (
+        f'{{"timestamp": {1000 * i}, "input_length": 9, "output_length": 1}}\n' for i in range(11)
+    )
+    path.write_text("".join(rows))
+    for loop, extents in (({}, 0), ({"times": 2}, 1)):
+        one = StreamSpec.model_validate({"llm": "l", "trace": str(path), "loop": loop})
+        scaling = scaling_of(mm1().model_copy(update={"streams": {"s": one}}), None)
+        assert scaling.rate == pytest.approx(1.1, rel=0.05)
+        assert len(scaling.extents) == extents
+        assert scaling.at(2.0).streams["s"].speed == 2.0
+
+
+def test_clients_are_scaled_by_their_times(tmp_path):
+    (tmp_path / "chunk-1-trace.csv").write_text("0,2,1,Gamma,1,1\n600,0,0,,0,0\n")
+    (tmp_path / "chunk-1-dataset.json").write_text(
+        '{"0": {"input_tokens": "{9: 1.0}", "output_tokens": "{9: 1.0}"}}'
+    )
+    one = StreamSpec.model_validate({"llm": "l", "clients": {"folder": str(tmp_path)}})
+    spec = terminating().model_copy(update={"streams": {"s": one}})
+    scaling = scaling_of(spec, None)
+    assert scaling.rate == 1.0
+    assert scaling.at(2.5).streams["s"].clients.times == 2.5

@@ -1,10 +1,10 @@
 """Agents: sessions as the tables say, well-formed, and a function of their key alone."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from factorysim.errors import SpecError
 from factorysim.spec.agent import AgentSpec, evidence_of

@@ -20,12 +20,12 @@ FIELDS = (
 DIGESTS = {
     ("chat", "low"): "0ac9957519f661d4",
     ("chat", "high"): "af4572b2bb3f2588",
-    ("code_analysis", "low"): "a7d15d7754f444c9",
-    ("code_analysis", "high"): "b891ba845e2d44c8",
-    ("customer_service", "low"): "0a1622eb8fa26554",
-    ("customer_service", "high"): "6b85ac7578a62ddb",
-    ("supply_chain", "low"): "ddb49ee99a330b38",
-    ("supply_chain", "high"): "04d8985990f4e04a",
+    ("code_analysis", "low"): "6e83e560342395b7",
+    ("code_analysis", "high"): "2f9ba2646cd2388f",
+    ("customer_service", "low"): "f0dbe28e26633751",
+    ("customer_service", "high"): "3b4ae92cabc3f649",
+    ("supply_chain", "low"): "f7b0ab3413e844a9",
+    ("supply_chain", "high"): "1e9e01190e413b39",
 }
 
 

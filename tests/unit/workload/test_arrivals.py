@@ -7,12 +7,13 @@ import pytest
 
 from factorysim.spec.arrivals import FixedConcurrency, GammaArrivals, PoissonArrivals, TraceArrivals
 from factorysim.workload.arrivals import arrival_times, unit_times
+from factorysim.workload.renewal import GammaGaps
 
 N = 100_000
 
 
 def gaps(cv: float, seed: int = 1) -> np.ndarray:
-    return np.diff(list(islice(unit_times(seed, 0, "s", cv=cv), N + 1)))
+    return np.diff(list(islice(unit_times(seed, 0, "s", GammaGaps(cv)), N + 1)))
 
 
 @pytest.mark.parametrize("cv", [0.5, 1.0, 2.0])
@@ -31,7 +32,7 @@ def test_the_process_is_stationary_from_the_start():
     """
     counts = []
     for seed in range(2000):
-        times = unit_times(seed, 0, "s", cv=2.0)
+        times = unit_times(seed, 0, "s", GammaGaps(2.0))
         counts.append(next(i for i, t in enumerate(times) if t > 10.0))
     half_width = 4 * np.std(counts) / np.sqrt(len(counts))
     assert abs(np.mean(counts) - 10.0) < half_width

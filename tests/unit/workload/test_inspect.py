@@ -50,3 +50,85 @@ def test_nothing_at_all_is_no_figure():
     assert summary.sessions == 0
     assert summary.sessions_per_s is None
     assert summary.prompt_tokens is None
+
+
+def turns(*idle_s: float) -> Session:
+    """A chat: each prompt repeats the last and adds 10, after so many seconds of the user."""
+    nodes = [LlmNode(100, 5, shared_tokens=40)]
+    for wait in idle_s:
+        nodes.append(GapNode(round(wait * 1e9), after=(len(nodes) - 1,)))
+        last = nodes[-2].prompt_tokens
+        nodes.append(LlmNode(last + 10, 5, prefix_tokens=last, after=(len(nodes) - 1,)))
+    return Session("c", 0, nodes, "chat")
+
+
+def test_caches_forget_what_waits_too_long():
+    """Prompts 100, 110, 120, 130, of which 100, 110 and 120 repeat after 30, 200 and 4,000 s."""
+    told = summarize([turns(30, 200, 4000)])
+    assert told.hit_share == told.prefix_share == pytest.approx(330 / 460)
+    assert told.later_hit_share == pytest.approx(330 / 360)
+    assert told.ttl_hit_share == pytest.approx(
+        {"1 min": 100 / 460, "5 min": 210 / 460, "60 min": 210 / 460}
+    )
+    assert told.user_gap_seconds.mean == pytest.approx(4230 / 3)
+    assert told.cross_session_share == 0
+    assert told.new_tokens.total == 30
+
+
+def test_what_all_sessions_begin_with_is_had_from_others():
+    told = summarize([turns(), turns(), turns(1)])
+    assert told.cross_session_share == pytest.approx(80 / 410)
+    assert told.hit_share == pytest.approx(180 / 410)
+
+
+def test_blocks_of_recorded_times_are_forgotten_too():
+    calls = [
+        at(second, LlmNode(1024, 1, hashes=((0, 2),), block_tokens=512)) for second in (0, 50, 300)
+    ]
+    told = summarize(calls)
+    assert told.block_hit_share == pytest.approx(2 / 3)
+    assert told.ttl_hit_share == pytest.approx({"1 min": 1 / 3, "5 min": 2 / 3, "60 min": 2 / 3})
+
+
+def test_growth_compaction_and_who_sets_off_a_call():
+    lengths = [100, 150, 149, 74, 90]
+    nodes = [LlmNode(lengths[0], 1)]
+    for place, tokens in enumerate(lengths[1:]):
+        nodes.append(LlmNode(tokens, 1, after=(place,), initiator="tool"))
+    nodes.append(LlmNode(20, 1, context=1, initiator="agent"))
+    told = summarize([Session("s", 0, nodes), at(1)])
+    assert told.growth_share == 0.5
+    assert (told.compactions, told.compacted_share) == (1, 1.0)
+    assert told.not_user_share == pytest.approx(5 / 7)
+    assert told.calls_per_session.total == 6
+    assert told.turns_per_session.total == 2
+
+
+def test_shares_of_tools():
+    """Calls of 0.5, 0.9, 1, 60 and 100 s; served for 10 s, of two calls one recorded."""
+    tools = [ToolNode("x", remote_ns=round(s * 1e9), after=(0,)) for s in (0.5, 0.9, 1, 60, 100)]
+    nodes = [LlmNode(9, 1), *tools, LlmNode(9, 1, after=(5,), initiator="tool")]
+    src = {"fstrace": {"nodes": {"n0": {"obs": {"dur": 10**10}}}}}
+    told = summarize([Session("s", 0, nodes, src=src)])
+    assert told.tools_below_1s_share == 2 / 5
+    assert told.tool_time_above_1min_share == pytest.approx(100 / 162.4)
+    assert told.tool_active_share == pytest.approx(162.4 / (162.4 + 20))
+    assert told.tool_gap_seconds.mean == 100
+    assert summarize([Session("s", 0, nodes)]).tool_active_share is None
+    served = summarize([Session("s", 0, nodes)], service=lambda node: 10.0)
+    assert served.tool_active_share == pytest.approx(told.tool_active_share)
+
+
+def test_sessions_that_an_agent_draws_are_told_too():
+    from factorysim.workload.agents import AgentModel, load_agent
+    from factorysim.workload.draws import KeyedUniforms
+
+    model, uniforms = AgentModel(load_agent("code_analysis")), KeyedUniforms(7, 0, "c")
+    told = summarize(
+        Session(f"c{n}", n * 10**9, model.draw(uniforms.at("session", n)), "code_analysis")
+        for n in range(20)
+    )
+    assert told.sessions == 20
+    assert told.growth_share > 0.9
+    ttl = list(told.ttl_hit_share.values())
+    assert 0.5 < ttl[0] <= ttl[1] <= ttl[2] <= told.prefix_share <= told.hit_share < 1

@@ -1,9 +1,8 @@
 """What makes agents differ by place and end: plans, approvals, hand-overs, roles, levels."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from factorysim.errors import SpecError
 from factorysim.spec.agent import AgentSpec, SubAgentSpec, depth_of

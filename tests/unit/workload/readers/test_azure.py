@@ -3,8 +3,8 @@
 import pytest
 
 from factorysim.errors import TraceError
-from factorysim.workload.readers.azure import azure_epoch, read_azure
-from factorysim.workload.session import LlmNode
+from factorysim.workload.readers.azure import azure_epoch, read_azure, write_azure
+from factorysim.workload.session import LlmNode, Session
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"
 GOOD = "2023-11-16 18:15:46.6805900,374,44"
@@ -81,3 +81,39 @@ def test_a_header_alone_is_no_trace(tmp_path):
     assert faults(tmp_path, HEADER)[0].found == "no rows"
     assert faults(tmp_path)[0].found == "no rows"
     assert azure_epoch(tmp_path / "t.csv") is None
+
+
+def test_rows_come_back_as_they_were(tmp_path):
+    for header, rows in [
+        (HEADER, [GOOD, "2023-11-16 23:59:59.9999999,9,1", "2023-11-17 00:00:00.0000000,9,1"]),
+        (f"{HEADER},NumImages", [f"{GOOD},0", "2023-12-31 18:15:46.680590001,374,44,3"]),
+    ]:
+        sessions = read(tmp_path, header, *rows)
+        out = tmp_path / "o.csv"
+        assert write_azure(out, sessions, azure_epoch(tmp_path / "t.csv")) == len(rows) + 1
+        assert out.read_text().splitlines() == [header, *rows]
+
+
+def test_what_rows_cannot_say_is_refused_by_its_name(tmp_path):
+    epoch = "2023-11-16T18:15:46Z"
+    call = LlmNode(9, 1, prefix_tokens=3, hashes=((0, 1),), block_tokens=16)
+    with pytest.raises(TraceError) as caught:
+        write_azure(tmp_path / "o", [Session("s", 0, [call], "chat", src={"model": "m"})], epoch)
+    assert [fault.key for fault in caught.value.faults] == [
+        "agent",
+        "hashes",
+        "cached",
+        "src.model",
+    ]
+    two = Session("s", 0, [LlmNode(9, 1), LlmNode(9, 1)])
+    with pytest.raises(TraceError, match="2 nodes"):
+        write_azure(tmp_path / "o", [two], epoch)
+    with pytest.raises(TraceError, match="epoch"):
+        write_azure(tmp_path / "o", [Session("s", 0, [LlmNode(9, 1)])], None)
+    mixed = [
+        Session("a", 0, [LlmNode(9, 1)]),
+        Session("b", 0, [LlmNode(9, 1)], src={"NumImages": 1}),
+    ]
+    with pytest.raises(TraceError, match="NumImages"):
+        write_azure(tmp_path / "o", mixed, epoch)
+    assert [path.name for path in tmp_path.iterdir()] == []

@@ -77,6 +77,7 @@ def test_what_is_written_is_read_back_with_its_ids_and_carried_fields(tmp_path):
     assert list(read_fstrace(out)) == sessions
     assert sessions[0].src["fstrace"]["ids"] == ["l1", "t1", "g1", "l2"]
     assert sessions[0].src["fstrace"]["nodes"]["t1"] == {
+        "call": "l1",
         "name": "Bash",
         "status": "ok",
         "spawns": ["s2"],

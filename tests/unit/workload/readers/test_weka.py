@@ -11,8 +11,8 @@ from factorysim.workload.detect import detect_format
 from factorysim.workload.fswrite import write_fstrace
 from factorysim.workload.inspect import summarize
 from factorysim.workload.readers import weka
-from factorysim.workload.readers.weka import read_weka, weka_files
-from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.readers.weka import read_weka, weka_files, weka_line, write_weka
+from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 from factorysim.workload.traces import read_trace, trace_meta
 
 S = 10**9
@@ -80,10 +80,10 @@ def test_sub_agents_run_side_by_side_between_the_call_and_its_result(tmp_path):
     initiators = [node.initiator for _, node in calls]
     assert initiators == ["user", "agent", "tool", "agent", "tool", "tool"]
     assert [node.prefix_tokens for _, node in calls] == [0, 64, 64, 64, 64, 128]
-    assert told.src["weka"]["subagents"] == [
-        {"type": "Explore", "nodes": [1, 4]},
-        {"type": "Explore", "nodes": [4, 7]},
-    ]
+    marks = told.src["weka"]["subagents"]
+    assert [mark["nodes"] for mark in marks] == [[1, 4], [4, 7]]
+    assert [mark["marker"]["subagent_type"] for mark in marks] == ["Explore", "Explore"]
+    assert [node.context for _, node in calls] == [0, 1, 1, 2, 2, 0]
 
 
 def test_what_is_not_recorded_is_counted(tmp_path):
@@ -188,3 +188,29 @@ def test_a_session_longer_than_other_rows_may_be_is_told_and_read(tmp_path):
     path.write_text(session(*(request(n) for n in range(3)), totals={"x": " " * lines.ROW_BYTES}))
     assert detect_format(path) == "weka"
     assert len(list(read_trace(path))) == 1
+
+
+def test_every_field_of_a_session_is_written_back(tmp_path):
+    agent = {"type": "subagent", "t": 9.5, "agent_id": "x", "duration_ms": None, "status": "done"}
+    rows = [
+        request(0.25, ttft=0.125, extra={"a": [1.5]}),
+        agent | {"requests": [request(1, model="", hash_ids=[]), request(2, 9, stop="")]},
+        agent | {"requests": []},
+        agent,
+        brings(12.0625, 200, 3.5, out=0),
+        request(99, 640, api_time=7),
+    ]
+    text = session(*rows, block_size=64, totals={"in": 3}, more=None)
+    [told] = read(tmp_path, text)
+    assert json.loads(weka_line(told)) == json.loads(text)
+    middle = tmp_path / "m.jsonl"
+    write_fstrace(middle, [told], trace_meta(tmp_path / "a.json", "weka"))
+    [again] = read_trace(middle)
+    assert again == told
+    assert json.loads(weka_line(again)) == json.loads(text)
+
+
+def test_sessions_from_elsewhere_are_not_written(tmp_path):
+    with pytest.raises(TraceError, match=r"src\.weka"):
+        write_weka(tmp_path / "o.jsonl", [Session("s", 0, [LlmNode(9, 1)])])
+    assert not list(tmp_path.iterdir())

@@ -1,11 +1,11 @@
 """Twins: what is put in is found again, what cannot be is refused, and no row is told."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from scipy.stats import spearmanr
 
 from factorysim.errors import SpecError, TraceError
