@@ -37,10 +37,12 @@ def session_values(tables: Tables, window: Window) -> list[Value]:
     values = counted_sessions(sessions, mine)
     values.append(_finished_per_s("sessions", sessions, window))
     values += _durations(sessions, mine)
+    moves = kv_moves(tables)
     for code, word in enumerate(sessions["stream"].words):
-        of_stream = mine & (sessions["stream"].codes == code)
-        values += [v._replace(by="stream", key=word) for v in _durations(sessions, of_stream)]
-    return values + _time_shares(sessions, mine, moves=kv_moves(tables))
+        its = mine & (sessions["stream"].codes == code)
+        part = _durations(sessions, its) + _time_shares(sessions, its, moves=moves)
+        values += [v._replace(by="stream", key=word) for v in part]
+    return values + _time_shares(sessions, mine, moves=moves)
 
 
 def _finished_per_s(kind: str, table: Columns, window: Window) -> Value:

@@ -39,7 +39,8 @@ def energy_values(
 
 def _energy_names() -> list[str]:
     per_token = [f"energy.j_per_output_token.{boundary}" for boundary in BOUNDARIES]
-    return ["energy.it_j", *per_token, "carbon.g_per_session", "cost.energy_usd_per_mtok_output"]
+    per_session = ["energy.j_per_session", "carbon.g_per_session"]
+    return ["energy.it_j", *per_token, *per_session, "cost.energy_usd_per_mtok_output"]
 
 
 def _power(tables: Tables, window: Window, layout: Layout) -> tuple[list[Value], float | None]:
@@ -114,10 +115,13 @@ def _per_token(boundary: str, joules: float | None, tokens: float) -> Value:
 def _footprint(
     tables: Tables, window: Window, layout: Layout, facility_j: float, tokens: float
 ) -> list[Value]:
-    """Carbon per session and the electricity bill per token; hardware has no price yet."""
+    """Energy and carbon per session, the electricity bill per token; hardware has no price yet."""
     sessions = tables.sessions
     ended = sessions["outcome"].equal("completed") & inside(window, sessions["finished_s"])
     done, kwh = float(ended.sum()), facility_j / J_PER_KWH
+    energy = Value("energy.j_per_session", None, reason="no session ended in the window")
+    if done > 0:
+        energy = Value("energy.j_per_session", facility_j / done)
     carbon = Value("carbon.g_per_session", None, reason="the site gives no carbon intensity")
     if layout.carbon_g_per_kwh is not None:
         carbon = carbon._replace(reason="no session ended in the window")
@@ -129,4 +133,4 @@ def _footprint(
         bill = bill._replace(reason="no token was made in the window")
         if tokens > 0:
             bill = Value(bill.name, kwh * layout.usd_per_kwh / (tokens / 1e6))
-    return [carbon, bill]
+    return [energy, carbon, bill]

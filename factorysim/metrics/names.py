@@ -215,6 +215,9 @@ METRICS: dict[str, Metric] = {
     "energy.j_per_output_token.facility": Metric(
         "J/tok", "site", "clock", "energy.it_j x PUE / output tokens"
     ),
+    "energy.j_per_session": Metric(
+        "J", "sessions completed", "clock", "energy.it_j x PUE / sessions"
+    ),
     "carbon.g_per_session": Metric(
         "g", "sessions completed", "clock", "facility kWh x carbon intensity / sessions"
     ),

@@ -52,6 +52,7 @@ POWER = {
     "power.it_w.max": "highest bin",
     "power.facility_w.mean": "facility power, mean",
     "energy.it_j": "IT energy in the window",
+    "energy.j_per_session": "facility energy per session",
     "carbon.g_per_session": "carbon per session",
     "cost.energy_usd_per_mtok_output": "electricity per output",
 }
@@ -77,6 +78,17 @@ SHARES = {
     "tool": "tools",
     "gap": "user's gaps",
 }
+COLUMNS = {
+    "queue": "queue",
+    "prefill": "prefill",
+    "decode": "decode",
+    "stall": "stall",
+    "kv": "KV",
+    "network": "net",
+    "tool_queue": "wait",
+    "tool": "tools",
+}
+"""The same in the few letters that columns have; `wait` is for a tool host."""
 THRESHOLDS = ("ttft", "tpot", "turn", "session")
 BAR = 24
 """Cells of a bar for the whole."""
@@ -107,6 +119,9 @@ def run_report(run: Run) -> list[RenderableType]:
     shares = _shares(summary)
     if shares is not None:
         parts += ["", shares]
+        by_stream = _shares_by_stream(run)
+        if by_stream is not None:
+            parts += ["", by_stream]
     return [*parts, "", *_footer(run, notes)]
 
 
@@ -140,7 +155,10 @@ def verdict(run: Run) -> list[Text]:
         Text(printable(manifest["scenario"]["question"]), style="italic"),
         Text(),
     ]
-    lines += [_slo_line(name, slo) for name, slo in manifest["slo"].items()]
+    asked = {name: slo for name, slo in manifest["slo"].items() if _limits(slo)}
+    lines += [_slo_line(name, slo) for name, slo in asked.items()]
+    if not asked:
+        lines.append(mark("SLO: ", "no stream asks for any", ""))
     lines += _turned_away(summary)
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
@@ -160,10 +178,13 @@ def _value(summary: Summary, name: str) -> float:
     return line.value if line is not None and isinstance(line.value, float) else 0.0
 
 
+def _limits(slo: dict[str, Any]) -> str:
+    """Write the thresholds of a stream; empty: it has none."""
+    return ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
+
+
 def _slo_line(stream: str, slo: dict[str, Any]) -> Text:
-    limits = ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
-    if not limits:
-        return mark("SLO: ", f"stream {stream} asks for none", "")
+    limits = _limits(slo)
     if slo["share"] is None:
         return mark("SLO unknown: ", f"no session of {stream} has a verdict ({limits})", "yellow")
     wanted = float(slo["attain"])
@@ -283,6 +304,27 @@ def _shares(summary: Summary) -> Table | None:
         table.add_row(SHARES[key], percent(share), own, "█" * cells)
     table.columns[3].justify = "left"
     return table if shares else None
+
+
+def _shares_by_stream(run: Run) -> Table | None:
+    """Where the time of each stream's sessions goes, gaps left out; None for a single stream."""
+    table = run.metrics
+    mine = table[(table["by"] == "stream") & table["name"].str.startswith("time_share.")]
+    means = mine.groupby(["key", "name"])["value"].mean().unstack()
+    if len(means) < 2:
+        return None
+    shares = means.reindex(list(run.manifest["slo"])).rename(
+        columns=lambda name: name.removeprefix("time_share.")
+    )
+    active = shares.drop(columns="gap").fillna(0.0)
+    active = active.div(active.sum(axis=1), axis=0)
+    seen = [key for key in COLUMNS if (active[key] >= 5e-4).any()]
+    title = "By stream, without gaps"
+    parts = titled_table(title, ("", *(COLUMNS[key] for key in seen)))
+    for stream, row in active.iterrows():
+        cells = ("none ended",) if row.isna().any() else (f"{row[key]:.1%}" for key in seen)
+        parts.add_row(printable(str(stream)), *cells)
+    return parts
 
 
 def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:

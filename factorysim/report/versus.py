@@ -29,6 +29,7 @@ ROWS = {
     "saturation": "fullest pool",
     "power.it_w.mean": "IT power",
     "energy.j_per_output_token.facility": "facility energy",
+    "energy.j_per_session": "  per session",
     "cost.energy_usd_per_mtok_output": "electricity",
     "carbon.g_per_session": "carbon per session",
 }

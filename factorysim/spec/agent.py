@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
-from factorysim.spec.base import Bytes, PositiveSeconds, Ratio, Seconds, Spec
+from factorysim.spec.base import Bytes, PositiveSeconds, Ratio, Seconds, Spec, refuse
 
 Kind = Literal[
     "measured",
@@ -18,9 +18,12 @@ Kind = Literal[
     "unknown",
 ]
 
-Effort = Literal["none", "low", "medium", "high"]
+Effort = Literal["none", "low", "medium", "high", "max"]
 
 Share = Annotated[Ratio, Field(le=1.0)]
+
+DEEPEST = 3
+"""Levels of sub-agents: nobody publishes more than two."""
 
 
 class Evidence(Spec):
@@ -228,7 +231,7 @@ class SubAgentSpec(Evidence):
     """
 
     session_share: Share
-    """Of the sessions that call tools at all."""
+    """Of the sessions that call tools at all; of a sub-agent's own, of such sub-agents."""
     per_session: int = Field(ge=1, le=64)
     """Times that the agent delegates, one after the other."""
     at_once: Count | None = None
@@ -237,9 +240,76 @@ class SubAgentSpec(Evidence):
     prompt_tokens: LognormalTokens
     """First prompt of a sub-agent: it starts without the parent's context."""
     shared_tokens: Tokens | None = None
-    """Of it, what all sub-agents of the agent begin with; nothing if not given."""
+    """Of it, what all sub-agents of a role begin with; nothing if not given."""
+    roles: int = Field(default=1, ge=1, le=64)
+    """Kinds of sub-agents, each with beginnings of its own. Of those side by side the
+    first has the first role, the second the second, and so on, round and round."""
     summary_tokens: LognormalTokens
     """What it hands back."""
+    subagents: SubAgentSpec | None = None
+    """Sub-agents of its own, a level deeper."""
+
+    @model_validator(mode="after")
+    def _not_too_deep(self) -> Self:
+        if depth_of(self) > DEEPEST:
+            found, expected = f"{depth_of(self)} levels", f"at most {DEEPEST} levels"
+            raise refuse("subagents", found, expected)
+        return self
+
+
+def depth_of(spec: SubAgentSpec | None) -> int:
+    """Levels of sub-agents below an agent.
+
+    Examples
+    --------
+    >>> depth_of(None)
+    0
+    """
+    return 0 if spec is None else 1 + depth_of(spec.subagents)
+
+
+class ApprovalSpec(Evidence):
+    """Turns that end with something to approve: the agent waits, and no user thinks."""
+
+    share: Share
+    """Of the gaps between turns; the others are the user's."""
+    wait: LognormalSeconds
+    answer_tokens: LognormalTokens
+    """What comes back with the approval, instead of a message of the user."""
+
+
+class ResumedSpec(Evidence):
+    """Sessions that take up an old one: nothing of its history is in a cache."""
+
+    share: Share
+    """Of the sessions."""
+    tokens: LognormalTokens
+    """Of the first prompt beyond system prompt and schemas, instead of `first_tokens`."""
+
+
+class HandOffSpec(Evidence):
+    """Sessions that end with a person taking over: a tool call, and a last word."""
+
+    share: Share
+    """Of the sessions."""
+    tool: str
+    """The class of the tool; a class of `tools`, where its share may be 0."""
+
+
+class StepSpec(Evidence):
+    """Calls at a certain place of a session, where they differ from the others."""
+
+    output_tokens: LognormalTokens | None = None
+    """At effort `low`; the agent's if not given."""
+    effort: Effort | None = None
+    """How hard they think where the agent thinks at its default effort; at another
+    one they think as much more, or less, than the agent's other calls."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.output_tokens is None and self.effort is None:
+            raise refuse("", "neither of them", "output_tokens, effort or both")
+        return self
 
 
 class DiagnosisSpec(Evidence):
@@ -264,6 +334,22 @@ class EffortSpec(Evidence):
     """Factor on the output tokens of a call."""
     calls: float = Field(gt=0.0, le=100.0)
     """Factor on the calls of a turn."""
+    output_band: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    """The lowest and the highest factor on the output that anybody has published."""
+    calls_band: Annotated[tuple[float, float], Field(strict=False)] | None = None
+    """The same of the calls."""
+
+    @model_validator(mode="after")
+    def _within_bands(self) -> Self:
+        for key in ("output", "calls"):
+            band, value = getattr(self, f"{key}_band"), getattr(self, key)
+            if band is not None and not 0.0 < band[0] <= value <= band[1]:
+                found = f"{band[0]:g} to {band[1]:g}"
+                raise refuse(f"{key}_band", found, f"a low and a high around {value:g}")
+        return self
+
+
+StepName = Literal["plan", "answer", "worker"]
 
 
 class AgentSpec(Sourced):
@@ -277,16 +363,22 @@ class AgentSpec(Sourced):
     """Shared by every session."""
     first_tokens: LognormalTokens
     """Of the first message, with what the harness adds to it."""
-    user_tokens: LognormalTokens
-    """Of each later message of the user."""
+    user_tokens: LognormalTokens | None = None
+    """Of each later message of the user; may be left out where none comes."""
     output_tokens: LognormalTokens
     """Of a call at effort `low`."""
     turns: Count
     """Per session."""
     calls_per_turn: Count
     """At effort `low`; all but a turn's last are followed by tools."""
-    user_gap: LognormalSeconds
-    """Between the end of a turn and the next."""
+    user_gap: LognormalSeconds | None = None
+    """Between the end of a turn and the next; may be left out where no user comes back."""
+    approvals: ApprovalSpec | None = None
+    resumed: ResumedSpec | None = None
+    handoff: HandOffSpec | None = None
+    steps: dict[StepName, StepSpec] = Field(default_factory=dict[StepName, StepSpec])
+    """Calls that differ: `plan`, the first of a session that goes on after it; `answer`,
+    the last of each turn; `worker`, all of sub-agents."""
     tools: Mix
     """Shares of all tool calls."""
     parallel: Widths
@@ -303,8 +395,28 @@ class AgentSpec(Sourced):
 
     @model_validator(mode="after")
     def _default_effort_exists(self) -> AgentSpec:
-        if self.effort not in self.efforts:
-            raise ValueError(f"an entry of efforts for {self.effort!r}")
+        asked = (self.effort, *(step.effort for step in self.steps.values()))
+        for effort in asked:
+            if effort is not None and effort not in self.efforts:
+                raise ValueError(f"an entry of efforts for {effort!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _users_who_come_back_are_told(self) -> AgentSpec:
+        approved = self.approvals is not None and self.approvals.share == 1.0
+        if self.turns.mean > 1.0 and not approved:
+            for key in ("user_gap", "user_tokens"):
+                if getattr(self, key) is None:
+                    why = "given, since turns come after gaps of the user"
+                    raise refuse(key, "nothing", why, "or approvals for all gaps")
+        return self
+
+    @model_validator(mode="after")
+    def _handoff_in_mix(self) -> AgentSpec:
+        if self.handoff is not None and self.handoff.tool not in self.tools.shares:
+            cure = f"add it with a share of 0: {self.handoff.tool}: 0.0"
+            expected = "a class of tools.shares"
+            raise refuse("handoff.tool", f'"{self.handoff.tool}"', expected, cure)
         return self
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ class StreamSpec(Spec):
     """Of a trace's clock: 20 replays an hour in three minutes."""
     loop: LoopSpec | None = None
     """Of a trace that is shorter than the run."""
-    reasoning_effort: Literal["none", "low", "medium", "high"] | None = None
+    reasoning_effort: Literal["none", "low", "medium", "high", "max"] | None = None
     """The agent's own where not given; of `calls` the outputs are those at `low`."""
     images: ImagesSpec | None = None
     """New in a call's prompt, on top of its text; they stay in the history of an agent."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +39,9 @@ from factorysim.workload.failures import (
     steps_that_fail,
 )
 from factorysim.workload.files import CATALOG, read_spec
+from factorysim.workload.places import Outputs
 from factorysim.workload.session import GapNode, LlmNode, StagedNodes, ToolNode, side_by_side
+from factorysim.workload.teams import Team, build_team
 from factorysim.workload.tools import ToolDraws, ToolTable, load_tools
 
 if TYPE_CHECKING:
@@ -47,8 +50,18 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from factorysim.spec.agent import Effort, LognormalTokens, ToolClassSpec, ToolsSpec, Widths
+    from factorysim.spec.agent import (
+        Count,
+        Effort,
+        LognormalSeconds,
+        LognormalTokens,
+        SubAgentSpec,
+        ToolClassSpec,
+        ToolsSpec,
+        Widths,
+    )
     from factorysim.spec.stream import ImagesSpec
+    from factorysim.workload.places import Whose
     from factorysim.workload.session import Initiator, Node
 
     Floats = npt.NDArray[np.float64]
@@ -60,8 +73,8 @@ def agent_names() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> agent_names()
-    ('chat', 'code_analysis', 'customer_service', 'supply_chain')
+    >>> agent_names()[:4]
+    ('batch', 'chat', 'code_analysis', 'customer_service')
     """
     return tuple(sorted(path.stem for path in (CATALOG / "agents").glob("*.yaml")))
 
@@ -111,6 +124,9 @@ class _Delegate(NamedTuple):
     prompt_tokens: int
     summary_tokens: int
     steps: _Steps
+    shared_tokens: int
+    """That its role begins with."""
+    role: int
 
 
 class _Steps(NamedTuple):
@@ -130,6 +146,12 @@ class _Steps(NamedTuple):
 
 _NO_DELEGATES: Mapping[int, Sequence[_Delegate]] = {}
 """Of nearly all sessions, which share it."""
+
+
+def _calls_of(delegates: Mapping[int, Sequence[_Delegate]]) -> int:
+    """Count the calls of sub-agents, and of theirs."""
+    works = [work for of_place in delegates.values() for work in of_place]
+    return sum(work.calls + _calls_of(work.steps.delegates) for work in works)
 
 
 class _Place(NamedTuple):
@@ -176,12 +198,15 @@ class AgentModel:
         classes = (load_tools() if tools is None else tools).tools
         _check(spec, self.effort, classes, name)
         factors = spec.efforts[self.effort]
-        self._output_factor = factors.output
-        self._kept_share = 1.0 if spec.history == "full" else min(1.0, 1.0 / factors.output)
+        self._outputs = Outputs(spec, self.effort)
+        self._kept_share = self._outputs.kept_share()
+        self._kept_at_ends = self._outputs.kept_share("plan"), self._outputs.kept_share("answer")
+        self._kept_by_workers = self._outputs.kept_share("worker")
         self._turns: list[float] = count_table(spec.turns).tolist()
         self._calls = count_table(spec.calls_per_turn, factors.calls)
         self._base = spec.system_tokens.value + spec.tool_schema_tokens.value
-        self._gap_mu = float(np.log(spec.user_gap.p50))
+        self._varies = any((spec.approvals, spec.resumed, spec.handoff))
+        """Whether sessions differ in more than any agent's do, which takes draws of its own."""
         self._limit = spec.compaction.at_tokens if spec.compaction else 1 << 62
         self._tools = ToolTable(
             list(spec.tools.shares), [classes[name] for name in spec.tools.shares]
@@ -197,14 +222,11 @@ class AgentModel:
         widths = sorted(spec.parallel.shares)
         self._widths = np.array(widths)
         self._width_cdf = _cdf([spec.parallel.shares[width] for width in widths])
-        self._shared = {"planner": self._base, "worker": 0}
-        """Tokens that all contexts of a kind begin with."""
-        if spec.subagents is not None:
-            self._sub_calls: list[float] = count_table(spec.subagents.calls, factors.calls).tolist()
-            if spec.subagents.at_once is not None:
-                self._at_once: list[float] = count_table(spec.subagents.at_once).tolist()
-            if spec.subagents.shared_tokens is not None:
-                self._shared["worker"] = spec.subagents.shared_tokens.value
+        self._team = build_team(spec.subagents, factors.calls)
+        self._handoff = 0
+        """Place in the table of the tool that hands over."""
+        if spec.handoff is not None:
+            self._handoff = list(spec.tools.shares).index(spec.handoff.tool)
 
     def nodes(self, generator: np.random.Generator) -> list[Node]:
         """Draw one session, and build the whole of it."""
@@ -219,47 +241,71 @@ class AgentModel:
             At the start of the session's own stream; nothing else may use it.
             All is drawn now, and the generator not kept.
         """
-        spec = self.spec
         head = generator.random(3)
         turns = bisect_right(self._turns, head[0]) + 1
         rows = generator.random((turns, 3))
-        normals = ndtri(rows[:, 1:])
         calls = draw_counts(self._calls, rows[:, 0])
-        gaps = np.exp(self._gap_mu + spec.user_gap.sigma * normals[:, 0])
-        gaps_ns = np.rint(np.minimum(gaps, spec.user_gap.max) * 1e9).astype(np.int64)
-        messages = lognormal_tokens(spec.user_tokens, normals[:, 1])
-        messages[0] = _tokens(spec.first_tokens, head[1])
-        steps = self._steps(generator, calls)
-        places = self._places(generator, head[2], steps.widths)
-        if places:
-            delegates: dict[int, list[_Delegate]] = {}
-            context = 1
-            for place in places:
-                delegates[place] = self._subagents(generator, context)
-                context += len(delegates[place])
-            steps = steps._replace(delegates=delegates)
+        extra: Floats = generator.random(turns + 2) if self._varies else np.ones(turns + 2)
+        handed = self.spec.handoff is not None and extra[0] < self.spec.handoff.share
+        if handed:
+            calls[-1] += 1  # it calls the tool that hands over, and then says so
+        told = self._told(head[1], ndtri(rows[:, 1:]), extra)
+        steps = self._steps(generator, calls, "agent", handed=handed)
+        free = steps.widths[:-2] if handed else steps.widths
+        steps = self._delegating(generator, head[2], steps, free, self._team, count(1))
         if self._failures is not None:  # drawn when all else is: without them it is the same
             steps, calls = self._failing(generator, steps, calls)
-            works = {
-                place: [self._failing_work(generator, work) for work in of_place]
-                for place, of_place in steps.delegates.items()
-            }
-            steps = steps._replace(delegates=works)
+            steps = self._failing_works(generator, steps)
         if self._images is not None:  # drawn last: without them all else is the same
             shown = image_tokens(self._images, generator.random((len(steps.outputs), 2)))
             steps = steps._replace(images=packed(shown))
-        total = len(steps.outputs)
-        total += sum(work.calls for works in steps.delegates.values() for work in works)
-        each = np.column_stack((calls, messages, gaps_ns)).ravel().tolist()
+        total = len(steps.outputs) + _calls_of(steps.delegates)
+        each = np.column_stack((calls, *told)).ravel().tolist()
         return StagedNodes(total, partial(self._stages, steps, packed(each)))
 
-    def _steps(self, generator: np.random.Generator, calls: Ints) -> _Steps:
-        """Draw the calls of some turns and the tools between them."""
+    def _told(self, first: float, normals: Floats, extra: Floats) -> tuple[list[int], Ints, Ints]:
+        """Draw what each turn begins with, the gap after it, and whether that is an approval."""
+        spec = self.spec
+        turns = len(normals)
+        messages, gaps = [1] * turns, np.zeros(turns)
+        if spec.user_tokens is not None:
+            messages = lognormal_tokens(spec.user_tokens, normals[:, 1])
+        if spec.user_gap is not None:
+            gaps = _seconds(spec.user_gap, normals[:, 0])
+        approved = np.zeros(turns, dtype=np.int64)
+        if spec.approvals is not None:
+            approved[extra[2:] < spec.approvals.share] = 1
+            gaps = np.where(approved, _seconds(spec.approvals.wait, normals[:, 0]), gaps)
+            answers = lognormal_tokens(spec.approvals.answer_tokens, normals[:, 1])
+            for turn in np.flatnonzero(approved[:-1]).tolist():
+                messages[turn + 1] = answers[turn + 1]
+        resumed = spec.resumed is not None and extra[1] < spec.resumed.share
+        begins = spec.resumed.tokens if spec.resumed and resumed else spec.first_tokens
+        messages[0] = _tokens(begins, first)
+        return messages, np.rint(gaps * 1e9).astype(np.int64), approved
+
+    def _steps(
+        self,
+        generator: np.random.Generator,
+        calls: Ints,
+        whose: Whose = "loop",
+        *,
+        handed: bool = False,
+    ) -> _Steps:
+        """Draw the calls of some turns and the tools between them.
+
+        Parameters
+        ----------
+        handed
+            Whether the last tool hands over to a person.
+        """
         total = int(calls.sum())
         rows = generator.random((total, 6))
-        outputs = lognormal_tokens(self.spec.output_tokens, ndtri(rows[:, 0]), self._output_factor)
+        outputs = self._outputs.draw(ndtri(rows[:, 0]), calls, whose)
         widths = self._widths[self._width_cdf.searchsorted(rows[:, 1], side="right")]
         widths[np.cumsum(calls) - 1] = 0
+        if handed:
+            widths[-2] = 1
         caller = np.repeat(np.arange(total), widths)
         tools = rows[caller, 2:]
         if len(caller) > 1:
@@ -271,43 +317,66 @@ class AgentModel:
         if self._wide is not None:
             wide = widths[caller] > 1
             cls[wide] = self._wide.searchsorted(tools[wide, 0], side="right")
+        if handed:
+            cls[-1] = self._handoff
         normals = ndtri(tools[:, 1:3])
         drawn = self._tools.draw(cls, normals[:, 0], tools[:, 3], normals[:, 1])
         return _Steps(packed(outputs), packed(widths.tolist()), drawn, _NO_DELEGATES)
 
-    def _places(
-        self, generator: np.random.Generator, uniform: float, widths: Sequence[int]
-    ) -> list[int]:
-        """Choose the calls whose tools a sub-agent replaces."""
-        spec = self.spec.subagents
-        if spec is None or uniform >= spec.session_share:
-            return []
-        batches = [place for place, width in enumerate(widths) if width]
+    def _delegating(
+        self,
+        generator: np.random.Generator,
+        uniform: float,
+        steps: _Steps,
+        free: Sequence[int],
+        team: Team | None,
+        contexts: Iterator[int],
+    ) -> _Steps:
+        """Let sub-agents replace the tools of some calls.
+
+        Parameters
+        ----------
+        free
+            Widths of the batches that may be replaced.
+        contexts
+            Gives the number of the next sub-agent.
+        """
+        if team is None or uniform >= team.spec.session_share:
+            return steps
+        batches = [place for place, width in enumerate(free) if width]
         order = generator.random(len(batches)).argsort()
-        return [batches[i] for i in order[: spec.per_session]]
+        places = [batches[i] for i in order[: team.spec.per_session]]
+        delegates = {place: self._subagents(generator, team, contexts) for place in places}
+        return steps._replace(delegates=delegates) if delegates else steps
 
-    def _subagents(self, generator: np.random.Generator, context: int) -> list[_Delegate]:
+    def _subagents(
+        self, generator: np.random.Generator, team: Team, contexts: Iterator[int]
+    ) -> list[_Delegate]:
         """Draw those that work side by side."""
-        spec = self.spec.subagents
-        assert spec is not None
-        count = 1
-        if spec.at_once is not None:
-            count += bisect_right(self._at_once, generator.random())
-        return [self._subagent(generator, context + place) for place in range(count)]
+        size = 1
+        if team.at_once:
+            size += bisect_right(team.at_once, generator.random())
+        return [self._subagent(generator, team, place, contexts) for place in range(size)]
 
-    def _subagent(self, generator: np.random.Generator, context: int) -> _Delegate:
-        """Draw a sub-agent: a chain of its own and what it hands back."""
-        spec = self.spec.subagents
-        assert spec is not None
+    def _subagent(
+        self, generator: np.random.Generator, team: Team, place: int, contexts: Iterator[int]
+    ) -> _Delegate:
+        """Draw a sub-agent: a chain of its own, what it hands back, and who works for it."""
+        context = next(contexts)
         head = generator.random(3)
-        calls = bisect_right(self._sub_calls, head[0]) + 1
-        steps = self._steps(generator, np.array([calls]))
+        calls = bisect_right(team.calls, head[0]) + 1
+        steps = self._steps(generator, np.array([calls]), "worker")
+        if team.below is not None:
+            uniform, widths = generator.random(), steps.widths
+            steps = self._delegating(generator, uniform, steps, widths, team.below, contexts)
         return _Delegate(
             context,
             calls,
-            _tokens(spec.prompt_tokens, head[1]),
-            _tokens(spec.summary_tokens, head[2]),
+            _tokens(team.spec.prompt_tokens, head[1]),
+            _tokens(team.spec.summary_tokens, head[2]),
             steps,
+            team.shared_tokens,
+            team.first_role + place % team.spec.roles,
         )
 
     def _failing(
@@ -336,9 +405,18 @@ class AgentModel:
             outcomes={places[place]: outcome for place, outcome in outcomes.items()},
         ), longer
 
+    def _failing_works(self, generator: np.random.Generator, steps: _Steps) -> _Steps:
+        """Draw which tools of sub-agents fail, and of theirs."""
+        works = {
+            place: [self._failing_work(generator, work) for work in of_place]
+            for place, of_place in steps.delegates.items()
+        }
+        return steps._replace(delegates=works)
+
     def _failing_work(self, generator: np.random.Generator, work: _Delegate) -> _Delegate:
         """Draw which tools of a sub-agent fail."""
         steps, calls = self._failing(generator, work.steps, np.array([work.calls]))
+        steps = self._failing_works(generator, steps)
         return work._replace(steps=steps, calls=int(calls[0]))
 
     def _stages(self, steps: _Steps, turns: array[int]) -> Iterator[list[Node]]:
@@ -347,20 +425,21 @@ class AgentModel:
         Parameters
         ----------
         turns
-            Calls, tokens of the message, and the gap that follows, turn by turn.
+            Calls, tokens of the message, the gap that follows, and 1 if that is an
+            approval, turn by turn.
         """
         at = _Place(0, 0, self._base, 0)
         step = "planner" if self.spec.subagents is not None else ""
-        for turn in range(0, len(turns), 3):
+        for turn in range(0, len(turns), 4):
             if turn:
-                yield [GapNode(turns[turn - 1])]
+                yield [GapNode(turns[turn - 2], "approval" if turns[turn - 1] else "user")]
             at = at._replace(context=at.context + turns[turn + 1])
             at = yield from self._turn(steps, turns[turn], at, "user", step)
 
     def _work(self, work: _Delegate) -> Iterator[list[Node]]:
         """Build a sub-agent's chain, in a context of its own."""
         at = _Place(0, 0, work.prompt_tokens, 0)
-        return self._turn(work.steps, work.calls, at, "agent", "worker", work.context)
+        return self._turn(work.steps, work.calls, at, "agent", "worker", work)
 
     def _turn(
         self,
@@ -368,21 +447,41 @@ class AgentModel:
         calls: int,
         at: _Place,
         initiator: Initiator,
-        role: str,
-        context: int = 0,
+        label: str,
+        work: _Delegate | None = None,
     ) -> Generator[list[Node], None, _Place]:
-        """Build one turn: calls, each but the last followed by its tools."""
+        """Build one turn: calls, each but the last followed by its tools.
+
+        Parameters
+        ----------
+        work
+            What a sub-agent does; None: the turn is the agent's own.
+        """
         outputs, widths, (cls, cpu_s, remote_ns, result_tokens), delegates, images, bad = steps
-        costs, limit, kept_share = self._costs, self._limit, self._kept_share
+        costs, limit = self._costs, self._limit
         first, tool, prompt, prefix = at
-        common = self._shared[role or "planner"]
+        common, context, role = self._base, 0, 0
+        if work is not None:
+            common, context, role = work.shared_tokens, work.context, work.role
         for step in range(first, first + calls):
             if prompt > limit:
                 prompt, prefix = self._compacted(prompt, prefix)
             output = outputs[step]
             shared = common if common < prompt else prompt
             node = LlmNode(
-                prompt, output, prefix, (), 0, None, initiator, (), None, shared, context, role
+                prompt,
+                output,
+                prefix,
+                (),
+                0,
+                None,
+                initiator,
+                (),
+                None,
+                shared,
+                context,
+                label,
+                role,
             )
             if images:
                 node.image_tokens = images[step]
@@ -390,6 +489,7 @@ class AgentModel:
             yield [node]
             del node  # a gap of an hour may come
             initiator = "tool"
+            kept_share = self._kept(step, first + calls - 1, context)
             if kept_share == 1.0:
                 prompt = prefix = prompt + output
             else:
@@ -421,6 +521,13 @@ class AgentModel:
             tool = end
         return _Place(first + calls, tool, prompt, prefix)
 
+    def _kept(self, step: int, last: int, context: int) -> float:
+        """Give the share of a call's output that the next prompt holds."""
+        if context:
+            return self._kept_by_workers
+        plan, answer = self._kept_at_ends
+        return answer if step == last else plan if step == 0 else self._kept_share
+
     def _compacted(self, prompt: int, prefix: int) -> tuple[int, int]:
         """Replace the history by a summary: the new prompt, and what it repeats."""
         assert self.spec.compaction is not None
@@ -431,6 +538,11 @@ class AgentModel:
 def _tokens(spec: LognormalTokens, uniform: float) -> int:
     """One draw by inverse CDF."""
     return lognormal_tokens(spec, ndtri(np.array([uniform])))[0]
+
+
+def _seconds(spec: LognormalSeconds, normals: Floats) -> Floats:
+    """Durations from standard normals, cut at the longest."""
+    return np.minimum(np.exp(float(np.log(spec.p50)) + spec.sigma * normals), spec.max)
 
 
 def _cdf(shares: Iterable[float]) -> Floats:
@@ -484,9 +596,12 @@ def _classes(classes: Mapping[str, ToolClassSpec]) -> str:
 
 def _count_faults(spec: AgentSpec, effort: Effort, where: str) -> list[Fault]:
     """Find counts whose mean at this effort is beyond half of their maximum."""
-    counts = {"calls_per_turn": spec.calls_per_turn}
-    if spec.subagents is not None:
-        counts["subagents.calls"] = spec.subagents.calls
+    counts: dict[str, Count] = {"calls_per_turn": spec.calls_per_turn}
+    level: SubAgentSpec | None = spec.subagents
+    key = "subagents"
+    while level is not None:
+        counts[f"{key}.calls"] = level.calls
+        level, key = level.subagents, f"{key}.subagents"
     factor = spec.efforts[effort].calls
     return [
         Fault(

@@ -26,6 +26,8 @@ TRACE_BITS = 128
 """Ids of one trace, or of one session of a trace whose ids mean something in it only."""
 _SUB_AGENTS = 1 << (SESSION_BITS - 1)
 """Of the ids that an agent's sessions share, the half for what its sub-agents begin with."""
+_ROLE_BITS = 22
+"""Ids of what the sub-agents of one role begin with."""
 _TRACES = 1 << TRACE_BITS
 _OWN = 1 << 2 * TRACE_BITS
 
@@ -95,7 +97,9 @@ class Contents:
         if node.shared_tokens and self._shared is not None:
             shared = min(node.shared_tokens, prompt) // size
             if repeated < shared:
-                first = self._shared + (_SUB_AGENTS if node.context else 0)
+                first = self._shared
+                if node.context:
+                    first += _SUB_AGENTS + (node.role << _ROLE_BITS)
                 content, repeated = ((first, shared),), shared
         named = (prompt + node.output_tokens) // size
         if named > repeated:

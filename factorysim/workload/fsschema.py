@@ -12,6 +12,7 @@ from typing import Any
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
+    MAX_ROLES,
     META,
     SCHEMA,
     SIMULATED,
@@ -120,6 +121,7 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "hashes": {"type": "array", "items": _RUN, "description": "Blocks, or [first, count]."},
         "bs": _or_null(_whole(1, 1_000_000, "tokens of a block")),
         "context": _whole(0, MAX_CONTEXTS, "whose history it goes on: 0 the main agent's"),
+        "role": _whole(0, MAX_ROLES, "which kind of sub-agent: those of a role begin alike"),
         "step": {"type": "string", "maxLength": 1000, "description": "What it does, for routing."},
         "model": _text("That answered."),
         "effort": _text("Of its reasoning."),

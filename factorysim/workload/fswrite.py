@@ -124,6 +124,8 @@ def _llm_fields(node: LlmNode) -> Row:
         row["context"] = node.context
     if node.step:
         row["step"] = node.step
+    if node.role:
+        row["role"] = node.role
     if node.image_tokens:
         row["mm"] = {"image_tokens": node.image_tokens}
     return row

@@ -50,6 +50,8 @@ class LlmNode(msgspec.Struct, gc=False):
     """Which of the session's contexts it goes on: a sub-agent has one of its own."""
     step: str = ""
     """What it does in the session, for routing: `planner`, `worker`; empty: not told."""
+    role: int = 0
+    """Which kind of sub-agent: those of a role begin alike, so far as `shared_tokens` go."""
     image_tokens: int = 0
     """Of the prompt: those of images that are new in it, which an encoder makes."""
 

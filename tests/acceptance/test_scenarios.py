@@ -168,6 +168,58 @@ def test_kv_tiers_tells_where_context_should_wait():
     assert by_tier.sum() == pytest.approx(cmx["kv.hit_rate"]["value"], rel=1e-12)
 
 
+def shares_of(path, names, by="stream"):
+    """Mean over replications of metrics of each stream."""
+    table = pd.read_parquet(path)
+    mine = table[(table.by == by) & table.name.isin(names)]
+    return mine.groupby(["key", "name"]).value.mean().unstack()
+
+
+@pytest.mark.slow
+def test_where_time_goes_has_the_published_shares_of_tools():
+    """Section 5 of the background, and the exact search of arXiv 2511.00739."""
+    text = told("run", "where-time-goes", "--reps", "2", "--out", "out")
+    assert "By stream, without gaps" in text
+    parts = [f"time_share.{part}" for part in ("queue", "prefill", "decode", "network", "tool")]
+    shares = shares_of("out/metrics.parquet", parts)
+    tools = (shares["time_share.tool"] / shares.sum(axis=1)).to_dict()
+    bands = {"code": (0.36, 0.60), "service": (0.05, 0.20), "supply": (0.40, 0.70)}
+    error = 0.04  # of tens of sessions with heavy tails
+    for stream, (low, high) in (bands | {"rag": (0.75, 0.88)}).items():
+        assert low - error < tools[stream] < high + error, stream
+    assert tools["chat"] == tools["batch"] == 0
+
+
+@pytest.mark.slow
+def test_three_agents_shows_what_sharing_costs_and_where_it_does_not():
+    """Sharing helps the bursty and hurts the short; on faster GPUs hardly."""
+    names = ("three-agents", "three-agents-pooled", "three-agents-closed")
+    told("compare", *names, "--reps", "2", "--out", "all", "--quiet")
+    met = {
+        name: shares_of(f"all/{name}/metrics.parquet", ["slo.sessions"])["slo.sessions"]
+        for name in names
+    }
+    apart, shared, closed = met.values()
+    assert apart["service"] > 0.95 > shared["service"]
+    assert apart["supply"] > 0.95 > shared["supply"]
+    assert shared["code"] > apart["code"] + 0.05
+    assert (closed > shared - 0.02).all()
+    assert closed["service"] > shared["service"] + 0.1
+
+
+@pytest.mark.slow
+def test_reasoning_effort_costs_tasks_and_energy():
+    rows = []
+    for name in ("reasoning-effort-none", "reasoning-effort", "reasoning-effort-high"):
+        told("run", name, "--reps", "1", "--out", name, "--quiet")
+        summary = json.loads(Path(name, "summary.json").read_text(encoding="utf-8"))
+        rows.append([summary[key]["value"] for key in (
+            "sessions.completed_per_s", "energy.j_per_session")])  # fmt: skip
+    tasks, joules = zip(*rows, strict=True)
+    assert tasks[0] > 1.2 * tasks[1] > 2 * tasks[2]
+    assert joules[0] < joules[1] / 1.2 < joules[2] / 2
+
+
 # Edits that nobody planned
 
 

@@ -76,11 +76,13 @@ def test_stages_give_the_rows_that_the_whole_gives(drawn, horizon_s):
     assert rows(staged, horizon_s) == rows(whole, horizon_s)
 
 
-@pytest.mark.parametrize("name", ["code_analysis", "customer_service", "chat", "supply_chain"])
+@pytest.mark.parametrize(
+    "name", ["code_analysis", "customer_service", "rag_assistant", "supply_chain"]
+)
 def test_agents_drawn_one_after_the_other_are_themselves_when_walked_later(name):
     """What one generator draws is all there before it is pointed at the next session."""
     model, uniforms = AgentModel(load_agent(name)), KeyedUniforms(5, 0, name)
-    lazy = [model.draw(uniforms.at("session", i)) for i in range(300)]
+    lazy = [model.draw(uniforms.at("session", i)) for i in range(100)]
     for ordinal, nodes in enumerate(lazy):
         whole = model.nodes(uniforms.at("session", ordinal))
         assert nodes == whole

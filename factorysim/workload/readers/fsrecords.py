@@ -20,7 +20,7 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     "session": ("k", "sid", "t", "agent", "client", "priority", "src"),
     "llm": (
         *("k", "sid", "id", "t", "after", "delay", "initiator", "in", "out", "cached"),
-        *("hashes", "bs", "shared", "context", "step"),
+        *("hashes", "bs", "shared", "context", "step", "role"),
     ),
     "tool": (
         *("k", "sid", "id", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
@@ -46,6 +46,8 @@ CARRIED: dict[str, tuple[str, ...]] = {
 
 MAX_CONTEXTS = 1_000_000
 """Of one session: its own and its sub-agents'."""
+MAX_ROLES = 511
+"""The highest number of a role of sub-agents."""
 
 META = (
     *("k", "schema", "name", "source", "origin_format", "epoch", "block_size"),
@@ -237,6 +239,7 @@ def _check_llm(row: Row) -> None:
     row.whole("shared", 0, prompt, default=0)
     if row.data.get("step") != "":
         _texts(row, "step")
+    row.whole("role", 0, MAX_ROLES, default=0)
     row.flag("retain_out", default=True)
     row.flag("reset", default=False)
     _texts(row, "model", "effort", "finish")

@@ -362,10 +362,11 @@ class _NodeBuilder:
         initiator = cast("Initiator", row.data.get("initiator", "user"))
         shared = row.whole("shared", 0, prompt, default=0)
         step = cast("str", row.data.get("step", ""))
+        role = cast("int", row.data.get("role", 0))
         images = cast("int", (as_map(row.data.get("mm")) or {}).get("image_tokens", 0))
         node = LlmNode(
             *(prompt, output, cached, after, delay_ns, at_ns, initiator),
-            *(hashes, size, shared, context, step, images),
+            *(hashes, size, shared, context, step, role, images),
         )
         self.last[context] = node, row.flag("retain_out", default=True)
         return node

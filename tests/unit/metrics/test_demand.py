@@ -51,6 +51,15 @@ def test_time_shares_add_up_and_follow_the_columns():
     assert sum(shares.values()) == pytest.approx(1.0)
 
 
+def test_time_shares_are_told_by_stream():
+    chat = session(0, arrived_s=10.0, finished_s=20.0)._replace(stream="chat", decode_s=8.0)
+    code = chat._replace(session=1, stream="code", decode_s=2.0)
+    found = session_values(tables([chat, code]), WINDOW)
+    assert values(found)["time_share.decode"] == pytest.approx(0.5)
+    assert values(found, "stream", "chat")["time_share.decode"] == pytest.approx(0.8)
+    assert values(found, "stream", "code")["time_share.decode"] == pytest.approx(0.2)
+
+
 def test_latencies_are_those_of_the_calls():
     calls = [call(i, arrived_s=10.0 + i / 100, ttft_s=0.5 + i / 1000) for i in range(100)]
     found = call_values(tables([], calls), WINDOW, layout())

@@ -77,6 +77,7 @@ def test_carbon_and_bill_follow_the_facilitys_energy():
     found = values(energy(data))
     kwh = 62_500 / 3.6e6
     assert found["carbon.g_per_session"] == pytest.approx(kwh * 400 / 2)
+    assert found["energy.j_per_session"] == pytest.approx(62_500 / 2)
     assert found["cost.energy_usd_per_mtok_output"] == pytest.approx(kwh * 0.10 / 40 * 1e6)
     bare = reasons(energy(data, layout(carbon_g_per_kwh=None, usd_per_kwh=None)))
     assert bare["carbon.g_per_session"] == "the site gives no carbon intensity"
@@ -85,6 +86,7 @@ def test_carbon_and_bill_follow_the_facilitys_energy():
 
 def test_without_power_nothing_is_zero():
     missing = reasons(energy(tables(steps=[step(10.0, 60.0)])))
+    assert missing["energy.j_per_session"] == missing["energy.it_j"]
     assert missing["energy.it_j"] == "no power was recorded in the window"
     assert missing["energy.j_per_output_token.facility"]
     assert missing["power.facility_w.max"]
@@ -92,6 +94,7 @@ def test_without_power_nothing_is_zero():
 
 def test_without_tokens_there_is_no_energy_per_token():
     data = tables(series=watts([1000.0] * 10))
+    assert reasons(energy(data))["energy.j_per_session"] == "no session ended in the window"
     assert reasons(energy(data))["energy.j_per_output_token.facility"] == (
         "no token was made in the window"
     )

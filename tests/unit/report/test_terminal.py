@@ -10,6 +10,7 @@ from factorysim.metrics.summary import Line
 from factorysim.report.terminal import cell, run_report, verdict
 from factorysim.report.versus import comparison_report
 from factorysim.run import simulate
+from factorysim.spec.stream import SloSpec
 from factorysim.study.compare import compare
 from tests.unit.run.builders import mm1
 
@@ -41,6 +42,35 @@ def test_the_verdict_comes_first(run):
     text = rendered(run_report(run))
     assert text.index("SLO met") < text.index("Bottleneck") < text.index("Latency")
     assert "gpu: sequences of a step" in rendered(verdict(run))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_several_streams_are_told_apart_where_time_goes(width):
+    one = mm1(window="400 s")
+    calls = one.streams["calls"]
+    slow = calls.model_copy(update={"llm": "any", "tenant": "other"})
+    two = one.model_copy(update={"streams": {"first": calls, "a-stream-of-a-long-name": slow}})
+    text = rendered(run_report(simulate(two, workers=1, name="two")), width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    table = text[text.index("By stream") :].splitlines()
+    assert table[1].split() == ["queue", "prefill"]
+    rows = [line.split() for line in table[3:5]]
+    assert [row[0] for row in rows] == ["first", "a-stream-of-a-long-name"]
+    for row in rows:
+        assert sum(float(cell.removesuffix("%")) for cell in row[1:]) == pytest.approx(100, abs=0.2)
+
+
+def test_one_stream_is_not_told_twice(run):
+    assert "By stream" not in rendered(run_report(run))
+
+
+def test_a_run_without_any_slo_says_so_once():
+    one = mm1(window="100 s")
+    calls = one.streams["calls"].model_copy(update={"slo": SloSpec()})
+    free = one.model_copy(update={"streams": {"a": calls, "b": calls}})
+    text = rendered(run_report(simulate(free, workers=1, name="free")))
+    assert text.count("SLO: ") == 1
+    assert "SLO: no stream asks for any" in text
 
 
 def test_withheld_values_point_to_their_reason(run):

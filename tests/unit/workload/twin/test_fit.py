@@ -1,6 +1,7 @@
 """Twins: what is put in is found again, what cannot be is refused, and no row is told."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from factorysim.load.dump import dump_twin
 from factorysim.spec.arrivals import PoissonArrivals
 from factorysim.spec.stream import ImagesSpec, StreamSpec
 from factorysim.spec.twin import SESSION_EFFECTS, TwinSpec
-from factorysim.workload.agents import AgentModel, load_agent
+from factorysim.workload.agents import AgentModel, find_agent, load_agent
 from factorysim.workload.demand import build_demand
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.models import find_twin, session_model
@@ -23,6 +24,8 @@ from factorysim.workload.twin.features import features_of
 from factorysim.workload.twin.fit import fit_twin
 from factorysim.workload.twin.limits import session_limits
 from factorysim.workload.twin.model import TwinModel
+
+BEFORE = Path(__file__).parents[1] / "agents_before"
 
 
 def drawn_from(model, count, name="t", seed=7):
@@ -56,9 +59,12 @@ def test_structure_comes_back(service):
     assert twin.outputs_repeated
     assert twin.tool_share == 1.0
     counted = sum(isinstance(n, ToolNode) for s in sessions for n in s.nodes)
+    handed = spec.handoff.share * len(sessions) / counted  # of the tools: one ends each session
     for name, tool in twin.tools.items():
         spread = np.sqrt(tool.share * (1 - tool.share) / counted)
-        assert abs(tool.share - spec.tools.shares[name]) < 4 * spread
+        share = (1 - handed) * spec.tools.shares[name]
+        share += handed if name == spec.handoff.tool else 0.0
+        assert abs(tool.share - share) < 4 * spread
     assert twin.tools["api_call"].cpu_share == pytest.approx(0.05, abs=1e-3)
     assert twin.arrivals.rate_per_s == 1.0
 
@@ -228,7 +234,7 @@ def test_compaction_at_a_limit_is_drawn_again():
 
 
 def test_subagents_come_back_as_chains_of_their_own():
-    spec = load_agent("supply_chain")
+    spec = find_agent(str(BEFORE / "supply_chain.yaml"))  # of one level, as twins are
     sessions = drawn_from(AgentModel(spec), 150)
     twin = fit_twin(sessions, "chain", "fstrace")
     assert twin.subagents is not None
