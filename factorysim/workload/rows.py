@@ -16,6 +16,12 @@ MAX_NS = 10**18
 
 MAX_DEPTH = 32
 """Levels of what is carried along unread."""
+WEIGHED = 4 * 2**20
+"""Characters of a row: values of shorter ones fit in memory, whatever they are."""
+HEAVIEST = 384 * 2**20
+"""Bytes that the values of a row may take, about."""
+_WEIGHTS = {"[": 160, "{": 160, ".": 112, '"': 36, ",": 24}
+"""Bytes of a value that begins or ends so: a list and its copy, a decimal, half a string, an id."""
 
 Json: TypeAlias = object
 
@@ -34,6 +40,8 @@ def parse_object(text: str) -> dict[str, Json]:
     >>> parse_object('{"t": 1.5}')
     {'t': Decimal('1.5')}
     """
+    if len(text) > WEIGHED:
+        _weigh(text)
     try:
         value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -48,6 +56,18 @@ def parse_object(text: str) -> dict[str, Json]:
     if data is None:
         raise BadRow(Problem("", _shown(value), "a JSON object"))
     return data
+
+
+def _weigh(text: str) -> None:
+    """Refuse a row whose values would take far more memory than its text, before they are made.
+
+    Three characters may be a list of 80 bytes: a row within the bounds of its format would
+    take gigabytes.
+    """
+    taken = sum(text.count(mark) * weight for mark, weight in _WEIGHTS.items())
+    if taken > HEAVIEST:
+        found = f"a row whose values would take {taken / 2**20:,.0f} MB"
+        raise BadRow(Problem("", found, f"at most {HEAVIEST / 2**20:,.0f} MB", "split it"))
 
 
 def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
