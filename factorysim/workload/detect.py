@@ -229,7 +229,7 @@ def _turns(where: str, rows: Iterator[dict[str, Json]]) -> TraceFormat:
 def _of_csv(where: str, text: str, lines: Numbered) -> Detection:
     if _CLIENT.fullmatch(text):
         raise _client(where)
-    names = {name.strip() for name in text.split(",")}
+    names = {name.strip().strip('"') for name in text.split(",")}
     if "n_llm_calls" in names:
         cure = "read its table of tool calls; sums of a run cannot be replayed"
         raise TraceError(

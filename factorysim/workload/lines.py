@@ -56,6 +56,10 @@ class BadRow(Exception):  # noqa: N818 - never leaves the readers
         self.problems = problems
 
 
+class NothingKeptError(TraceError):
+    """Whatever a file has was repaired away."""
+
+
 class OutOfOrder(Problem):
     """A row that is earlier than one above it."""
 
@@ -180,6 +184,8 @@ class LineReader:
 
     def texts(self, number: int, block: bytes) -> Iterator[tuple[int, str]]:
         """Yield those lines of a block that are not blank, given the number of the first."""
+        if block.isspace():  # millions of blank lines in a file of kilobytes
+            return
         for place, line in enumerate(block.split(b"\n"), number):
             try:
                 text = line.decode()
@@ -331,6 +337,7 @@ def read_blocks(
                 yield session
     if not found and not log.count:
         log.refuse(None, _nothing(repair))
+        raise NothingKeptError(*log.faults)
     log.close()
 
 

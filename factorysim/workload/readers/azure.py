@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from factorysim.errors import Fault, TraceError
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
+from factorysim.workload.readers.fields import split_cells
 from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS
 from factorysim.workload.session import LlmNode, Session
@@ -55,15 +56,15 @@ def azure_epoch(path: Path) -> str | None:
         lines = [text for _, text in zip(range(2), (text for _, text in reader), strict=False)]
     if len(lines) < 2:
         return None
-    header = [column.strip() for column in lines[0].split(",")]
+    header = [column.strip().strip('"') for column in lines[0].split(",")]
     cells = dict(zip(header, lines[1].split(","), strict=False))
-    match = _TIME.fullmatch(cells.get("TIMESTAMP", "").strip())
+    match = _TIME.fullmatch(cells.get("TIMESTAMP", "").strip().strip('"'))
     return match and f"{match[0].removesuffix('Z').removesuffix('+00:00').replace(' ', 'T')}Z"
 
 
 def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     number, text = next(lines, (1, ""))
-    header = [column.strip() for column in text.split(",")]
+    header = [column.strip().strip('"') for column in text.split(",")]
     if not _header_fits(header):
         if text:
             expected = f"the columns {', '.join(COLUMNS)}"
@@ -95,7 +96,7 @@ def _header_fits(header: list[str]) -> bool:
 
 def _session(header: list[str], text: str, ordinal: int) -> tuple[int, Session]:
     """Read one row: its absolute time and its call."""
-    cells = [cell.strip() for cell in text.split(",")]
+    cells = [cell.strip() for cell in (split_cells(text) if '"' in text else text.split(","))]
     if len(cells) != len(header):
         found = f"{len(cells)} columns"
         raise BadRow(Problem("", found, f"{len(header)}, as in the first line", "is it cut off?"))

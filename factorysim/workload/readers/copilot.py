@@ -30,6 +30,7 @@ from factorysim.workload.readers.fields import (
     inner,
     instant,
     note,
+    once,
     present,
     rest,
     sources,
@@ -73,9 +74,11 @@ def parse_copilot(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[S
     """Yield the sessions of a Copilot trace, lazily: one session is in memory at a time."""
     zero_ns: int | None = None
     last_ns = 0
+    seen: set[int] = set()
     for number, text in lines:
         try:
             session = _session(number, Row(present(text)))
+            once("session_id", session.sid, seen)
         except (BadRow, BadSession) as bad:
             note(log, number, bad)
             continue

@@ -91,6 +91,27 @@ def ident(row: Row, key: str, default: str | None = None) -> str:
     return row.text(key, default)
 
 
+def once(key: str, sid: str, seen: set[int]) -> None:
+    """Refuse a session whose id another one has: nobody could tell them apart.
+
+    Parameters
+    ----------
+    seen
+        Of the ids so far: some 60 bytes each.
+
+    Examples
+    --------
+    >>> seen = set()
+    >>> once("id", "a", seen), once("id", "b", seen)
+    (None, None)
+    """
+    mark = hash(sid)
+    if mark in seen:
+        cure = "put the rows of a session together, or rename one of two"
+        raise BadRow(Problem(key, f"{shown(sid)} again, after others", "each session once", cure))
+    seen.add(mark)
+
+
 def sources(
     name: str,
     carried: dict[str, Json],
@@ -181,7 +202,7 @@ def columns(
     """
     number, text = next(lines, (1, ""))
     try:
-        header = [column.strip() for column in _cells(text)]
+        header = [column.strip() for column in split_cells(text)]
     except BadRow as bad:
         if log is not None:
             note(log, number, bad)
@@ -193,7 +214,7 @@ def columns(
         return None
 
     def parse(text: str) -> dict[str, Json]:
-        cells = _cells(text)
+        cells = split_cells(text)
         if len(cells) != len(header):
             found = f"{len(cells)} columns"
             expected = f"{len(header)}, as in the first line"
@@ -204,7 +225,8 @@ def columns(
     return parse
 
 
-def _cells(text: str) -> list[str]:
+def split_cells(text: str) -> list[str]:
+    """Split a row of CSV, whose cells may be quoted."""
     try:
         return next(csv.reader([text]), [])
     except csv.Error as error:

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
+from factorysim.workload.readers.fields import once
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
@@ -99,7 +100,8 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
             continue
         try:
             session = _assemble(records, meta)
-            _once(session.sid, seen, "sid" in first.row.data)
+            if "sid" in first.row.data:
+                once("sid", session.sid, seen)
         except _BadSession as torn:
             log.add(torn.line, torn.problem, "session dropped")
             continue
@@ -115,17 +117,6 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
 def _note(log: FaultLog, line: int, bad: BadRow, what: What = "row dropped") -> None:
     for problem in bad.problems:
         log.add(line, problem, what)
-
-
-def _once(sid: str, seen: set[int], named: bool) -> None:
-    """Refuse a session whose lines do not stand together, or whose id comes twice."""
-    if not named:
-        return
-    mark = hash(sid)
-    if mark in seen:
-        cure = "put the lines of a session together, or rename one of two"
-        raise BadRow(Problem("sid", f"{sid!r} again, after others", "each session once", cure))
-    seen.add(mark)
 
 
 def _grouped(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[list[Record]]:

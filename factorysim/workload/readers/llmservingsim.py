@@ -25,6 +25,7 @@ from factorysim.workload.readers.fields import (
     ident,
     inner,
     note,
+    once,
     present,
     rest,
     sources,
@@ -50,9 +51,11 @@ USED = (
 def parse_llmservingsim(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     """Yield the requests or sessions of an LLMServingSim workload, lazily."""
     ordinal = last_ns = 0
+    seen: set[int] = set()
     for number, text in lines:
         try:
             session = _session(number, Row(present(text)), ordinal)
+            once("session_id", session.sid, seen)
         except BadRow as bad:
             note(log, number, bad)
             continue

@@ -18,10 +18,19 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from factorysim.errors import Fault, TraceError
-from factorysim.workload.lines import FAULTS_SHOWN, BadRow, FaultLog, LineReader, read_sessions
+from factorysim.workload.lines import (
+    FAULTS_SHOWN,
+    BadRow,
+    FaultLog,
+    LineReader,
+    NothingKeptError,
+    read_sessions,
+)
+from factorysim.workload.readers.fields import once
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import common_blocks, ids_of, runs_of_ids, runs_of_lists
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
@@ -71,18 +80,21 @@ def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     faults: list[Fault] = []
     files = weka_files(path)
     alone, kept = len(files) == 1, False
+    parse = partial(_parse, set[int]())
     for file in files:
-        before = 0 if repair is None else repair.count
+        came, before = False, 0 if repair is None else repair.count
         try:
-            for session in read_sessions(file, _parse, ROW_BYTES, repair):
+            for session in read_sessions(file, parse, ROW_BYTES, repair):
                 if not faults:
-                    kept = True
+                    came = kept = True
                     yield session
         except TraceError as error:
             if repair is None or alone:
                 faults += error.faults
-            elif repair.count == before:  # else its sessions have been counted one by one
-                repair.note("file dropped", error.faults[0])
+            elif came:
+                repair.note("rest unread", error.faults[0])
+            elif repair.count == before or not isinstance(error, NothingKeptError):
+                repair.note("file dropped", error.faults[0])  # else told session by session
     if repair is not None and not kept and not faults:
         found, expected = "no file that could be kept", "sessions that hold together"
         faults.append(Fault(str(path), "", found, expected))
@@ -127,10 +139,12 @@ def weka_block_tokens(path: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def _parse(seen: set[int], lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+    """Read sessions; their ids are unique in all files of a trace."""
     for number, text in lines:
         try:
             session = _session(Row(parse_object(text)))
+            once("id", session.sid, seen)
         except BadRow as bad:
             for problem in bad.problems:
                 log.add(number, problem, "session dropped")

@@ -162,3 +162,33 @@ def test_a_reader_s_own_word_on_order_is_not_counted_twice(tmp_path):
     assert log.repair is not None
     assert log.repair.count == 0
     LineReader(tmp_path, log)
+
+
+def weka_row(sid, prompt=70):
+    request = {"t": 0, "type": "n", "model": "m", "in": prompt, "out": 2, "hash_ids": [1]}
+    return json.dumps(
+        {"id": sid, "block_size": 64, "hash_id_scope": "local", "requests": [request]}
+    )
+
+
+def test_what_a_bomb_hides_behind_a_bad_row_of_a_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("factorysim.workload.lines.FREE_BYTES", 2**20)
+    blanks = "\n" * 2**22
+    text = f"{weka_row('b1')}\n{weka_row('b2', -5)}\n{blanks}{weka_row('b3')}\n"
+    (tmp_path / "a.jsonl").write_text(weka_row("a"))
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(text.encode(), 9))
+    repairs = Repairs()
+    assert [one.sid for one in read_trace(tmp_path, "weka", repair=repairs)] == ["a", "b1"]
+    assert [kind.what for kind in repairs.kinds] == ["session dropped", "rest unread"]
+    assert "expands" in repairs.kinds[1].first.found
+
+
+def test_an_id_that_another_file_has_is_dropped_and_counted(tmp_path):
+    (tmp_path / "a.jsonl").write_text(f"{weka_row('a')}\n{weka_row('b')}")
+    (tmp_path / "b.json").write_text(weka_row("a", 99))
+    repairs = Repairs()
+    kept = list(read_trace(tmp_path, "weka", repair=repairs))
+    assert [(one.sid, one.nodes[0].prompt_tokens) for one in kept] == [("a", 70), ("b", 70)]
+    assert [(kind.what, kind.first.key) for kind in repairs.kinds] == [("session dropped", "id")]
+    with pytest.raises(TraceError, match=r"b\.json:1: id: found 'a' again"):
+        list(read_trace(tmp_path, "weka"))

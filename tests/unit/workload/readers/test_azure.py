@@ -3,6 +3,7 @@
 import pytest
 
 from factorysim.errors import TraceError
+from factorysim.workload.detect import detect_format
 from factorysim.workload.readers.azure import azure_epoch, read_azure, write_azure
 from factorysim.workload.session import LlmNode, Session
 
@@ -117,3 +118,12 @@ def test_what_rows_cannot_say_is_refused_by_its_name(tmp_path):
     with pytest.raises(TraceError, match="NumImages"):
         write_azure(tmp_path / "o", mixed, epoch)
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_cells_may_be_quoted(tmp_path):
+    head = ",".join(f'"{name}"' for name in HEADER.split(","))
+    one, two = read(tmp_path, head, '"2023-11-16 18:15:46.6805900","374","44"', GOOD)
+    assert one.nodes == two.nodes
+    assert azure_epoch(tmp_path / "t.csv") == "2023-11-16T18:15:46.6805900Z"
+    assert detect_format(tmp_path / "t.csv") == "azure"
+    assert [fault.key for fault in faults(tmp_path, head, '"374')] == [""]
