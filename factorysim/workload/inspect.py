@@ -112,6 +112,8 @@ class _Tally:
         self.ttl = [0] * len(TTL_S)
         self.not_user = self.grown = self.compactions = self.compacted = self.several = 0
         self.served_ns = self.served = 0
+        self.passed = False
+        """Whether any time passes in a session."""
         self.hashed = self.known = False
         self.world, self.local = BlockTimes(), BlockTimes(cleared=True)
         self.shared: dict[tuple[str, bool], int] = {}
@@ -139,6 +141,7 @@ class _Tally:
         self.calls.append(calls)
         self.turns.append(users)
         if len(nodes) > 1:
+            self.passed = self.passed or any(times.starts)
             self.several += calls > 1
             self.compacted += self.compactions > compactions
             _waits(nodes, times, self.tool_gaps, self.user_gaps)
@@ -275,15 +278,17 @@ def summarize(sessions: Iterable[Session], *, service: Service | None = None) ->
         hit_share=_share(tally.hit, prompts) if known else None,
         cross_session_share=_share(tally.hit - tally.own, prompts) if known else None,
         later_hit_share=_share(tally.later_hit, tally.later) if known and told else None,
-        ttl_hit_share=ttl if known and ttl else None,
-        tool_seconds=_lengths(tally.tools, 1e9),
-        tools_below_1s_share=_share(sum(ns < SHORT_NS for ns in tally.tools), len(tally.tools)),
+        ttl_hit_share=ttl if known and ttl and (tally.passed or duration_s) else None,
+        tool_seconds=_timed(tally.tools),
+        tools_below_1s_share=_share(
+            sum(ns < SHORT_NS for ns in tally.tools), len(tally.tools) if tool_ns_total else 0
+        ),
         tool_time_above_1min_share=_share(
             sum(ns for ns in tally.tools if ns > LONG_NS), tool_ns_total
         ),
         tool_active_share=_tool_share(tally, tool_ns_total),
-        tool_gap_seconds=_lengths(tally.tool_gaps, 1e9),
-        user_gap_seconds=_lengths(tally.user_gaps, 1e9),
+        tool_gap_seconds=_timed(tally.tool_gaps),
+        user_gap_seconds=_timed(tally.user_gaps),
     )
 
 
@@ -322,6 +327,11 @@ def _arrivals(
     counts = np.bincount(((instants - instants[0]) // BIN_S).astype(np.int64))[:bins]
     count_cv = float(counts.std(ddof=1) / counts.mean())
     return duration_s, rate, gap_cv, count_cv, float(counts.var(ddof=1) / counts.mean())
+
+
+def _timed(values: array[int]) -> Lengths | None:
+    """Seconds; None where none is above 0: the trace tells no times."""
+    return _lengths(values, 1e9) if any(values) else None
 
 
 def _lengths(values: array[int], unit: float = 1) -> Lengths | None:

@@ -132,3 +132,23 @@ def test_sessions_that_an_agent_draws_are_told_too():
     assert told.growth_share > 0.9
     ttl = list(told.ttl_hit_share.values())
     assert 0.5 < ttl[0] <= ttl[1] <= ttl[2] <= told.prefix_share <= told.hit_share < 1
+
+
+def test_times_that_nobody_recorded_are_not_0():
+    nodes = [
+        LlmNode(10, 2),
+        ToolNode("x", after=(0,)),
+        LlmNode(20, 2, 12, (1,), initiator="tool"),
+        GapNode(0, after=(2,)),
+        LlmNode(30, 2, 22, (3,)),
+    ]
+    told = summarize([Session("a", 0, nodes)])
+    assert told.tool_calls == 1
+    assert told.hit_share == 34 / 60
+    assert told.tool_seconds is told.tools_below_1s_share is told.ttl_hit_share is None
+    assert told.tool_gap_seconds is told.user_gap_seconds is None
+    nodes[1].remote_ns = 10**8
+    told = summarize([Session("a", 0, nodes)])
+    assert told.tools_below_1s_share == 1.0
+    assert told.ttl_hit_share["1 min"] == told.hit_share
+    assert told.user_gap_seconds is None

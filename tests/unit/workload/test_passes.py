@@ -123,3 +123,25 @@ def test_replications_draw_other_blocks(trace):
     fast = sessions(trace, speed=2.0, **keys)
     assert [one.sid for one in fast] == [one.sid for one in a]
     assert all(abs(2 * f.at_ns - o.at_ns) <= 2 for f, o in zip(fast, a, strict=True))
+
+
+def test_each_copy_of_a_session_has_ids_of_its_own():
+    trace = [
+        Session(f"s{i}", i * S, [LlmNode(20, 1, hashes=((10 * i, 2),), block_tokens=10)])
+        for i in range(100)
+    ]
+    drawn = list(block_bootstrap(trace, 5 * S, 100 * S, stream(3)))
+    copies = Counter(again.sid.partition("~")[0] for again in drawn)
+    assert max(copies.values()) > 2
+    firsts = [again.nodes[0].hashes[0][0] for again in drawn]
+    assert len(set(firsts)) == len(firsts)
+
+
+def test_a_session_resampled_twice_does_not_find_its_own_prompt(trace):
+    drawn = sessions(trace, replicate="resample_sessions", replication=1)
+    seen = set()
+    for one in drawn:
+        first = one.sid.partition("~")[0]
+        assert one.hash_scope == ("session" if first in seen else "global")
+        seen.add(first)
+    assert len(seen) < len(drawn)
