@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
+from factorysim.workload.readers.family import families, waits_of
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
@@ -89,7 +90,7 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
     meta: Meta | None = None
     seen: set[int] = set()
     last_ns = 0
-    for records in _grouped(lines, log):
+    for records in families(_grouped(lines, log), log, SESSION_RECORDS):
         first = records[0]
         if meta is None:
             try:
@@ -256,9 +257,7 @@ def _ordered(body: list[Record]) -> tuple[list[Record], dict[str, tuple[int, ...
     """Sort records so that each follows what it waits for; keep the file's order else."""
     known = _named(body)
     for record in body:
-        if record.after is None:
-            call = record.row.data.get("call")
-            record.after = [cast("str", call)] if call is not None else []
+        record.after = waits_of(record)
         for name in record.after:
             if name not in known:
                 problem = Problem("after", f"{name[:60]!r}", "the id of a record of this session")
