@@ -184,8 +184,6 @@ class LineReader:
 
     def texts(self, number: int, block: bytes) -> Iterator[tuple[int, str]]:
         """Yield those lines of a block that are not blank, given the number of the first."""
-        if block.isspace():  # millions of blank lines in a file of kilobytes
-            return
         for place, line in enumerate(block.split(b"\n"), number):
             try:
                 text = line.decode()
@@ -210,7 +208,8 @@ class LineReader:
             if cut:
                 block = b"".join([*held, piece[:cut]])
                 if size + cut <= self.row_bytes:
-                    yield self._number, block
+                    if not block.isspace():  # a small packed file may hold millions of blank lines
+                        yield self._number, block
                 elif not (yield from self._long(block)):
                     return
                 self._number += block.count(b"\n")

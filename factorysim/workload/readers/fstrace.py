@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
-from factorysim.workload.readers.fields import once
 from factorysim.workload.readers.family import families, waits_of
+from factorysim.workload.readers.fields import once
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,

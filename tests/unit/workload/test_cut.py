@@ -40,3 +40,10 @@ def test_speed_brings_arrivals_and_recorded_starts_together_and_nothing_else():
 @pytest.mark.parametrize("limit", [1, 5])
 def test_a_limit_is_of_what_is_kept(limit):
     assert ids(share=0.1, limit=limit) == ids(share=0.1)[:limit]
+
+
+def test_a_sample_is_the_share_that_was_asked_for():
+    """Of 20,000 sessions at 30 % within four standard deviations, which are 1.1 % of 6,000."""
+    sessions = (Session(f"s{i}", i, [LlmNode(9, 1)]) for i in range(20_000))
+    kept = sum(1 for _ in cut_sessions(sessions, Cut(share=0.3)))
+    assert abs(kept - 6000) < 4 * (20_000 * 0.3 * 0.7) ** 0.5

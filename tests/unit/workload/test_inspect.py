@@ -75,6 +75,23 @@ def test_caches_forget_what_waits_too_long():
     assert told.new_tokens.total == 30
 
 
+@pytest.mark.parametrize(("waited_s", "held"), [(60, 100 / 210), (61, 0.0)])
+def test_what_repeats_a_context_is_held_for_as_long_as_was_said(waited_s, held):
+    assert summarize([turns(waited_s)]).ttl_hit_share["1 min"] == pytest.approx(held)
+
+
+@pytest.mark.parametrize(("prompt", "compactions"), [(500, 1), (501, 0)])
+def test_half_of_the_prompt_before_is_a_compaction(prompt, compactions):
+    nodes = [LlmNode(1000, 1), LlmNode(prompt, 1, after=(0,))]
+    assert summarize([Session("s", 0, nodes)]).compactions == compactions
+
+
+def test_the_variation_of_gaps_is_that_of_a_sample():
+    """Gaps of 1, 2 and 6 s: a mean of 3 and a standard deviation of the root of 7."""
+    told = summarize([at(second) for second in (0, 1, 3, 9)])
+    assert told.gap_cv == pytest.approx(7**0.5 / 3)
+
+
 def test_what_all_sessions_begin_with_is_had_from_others():
     told = summarize([turns(), turns(), turns(1)])
     assert told.cross_session_share == pytest.approx(80 / 410)

@@ -192,3 +192,12 @@ def test_an_id_that_another_file_has_is_dropped_and_counted(tmp_path):
     assert [(kind.what, kind.first.key) for kind in repairs.kinds] == [("session dropped", "id")]
     with pytest.raises(TraceError, match=r"b\.json:1: id: found 'a' again"):
         list(read_trace(tmp_path, "weka"))
+
+
+def test_blocks_of_blank_lines_are_passed_over_and_counted(tmp_path):
+    path = tmp_path / "t"
+    path.write_text("\n" * 600_000 + "here\n" + " \n" * 300_000 + "and there")
+    with LineReader(path, FaultLog(path)) as reader:
+        assert len(list(reader.blocks())) < 4
+    with LineReader(path, FaultLog(path)) as reader:
+        assert list(reader) == [(600_001, "here"), (900_002, "and there")]
