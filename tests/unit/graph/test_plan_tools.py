@@ -56,6 +56,12 @@ def test_a_cloud_draws_nothing(planned):
     assert [(host.idle_w, host.peak_w) for host in web.hosts] == [(0.0, 0.0)]
 
 
+def test_a_cloud_is_at_no_node_of_the_factory(planned):
+    """Else bytes of its tools were work for whoever is the first node of a graph."""
+    (web,) = planned(web={"pool": "cloud"}).tools
+    assert all(host.node < 0 for host in web.hosts)
+
+
 def test_what_no_deployment_runs_is_told(planned):
     plan = planned(tests={"pool": "vera_cpu", "classes": ["test_run"]})
     assert any("no deployment runs" in note and "shell" in note for note in plan.notes)
