@@ -290,7 +290,7 @@ def _pools(summary: Summary, notes: dict[str, int]) -> Table:
 
 
 def _tools(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
-    """What failed, and what became of sandboxes, where there are such."""
+    """Tell what failed, and what became of sandboxes, where there are such."""
     rows: dict[str, str] = {}
     for asked, names in (("tools.failed", FAILURES), ("sandboxes.asked", SANDBOXES)):
         line = summary.get(asked)

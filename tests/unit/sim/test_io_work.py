@@ -193,4 +193,6 @@ def test_all_devices_of_a_server_bring_it_work(where):
     assert io.estimate_fs([(1, 90), (2, 90)], 3_000_000, "store_nvme") == 2 * one
     assert io.carry([(1, 90), (2, 90)], 3_000_000, "store_nvme", lambda: None) == 1
     clock.run_until(100 * FS)
-    assert sum(station.work()[1] for station in cores.stations()) == pytest.approx(2 * 3e6 * COSTS["storage"].byte_s)
+    assert sum(station.work()[1] for station in cores.stations()) == pytest.approx(
+        2 * 3e6 * COSTS["storage"].byte_s
+    )

@@ -13,7 +13,7 @@ from factorysim.load.dump import dump_twin
 from factorysim.spec.arrivals import PoissonArrivals
 from factorysim.spec.stream import ImagesSpec, StreamSpec
 from factorysim.spec.twin import SESSION_EFFECTS, TwinSpec
-from factorysim.workload.agents import AgentModel, find_agent, load_agent
+from factorysim.workload.agents import AgentModel, load_agent
 from factorysim.workload.demand import build_demand
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.models import find_twin, session_model
