@@ -271,4 +271,4 @@ def check_memory(plans: Sequence[ToolPlan], used: Mapping[str, str]) -> list[Cap
 
 
 def _gb(amount: float) -> str:
-    return f"{amount / 1e9:,.4g} GB"
+    return f"{amount / 1e9:,.7g} GB"

@@ -146,6 +146,14 @@ def test_a_warm_pool_that_no_host_has_room_for_is_refused(planned):
     assert "5,000 x 1 GB" in found["deployments.tools.sandbox.memory"].found
 
 
+def test_what_is_a_little_too_large_is_told_apart_from_what_there_is(planned):
+    box = {"memory": "1499.9 GB", "burst": "400 MB"}
+    found = faults(planned, tools={"pool": "vera_cpu", "sandbox": box})
+    told = found["deployments.tools.sandbox.memory"]
+    assert "1,499.9 GB" in told.found
+    assert "1,500 GB" in told.expected
+
+
 def test_a_burst_smaller_than_a_tool_is_refused(planned):
     found = faults(planned, tools={"pool": "vera_cpu", "sandbox": {"burst": "100 MB"}})
     assert "web_fetch" in found["deployments.tools.sandbox.burst"].found
