@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast, get_args
 
 import typer
 
-from factorysim.catalog.names import fold
-from factorysim.catalog.trees import descend, is_branch
 from factorysim.errors import Fault, SpecError, UserError
 
 if TYPE_CHECKING:
@@ -147,6 +145,8 @@ def _known_kind(kind: str) -> Listed:
 
 def _path_of(catalog: Catalog, name: str) -> str:
     """Path of what is asked for: a fact, a part of a section, or a record by any name."""
+    from factorysim.catalog.names import fold
+
     if any(f"{key}.".startswith(f"{name}.") for key in catalog.facts):
         return name
     kinds: Sequence[Listed] = get_args(Listed)[:-1]
@@ -283,6 +283,8 @@ def _print_heading(catalog: Catalog, path: str) -> None:
 
 def _words(catalog: Catalog, path: str) -> dict[str, str]:
     """Words of a record; none of what is no record."""
+    from factorysim.catalog.trees import descend, is_branch
+
     section, *rest = path.split(".")
     record: object = descend(catalog.sections[section], rest) if len(rest) == 1 else {}
     words: dict[str, str] = {}

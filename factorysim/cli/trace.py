@@ -42,10 +42,15 @@ def inspect(
     file: FileArgument,
     trace_format: FormatOption = "auto",
     repair: RepairOption = False,
+    twin: Annotated[
+        Path | None, typer.Option(help="Compare with this twin of it, as `fit` writes them.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell counts, arrivals, lengths, repetition, tools, and what is wrong with a trace."""
+    from factorysim.cli.twin import twin_of
     from factorysim.report.trace import trace_lines
+    from factorysim.report.twin import comparison_data, twin_lines
     from factorysim.workload.detect import detect
     from factorysim.workload.inspect import summarize
     from factorysim.workload.traces import read_trace
@@ -60,10 +65,15 @@ def inspect(
             {"what": kind.what, "count": kind.count, "first": kind.first._asdict()}
             for kind in kinds
         ]
+        if twin is not None:
+            told["twin"] = comparison_data(twin_of(file, known, twin)[1])
         typer.echo(json.dumps(told, indent=2))
     else:
         head = [printable(f"{file}: {known}"), *(f"  note: {note}" for note in notes)]
         typer.echo("\n".join([*head, *trace_lines(summary, kinds)]))
+        if twin is not None:
+            lines = twin_lines(*twin_of(file, known, twin))
+            typer.echo("\n".join([printable(f"{twin}:"), *lines]))
 
 
 @app.command()
@@ -89,11 +99,17 @@ def generate(
     cv: Annotated[float, typer.Option(min=0.1, max=20.0, help="Of the gaps between.")] = 2.0,
     turns: Annotated[float, typer.Option(min=1.0, max=1000.0, help="Mean a chat.")] = 4.0,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same rows.")] = 7,
+    agent: Annotated[
+        str | None, typer.Option(help="Sessions of this agent or twin, as fstrace/1, instead.")
+    ] = None,
 ) -> None:
-    """Write a synthetic trace in Mooncake form: chats with growing prompts."""
+    """Write a synthetic trace: chats in Mooncake form, or whole sessions of an agent."""
     from factorysim.workload.generate import ChatRecipe, generate_chats
     from factorysim.workload.readers.mooncake import write_mooncake
 
+    if agent is not None:
+        _generate_sessions(out, agent, duration, rate, cv, seed)
+        return
     recipe = ChatRecipe(
         duration_s=_quantity("duration", duration, "seconds"),
         rate_per_s=_quantity("rate", rate, "per_s"),
@@ -103,6 +119,25 @@ def generate(
     )
     rows = write_mooncake(out, generate_chats(recipe))
     typer.echo(f"{out}: {rows:,} calls")
+
+
+def _generate_sessions(
+    out: Path, agent: str, duration: str, rate: str, cv: float, seed: int
+) -> None:
+    """Write the sessions of an agent that arrive in a time, as fstrace/1."""
+    from factorysim.workload.fswrite import write_fstrace
+    from factorysim.workload.generate import generate_sessions
+    from factorysim.workload.readers.fsrecords import Meta
+
+    sessions = generate_sessions(
+        agent,
+        duration_s=_quantity("duration", duration, "seconds"),
+        rate_per_s=_quantity("rate", rate, "per_s"),
+        cv=cv,
+        seed=seed,
+    )
+    lines = write_fstrace(out, sessions, Meta(Path(agent).stem))
+    typer.echo(f"{out}: {lines:,} lines")
 
 
 @app.command()

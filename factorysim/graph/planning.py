@@ -19,7 +19,7 @@ from factorysim.graph.tools import (
     classes_used,
     plan_llm_check,
     plan_tools,
-    tool_classes,
+    tool_memory,
 )
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def plan_factory(
             "no deployment has the role tools: the agents' tools take their time elsewhere, "
             "and wait for nobody"
         )
-    elif homeless := [cls for cls in tool_classes(scenario) if cls not in used]:
+    elif homeless := [cls for cls in tool_memory(scenario) if cls not in used]:
         ground.notes.append(
             f"no deployment runs {', '.join(homeless)}: these tools take their time elsewhere, "
             "and wait for nobody"

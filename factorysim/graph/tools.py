@@ -10,7 +10,7 @@ from factorysim.graph.plan import CheckPlan, HostPlan, SandboxPlan, ToolPlan
 from factorysim.graph.rest import draw_of
 from factorysim.spec.deployment import CLOUD
 from factorysim.spec.runtime import SANDBOX_STARTS, CloudSpec, SandboxSpec
-from factorysim.workload.agents import find_agent
+from factorysim.workload.models import tool_use
 from factorysim.workload.tools import load_tools
 
 if TYPE_CHECKING:
@@ -55,13 +55,9 @@ def plan_tools(
     runtime = runtime_of(ground, spec.runtime or ground.scenario.serving.runtime)
     if runtime is not None:
         plan = plan._replace(check=_check(runtime.tool_check, 0.0))
-    classes = load_tools().tools
-    mine = {
-        cls: classes[cls].work.memory
-        for cls, where in used.items()
-        if where == name and cls in classes
-    }
-    return plan._replace(sandbox=_sandbox(spec.sandbox, runtime, plan, mine, classes))
+    memory = tool_memory(ground.scenario)
+    mine = {cls: memory[cls] for cls, where in used.items() if where == name}
+    return plan._replace(sandbox=_sandbox(spec.sandbox, runtime, plan, mine, load_tools().tools))
 
 
 def plan_llm_check(ground: Ground) -> CheckPlan | None:
@@ -81,14 +77,18 @@ def classes_used(scenario: ScenarioSpec) -> dict[str, str]:
     tools = {n: spec for n, spec in scenario.deployments.items() if spec.role == "tools"}
     named = {cls: name for name, spec in tools.items() for cls in spec.classes}
     rest = next((name for name, spec in tools.items() if not spec.classes), None)
-    homes = {cls: named.get(cls, rest) for cls in tool_classes(scenario)}
+    homes = {cls: named.get(cls, rest) for cls in tool_memory(scenario)}
     return {cls: where for cls, where in homes.items() if where is not None}
 
 
-def tool_classes(scenario: ScenarioSpec) -> tuple[str, ...]:
-    """Tool classes of a scenario's agents, each once."""
-    agents = [stream.agent for stream in scenario.streams.values() if stream.agent]
-    return tuple(dict.fromkeys(cls for name in agents for cls in find_agent(name).tools.shares))
+def tool_memory(scenario: ScenarioSpec) -> dict[str, float]:
+    """Tool classes of a scenario's agents, each once, and the most memory that a call asks for."""
+    memory: dict[str, float] = {}
+    for stream in scenario.streams.values():
+        if stream.agent is not None:
+            for cls, asked in tool_use(stream.agent).memory_bytes.items():
+                memory[cls] = max(asked, memory.get(cls, 0.0))
+    return memory
 
 
 def runtime_of(ground: Ground, name: str | None) -> Runtime | None:

@@ -224,10 +224,10 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
 
 def _tools_fail(scenario: ScenarioSpec) -> bool:
     """Tell whether an agent says what it does when a tool fails."""
-    from factorysim.workload.agents import find_agent
+    from factorysim.workload.models import tool_use
 
     agents = {stream.agent for stream in scenario.streams.values() if stream.agent}
-    return any(find_agent(name).failures is not None for name in agents)
+    return any(tool_use(name).may_fail for name in agents)
 
 
 def _serving_station(scenario: ScenarioSpec, serve: ServePlan, first: int) -> Station:

@@ -12,12 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, TraceError
 from factorysim.marked import shown
-from factorysim.workload.formats import FORMATS
+from factorysim.workload.formats import AGENTIC, FORMATS
 from factorysim.workload.lines import BadRow, FaultLog, LineReader
-from factorysim.workload.readers.agentic_mooncake import AGENTIC
-from factorysim.workload.readers.aiperf import prompt_mode
-from factorysim.workload.readers.burstgpt import SAMPLE, looks_made_up
-from factorysim.workload.readers.fields import columns, without_nulls
 from factorysim.workload.readers.weka import ROW_BYTES, weka_files
 from factorysim.workload.rows import parse_object
 
@@ -196,6 +192,8 @@ def _of_json(path: Path, lines: Numbered) -> Detection:
 
 def _objects(path: Path, lines: Numbered) -> Iterator[tuple[int, dict[str, Json]]]:
     """Yield the rows that can be read; refuse the first one if none can."""
+    from factorysim.workload.readers.fields import without_nulls
+
     first: TraceError | None = None
     found = False
     for number, text in lines:
@@ -215,6 +213,8 @@ def _objects(path: Path, lines: Numbered) -> Iterator[tuple[int, dict[str, Json]
 
 def _turns(where: str, rows: Iterator[dict[str, Json]]) -> TraceFormat:
     """Tell whole prompts from new tokens."""
+    from factorysim.workload.readers.aiperf import prompt_mode
+
     match prompt_mode(rows):
         case "full":
             return "aiperf"
@@ -241,15 +241,20 @@ def _of_csv(where: str, text: str, lines: Numbered) -> Detection:
     if not fitting:
         other = next((name for key, name in _OTHER_CSV.items() if key in names), None)
         raise _unread(where, other or shown(text))
-    if fitting == ["burstgpt"] and looks_made_up(list(_records(lines))):
-        return Detection("burstgpt", (MADE_UP,))
+    if fitting == ["burstgpt"]:
+        from factorysim.workload.readers.burstgpt import SAMPLE, looks_made_up
+
+        if looks_made_up(list(_records(islice(lines, SAMPLE + 1)))):
+            return Detection("burstgpt", (MADE_UP,))
     return Detection(fitting[0])
 
 
 def _records(lines: Numbered) -> Iterator[dict[str, Json]]:
     """Yield the first rows of a CSV file that can be read."""
+    from factorysim.workload.readers.fields import columns
+
     parse = columns(lines, None, ())
-    for _, text in islice(lines, SAMPLE):
+    for _, text in lines:
         try:
             if parse is not None:
                 yield parse(text)
@@ -259,8 +264,8 @@ def _records(lines: Numbered) -> Iterator[dict[str, Json]]:
 
 def _client(where: str) -> TraceError:
     cure = (
-        "it says how often a client asks and not what came when: give its folder to a stream's"
-        " arrivals as a population of clients"
+        "it says how often a client asks and not what came when: a stream draws from its folder"
+        " by `clients: {folder: ..}`"
     )
     return TraceError(Fault(where, "", "a client of a ServeGen population", "a trace", cure))
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 Status = Literal["tested", "experimental"]
 
+AGENTIC = ("wait_for", "branches", "prefix_reset", "tool_wait_ms", "tool_events")
+"""Fields that only the agentic form of Mooncake has."""
+
 
 class FormatInfo(NamedTuple):
     """One format."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from factorysim.workload.readers.fsrecords import (
+    ATTEMPTS_MOST,
     CARRIED,
     MAX_CONTEXTS,
     MAX_ROLES,
@@ -149,7 +150,20 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "in_bytes": _BYTES,
         "out_bytes": _BYTES,
         "out_tokens": _whole(0, MAX_TOKENS, "tokens of its answer"),
-        "status": _text("How it ended."),
+        "context": _whole(0, MAX_CONTEXTS, "whose calls ask for it: 0 the main agent's"),
+        "failed": {
+            "type": "array",
+            "maxItems": ATTEMPTS_MOST,
+            "description": "Attempts before the one that the other fields tell of.",
+            "items": _object(
+                "One attempt.",
+                dur=_whole(0, MAX_NS, "ns from begin to end"),
+                cpu_s=_number(0, 1e12, "core-seconds"),
+                backoff=_whole(0, MAX_NS, "ns until the next attempt"),
+            )
+            | {"required": ["dur"], "additionalProperties": False},
+        },
+        "status": _text("How it ended: `failed` and `timeout` are counted."),
         "blocking": _FLAG | {"description": "Whether the agent waited for it."},
         "sandbox": _text("That it ran in."),
         "spawns": _IDS | {"description": "Sessions of the sub-agents that it began."},

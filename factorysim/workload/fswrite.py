@@ -134,7 +134,7 @@ def _llm_fields(node: LlmNode) -> Row:
 def _tool_fields(node: ToolNode) -> Row:
     row: Row = {
         "cls": node.cls,
-        "dur": node.remote_ns + round(node.cpu_s / node.cores * 1e9),
+        "dur": _lasted_ns(node.remote_ns, node.cpu_s, node.cores),
         "cpu_s": node.cpu_s,
         "cores": node.cores,
     }
@@ -143,8 +143,22 @@ def _tool_fields(node: ToolNode) -> Row:
         "in_bytes": node.in_bytes,
         "out_bytes": node.out_bytes,
         "out_tokens": node.result_tokens,
+        "context": node.context,
+        "failed": [
+            {
+                "dur": _lasted_ns(one.remote_ns, one.cpu_s, node.cores),
+                "cpu_s": one.cpu_s,
+                "backoff": one.backoff_ns,
+            }
+            for one in node.failed
+        ],
+        "status": "" if node.status == "ok" else node.status,
     }
     return row | {key: value for key, value in given.items() if value}
+
+
+def _lasted_ns(remote_ns: int, cpu_s: float, cores: float) -> int:
+    return remote_ns + round(cpu_s / cores * 1e9)
 
 
 def _line(row: Row) -> str:

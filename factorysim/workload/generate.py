@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -66,6 +68,37 @@ class ChatRecipe:
     """Median of a lognormal of sigma 1: from a call to the next, the answer included."""
     max_prompt_tokens: int = 120_000
     """A chat ends before its prompt grows longer."""
+
+
+def generate_sessions(
+    agent: str, *, duration_s: float, rate_per_s: float, cv: float = 2.0, seed: int = 7
+) -> Iterator[Session]:
+    """Yield the sessions of an agent or a twin that arrive within a time.
+
+    They are those of a stream called after the agent, with gamma arrivals and the same
+    seed, in the first replication of a run.
+
+    Raises
+    ------
+    SpecError
+        If there is no such agent.
+
+    Examples
+    --------
+    >>> drawn = list(generate_sessions("chat", duration_s=60.0, rate_per_s=0.5))
+    >>> drawn[0].agent, all(session.at_ns <= 60 * 10**9 for session in drawn)
+    ('chat', True)
+    """
+    from factorysim.spec.arrivals import GammaArrivals
+    from factorysim.spec.stream import StreamSpec
+    from factorysim.workload.demand import build_demand
+
+    rate = f"{rate_per_s!r}/s"
+    arrivals = GammaArrivals.model_validate({"process": "gamma", "rate": rate, "cv": cv})
+    stream = StreamSpec(llm="any", agent=agent, arrivals=arrivals)
+    name = Path(agent).stem
+    drawn = build_demand(name, stream, seed=seed, replication=0).sessions()
+    return takewhile(lambda session: session.at_ns <= round(duration_s * 1e9), drawn)
 
 
 class _Turn(NamedTuple):

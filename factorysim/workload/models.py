@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.errors import Fault, SpecError
 from factorysim.spec.twin import TwinSpec
@@ -62,6 +62,41 @@ def session_model(
     if faults:
         raise SpecError(*faults)
     return TwinModel(twin)
+
+
+class ToolUse(NamedTuple):
+    """What the tools of an agent, or of a twin, ask of a factory."""
+
+    memory_bytes: dict[str, float]
+    """Of a call of each class."""
+    may_fail: bool
+    """Whether it is said what follows when one fails."""
+
+
+def tool_use(name: str) -> ToolUse:
+    """Tell what the tools of an agent of the catalog, or of a file, ask for.
+
+    Raises
+    ------
+    SpecError
+        If there is no such agent, or with every fault of the file.
+
+    Examples
+    --------
+    >>> list(tool_use("customer_service").memory_bytes)[:2]
+    ['api_call', 'calculate']
+    """
+    from factorysim.workload.agents import find_agent
+    from factorysim.workload.tools import load_tools
+
+    twin = find_twin(name)
+    if twin is not None:
+        return ToolUse({cls: tool.memory_bytes for cls, tool in twin.tools.items()}, False)
+    agent, classes = find_agent(name), load_tools().tools
+    memory = {
+        cls: classes[cls].work.memory if cls in classes else 0.0 for cls in agent.tools.shares
+    }
+    return ToolUse(memory, agent.failures is not None)
 
 
 def find_twin(name: str) -> TwinSpec | None:

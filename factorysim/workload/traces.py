@@ -7,23 +7,10 @@ from typing import TYPE_CHECKING, assert_never
 
 from factorysim.workload.detect import detect_format
 from factorysim.workload.lines import read_sessions
-from factorysim.workload.readers.agentcgroup import parse_agentcgroup
-from factorysim.workload.readers.agentic_mooncake import parse_agentic_mooncake
-from factorysim.workload.readers.aiperf import parse_aiperf
 from factorysim.workload.readers.azure import azure_epoch, read_azure
-from factorysim.workload.readers.bailian import parse_bailian
-from factorysim.workload.readers.burstgpt import parse_burstgpt
-from factorysim.workload.readers.copilot import parse_copilot
-from factorysim.workload.readers.dynamo_agent import parse_dynamo_agent
 from factorysim.workload.readers.fsrecords import Meta
 from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
-from factorysim.workload.readers.llmservingsim import parse_llmservingsim
 from factorysim.workload.readers.mooncake import BLOCK_TOKENS, read_mooncake
-from factorysim.workload.readers.otel import parse_otel
-from factorysim.workload.readers.servegen_offline import parse_servegen_offline
-from factorysim.workload.readers.taubench import parse_taubench
-from factorysim.workload.readers.tracelab import parse_tracelab
-from factorysim.workload.readers.vidur import parse_vidur
 from factorysim.workload.readers.weka import ROW_BYTES, read_weka, weka_block_tokens
 
 if TYPE_CHECKING:
@@ -94,32 +81,60 @@ def _parser(name: TraceFormat) -> Callable[[Iterator[tuple[int, str]], FaultLog]
     """Choose what turns the lines of a format into sessions."""
     match name:
         case "tracelab":
+            from factorysim.workload.readers.tracelab import parse_tracelab
+
             return parse_tracelab
         case "vidur":
+            from factorysim.workload.readers.vidur import parse_vidur
+
             return parse_vidur
         case "agentcgroup":
+            from factorysim.workload.readers.agentcgroup import parse_agentcgroup
+
             return parse_agentcgroup
         case "taubench":
+            from factorysim.workload.readers.taubench import parse_taubench
+
             return parse_taubench
         case "aiperf":
+            from factorysim.workload.readers.aiperf import parse_aiperf
+
             return partial(parse_aiperf, "full")
         case "aiperf_delta":
+            from factorysim.workload.readers.aiperf import parse_aiperf
+
             return partial(parse_aiperf, "delta")
         case "agentic_mooncake":
+            from factorysim.workload.readers.agentic_mooncake import parse_agentic_mooncake
+
             return parse_agentic_mooncake
         case "dynamo_agent":
+            from factorysim.workload.readers.dynamo_agent import parse_dynamo_agent
+
             return parse_dynamo_agent
         case "burstgpt":
+            from factorysim.workload.readers.burstgpt import parse_burstgpt
+
             return parse_burstgpt
         case "bailian":
+            from factorysim.workload.readers.bailian import parse_bailian
+
             return parse_bailian
         case "copilot":
+            from factorysim.workload.readers.copilot import parse_copilot
+
             return parse_copilot
         case "llmservingsim":
+            from factorysim.workload.readers.llmservingsim import parse_llmservingsim
+
             return parse_llmservingsim
         case "otel":
+            from factorysim.workload.readers.otel import parse_otel
+
             return parse_otel
         case "servegen_offline":
+            from factorysim.workload.readers.servegen_offline import parse_servegen_offline
+
             return parse_servegen_offline
         case "fstrace" | "mooncake" | "azure" | "azure_multimodal" | "weka":
             raise ValueError(f"{name} has a reader of its own")

@@ -26,6 +26,31 @@ def test_a_trace_becomes_a_twin_that_a_scenario_draws_from(tmp_path):
     assert json.loads(run.out)["calls.completed"]["value"] > 0
 
 
+def test_inspect_holds_a_twin_against_its_trace(tmp_path):
+    twin = tmp_path / "twin.yaml"
+    fitted = factorysim("trace", "fit", QUICKSTART, twin).out
+    told = factorysim("trace", "inspect", QUICKSTART, "--twin", twin)
+    assert told.code == 0, told.err
+    assert fitted.split("\n", 1)[1] in told.out
+    data = json.loads(factorysim("trace", "inspect", QUICKSTART, "--twin", twin, "--json").out)
+    assert {"source", "twin", "distance", "noise"} <= set(data["twin"]["quantities"][0])
+    other = tmp_path / "agent.yaml"
+    other.write_text("schema: factorysim.agent/1\n")
+    assert factorysim("trace", "inspect", QUICKSTART, "--twin", other).code == 2
+
+
+def test_sessions_of_an_agent_and_of_a_twin_are_written_as_a_trace(tmp_path):
+    twin, out = tmp_path / "twin.yaml", tmp_path / "out.jsonl.zst"
+    factorysim("trace", "fit", QUICKSTART, twin)
+    for agent in ("customer_service", twin):
+        done = factorysim("trace", "generate", out, "--agent", agent, "--duration", "5 min")
+        assert done.code == 0, done.err
+        told = json.loads(factorysim("trace", "inspect", out, "--json").out)
+        assert told["format"] == "fstrace"
+        assert told["sessions"] > 50
+    assert factorysim("trace", "generate", out, "--agent", "nobody").code == 2
+
+
 def test_bad_options_are_told(tmp_path):
     few = tmp_path / "few.jsonl"
     row = '{"timestamp": 0, "input_length": 600, "output_length": 8, "hash_ids": [0, 1]}\n'

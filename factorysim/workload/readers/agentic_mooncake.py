@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from factorysim.workload.lines import FaultLog
     from factorysim.workload.rows import Json
 
-AGENTIC = ("wait_for", "branches", "prefix_reset", "tool_wait_ms", "tool_events")
-"""Fields that only this form has."""
 USED = (
     *("request_id", "session_id", "wait_for", "delay", "input_length", "output_length"),
     *("hash_ids", "tool_events"),

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from factorysim.workload.formats import AGENTIC
 from factorysim.workload.gather import Place
 from factorysim.workload.lines import BadRow, Problem
-from factorysim.workload.readers.agentic_mooncake import AGENTIC
 from factorysim.workload.readers.assemble import assemble
 from factorysim.workload.readers.blocks import BlockSize, full_blocks, listed_ids
 from factorysim.workload.readers.fields import MS, ident, rest, sources

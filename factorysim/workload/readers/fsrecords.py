@@ -24,7 +24,7 @@ SIMULATED: dict[str, tuple[str, ...]] = {
     ),
     "tool": (
         *("k", "sid", "id", "t", "after", "delay", "cls", "dur", "cpu_s", "cores"),
-        *("mem", "in_bytes", "out_bytes", "out_tokens"),
+        *("mem", "in_bytes", "out_bytes", "out_tokens", "context", "failed"),
     ),
     "gap": ("k", "sid", "id", "after", "delay", "cls"),
 }
@@ -46,6 +46,10 @@ CARRIED: dict[str, tuple[str, ...]] = {
 
 MAX_CONTEXTS = 1_000_000
 """Of one session: its own and its sub-agents'."""
+STATUSES: tuple[Literal["failed"], Literal["timeout"]] = ("failed", "timeout")
+"""Words of a tool's `status` that a simulation counts; others are kept as they are."""
+ATTEMPTS_MOST = 100
+"""Failed attempts of one tool."""
 MAX_ROLES = 511
 """The highest number of a role of sub-agents."""
 
@@ -265,10 +269,30 @@ def _check_tool(row: Row) -> None:
     row.whole("out_tokens", 0, MAX_TOKENS, default=0)
     _texts(row, "call", "name", "status", "sandbox")
     row.flag("blocking", default=True)
+    row.whole("context", 0, MAX_CONTEXTS, default=0)
+    _check_attempts(row, cores)
     spawns = as_list(row.data.get("spawns", []))
     if spawns is None or not all(isinstance(sid, str) for sid in spawns):
         row.bad("spawns", row.found("spawns"), "a list of ids of sessions")
     _observed(row)
+
+
+def _check_attempts(row: Row, cores: float) -> None:
+    """Check the attempts at a tool that failed before the one that the record tells of."""
+    listed = as_list(row.data.get("failed", []))
+    if listed is None or len(listed) > ATTEMPTS_MOST:
+        row.bad("failed", row.found("failed"), f"a list of at most {ATTEMPTS_MOST} attempts")
+        return
+    for place, item in enumerate(listed):
+        inner = Row(as_map(item) or {})
+        duration = inner.whole("dur", 0, MAX_NS)
+        inner.whole("backoff", 0, MAX_NS, default=0)
+        cpu = inner.number("cpu_s", 0.0, 1e12, 0.0)
+        if round(cpu / cores * 1e9) > duration:
+            inner.bad("cpu_s", f"{cpu:g}", f"at most dur times cores, {duration * cores / 1e9:g}")
+        for key in set(inner.data) - {"dur", "backoff", "cpu_s"}:
+            inner.bad(shown(key), "an unknown key", "dur, cpu_s, backoff")
+        _told(row, f"failed.{place}", inner)
 
 
 def _check_gap(row: Row) -> None:

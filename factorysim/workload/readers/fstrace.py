@@ -18,9 +18,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
+from factorysim.workload.readers.family import families, waits_of
 from factorysim.workload.readers.fsrecords import (
     CARRIED,
     MAX_CONTEXTS,
+    STATUSES,
     Meta,
     Record,
     read_meta,
@@ -29,7 +31,7 @@ from factorysim.workload.readers.fsrecords import (
 from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import blocks_in, common_blocks, runs_of
-from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
+from factorysim.workload.session import Attempt, GapNode, LlmNode, Session, ToolNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +90,7 @@ def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]
     meta: Meta | None = None
     seen: set[int] = set()
     last_ns = 0
-    for records in _grouped(lines, log):
+    for records in families(_grouped(lines, log), log, SESSION_RECORDS):
         first = records[0]
         if meta is None:
             try:
@@ -232,6 +234,8 @@ def _carried(record: Record) -> dict[str, object]:
     for key, said in IMPLIED.items():
         if fields.get(key) == said:
             del fields[key]
+    if record.kind == "tool" and fields.get("status") in STATUSES:
+        del fields["status"]  # the node has it
     images = fields.get("mm")
     if isinstance(images, dict) and set(images) <= {"image_tokens"}:
         del fields["mm"]  # the node has it
@@ -253,9 +257,7 @@ def _ordered(body: list[Record]) -> tuple[list[Record], dict[str, tuple[int, ...
     """Sort records so that each follows what it waits for; keep the file's order else."""
     known = _named(body)
     for record in body:
-        if record.after is None:
-            call = record.row.data.get("call")
-            record.after = [cast("str", call)] if call is not None else []
+        record.after = waits_of(record)
         for name in record.after:
             if name not in known:
                 problem = Problem("after", f"{name[:60]!r}", "the id of a record of this session")
@@ -420,4 +422,14 @@ def _tool(row: Row, after: tuple[int, ...], delay_ns: int, at_ns: int | None) ->
         after=after,
         delay_ns=delay_ns,
         at_ns=at_ns,
+        context=row.whole("context", 0, MAX_CONTEXTS, default=0),
+        failed=tuple(_attempt(item, cores) for item in as_list(row.data.get("failed", [])) or ()),
+        status=next((word for word in STATUSES if word == row.data.get("status")), "ok"),
     )
+
+
+def _attempt(item: object, cores: float) -> Attempt:
+    row = Row(as_map(item) or {})
+    cpu_s = row.number("cpu_s", 0.0, 1e12, 0.0)
+    remote_ns = row.whole("dur", 0, 10**18) - round(cpu_s / cores * 1e9)
+    return Attempt(cpu_s, remote_ns, row.whole("backoff", 0, 10**18, default=0))

@@ -26,7 +26,7 @@ FULL = [
     {
         **{"k": "llm", "sid": "s", "id": "l1", "n": 3, "t": 9, "delay": 4, "initiator": "agent"},
         **{"in": 200, "out": 50, "reason": 20, "cached": 64, "shared": 10, "hashes": [[5, 2], 9]},
-        **{"bs": 64, "context": 1, "step": "planner", "model": "m", "effort": "medium"},
+        **{"bs": 64, "context": 1, "role": 2, "step": "planner", "model": "m", "effort": "medium"},
         **{"retain_out": False, "reset": True, "mm": {"images": 1, "image_tokens": 43}},
         **{"finish": "tool_use", "obs": {"ttft": 1, "dur": 5, "status": "ok"}, "src": {"y": 1}},
     },
@@ -35,7 +35,8 @@ FULL = [
         **{"cls": "shell", "name": "Bash", "dur": 850_000_000, "cpu_s": 0.4, "cores": 1.0},
         **{"mem": 14e6, "io_r": 1, "io_w": 2, "net": 3, "in_bytes": 168, "out_bytes": 231},
         **{"out_tokens": 60, "status": "failed", "blocking": False, "sandbox": "b1"},
-        **{"spawns": ["s2"], "obs": {"t": 0, "worker": "w"}, "src": {"z": None}},
+        **{"spawns": ["s2"], "obs": {"t": 0, "worker": "w"}, "src": {"z": None}, "context": 1},
+        **{"failed": [{"dur": 9_000_000_000, "cpu_s": 2.5, "backoff": 1_000_000_000}]},
     },
     {"k": "gap", "sid": "s", "id": "g1", "after": ["t1"], "delay": 8, "cls": "user", "src": {}},
 ]

@@ -11,7 +11,7 @@ from factorysim.workload.fswrite import write_fstrace
 from factorysim.workload.readers import fstrace
 from factorysim.workload.readers.fsrecords import Meta
 from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
-from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
+from factorysim.workload.session import Attempt, GapNode, LlmNode, Session, ToolNode
 
 META = '{"k":"meta","schema":"fstrace/1","name":"x","block_size":64}'
 
@@ -94,6 +94,48 @@ def test_drawn_sessions_survive_the_file(tmp_path, name):
     out = tmp_path / "out.jsonl"
     write_fstrace(out, sessions, Meta("drawn"))
     assert list(read_fstrace(out)) == sessions
+
+
+def test_failed_attempts_survive_the_file(tmp_path):
+    tool = ToolNode(
+        "shell",
+        0.5,
+        2.0,
+        remote_ns=7,
+        after=(0,),
+        context=3,
+        failed=(Attempt(1.5, 20, 10**9), Attempt(0.0, 5, 0)),
+        status="timeout",
+    )
+    sessions = [Session("a", 0, [LlmNode(9, 1), tool])]
+    out = tmp_path / "out.jsonl"
+    write_fstrace(out, sessions, Meta("n"))
+    assert list(read_fstrace(out)) == sessions
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [
+        ("x", "a list"),
+        ([{"dur": -1}], "failed.0.dur"),
+        ([{"dur": 1, "cpu_s": 1.0}], "failed.0.cpu_s"),
+        ([{"dur": 1, "why": "?"}], "unknown key"),
+        ([{"dur": 1}] * 101, "at most 100"),
+    ],
+)
+def test_bad_attempts_are_refused_by_name(tmp_path, failed, told):
+    row = {"k": "tool", "sid": "a", "id": "t", "cls": "x", "dur": 5, "failed": failed}
+    with pytest.raises(TraceError, match=told):
+        read(tmp_path, lines_of({"k": "llm", "sid": "a", "in": 9, "out": 1}, row))
+
+
+def test_other_words_of_status_are_kept(tmp_path):
+    row = {"k": "tool", "sid": "a", "id": "t", "cls": "x", "dur": 5, "status": "unmeasured"}
+    [session] = read(tmp_path, lines_of({"k": "llm", "sid": "a", "in": 9, "out": 1}, row))
+    assert session.nodes[1].status == "ok"
+    out = tmp_path / "out.jsonl"
+    write_fstrace(out, [session], Meta("n"))
+    assert list(read_fstrace(out)) == [session]
 
 
 def test_meta_says_what_the_file_is(tmp_path):
