@@ -27,6 +27,8 @@ FS_PER_S = 10**15
 
 _NO_END = 1 << 60
 """Cores and bytes of a cloud: more than are ever asked for."""
+_NOWHERE = -1
+"""Node of a cloud's cores: node 0 may be a host, in a graph of the user's own."""
 
 
 def plan_tools(
@@ -105,7 +107,7 @@ def _check(check: Check, gateway_s: float) -> CheckPlan:
 def _cloud_plan(name: str, spec: DeploymentSpec) -> ToolPlan:
     cloud = spec.cloud or CloudSpec()
     host = HostPlan(
-        node=0,
+        node=_NOWHERE,
         rack=0,
         cores=_NO_END >> 20,
         threads=_NO_END >> 20,
@@ -269,4 +271,4 @@ def check_memory(plans: Sequence[ToolPlan], used: Mapping[str, str]) -> list[Cap
 
 
 def _gb(amount: float) -> str:
-    return f"{amount / 1e9:,.4g} GB"
+    return f"{amount / 1e9:,.7g} GB"

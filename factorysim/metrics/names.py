@@ -60,7 +60,7 @@ METRICS: dict[str, Metric] = {
     ),
     "calls.retried": Metric("1", _CALLS, "arrivals", "number that were sent more than once"),
     "calls.retries": Metric("1", _CALLS, "arrivals", "sum of attempts after the first"),
-    "tools.called": Metric("1", _TOOLS, "arrivals", "number, where agents' tools may fail"),
+    "tools.called": Metric("1", _TOOLS, "arrivals", "number"),
     "tools.failed": Metric("1", _TOOLS, "arrivals", "number whose last attempt failed"),
     "tools.retries": Metric("1", _TOOLS, "arrivals", "sum of attempts after the first"),
     "tools.retried_share": Metric("ratio", _TOOLS, "arrivals", "share with a second attempt"),

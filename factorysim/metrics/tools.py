@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STATS = ("mean", *QUANTILES)
 SAFE = "no agent says what it does when a tool fails, so none does"
 BARE = "tools run in no sandboxes"
-FAILURES = ("tools.called", "tools.failed", "tools.retries", "tools.retried_share")
+FAILURES = ("tools.failed", "tools.retries", "tools.retried_share")
 SANDBOXES = (
     *(f"sandboxes.{name}" for name in ("asked", "cold_starts", "warm_hits")),
     *(f"sandbox_{what}_s.{stat}" for what in ("wait", "start") for stat in STATS),
@@ -31,9 +31,10 @@ SANDBOXES = (
 
 def tool_values(tables: Tables, window: Window, layout: Layout) -> list[Value]:
     """Count failures where agents have some, and sandboxes where a deployment has some."""
-    values: list[Value] = []
+    mine = inside(window, tables.tools["ready_s"])
+    values = [Value("tools.called", float(mine.sum()))]
     if layout.tools_fail:
-        values += _failures(tables.tools, inside(window, tables.tools["ready_s"]))
+        values += _failures(tables.tools, mine)
     else:
         values += [Value(name, None, reason=SAFE) for name in FAILURES]
     if tables.sandboxes is None:
@@ -52,7 +53,6 @@ def _failures(tools: Columns, mine: Bools) -> list[Value]:
         else Value("tools.retried_share", None, reason="no measured tool call")
     )
     return [
-        Value("tools.called", float(n)),
         Value("tools.failed", float((mine & failed).sum())),
         Value("tools.retries", float(again.sum())),
         share,

@@ -61,6 +61,19 @@ IO_WORK = {
     "io_work.dpu_cores": "DPU cores",
     "io_work.dpu_utilization": "of the DPUs that work",
 }
+FAILURES = {
+    "tools.called": "tools called",
+    "tools.failed": "failed to the end",
+    "tools.retries": "attempts after the first",
+}
+SANDBOXES = {
+    "sandboxes.asked": "sandboxes asked for",
+    "sandboxes.cold_starts": "started then",
+    "sandboxes.warm_hits": "stood ready",
+    "sandbox_wait_s.mean": "time to have one, mean",
+    "sandbox_wait_s.p95": "p95",
+    "sandboxes.held.mean": "held at once, mean",
+}
 LADDER = {
     "accelerator": "accelerators in steps",
     "host": "+ busy hosts, rest of racks",
@@ -106,6 +119,7 @@ def run_report(run: Run) -> list[RenderableType]:
         "",
         _pools(summary, notes),
         "",
+        *_tools(summary, notes),
         *_io_work(summary, notes),
         _listing("Power and energy", POWER, summary, notes),
         "",
@@ -273,6 +287,16 @@ def _pools(summary: Summary, notes: dict[str, int]) -> Table:
         cells = [_plain(n, summary.get(n), notes) for n in names]
         table.add_row(pool, *cells)
     return table
+
+
+def _tools(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
+    """Tell what failed, and what became of sandboxes, where there are such."""
+    rows: dict[str, str] = {}
+    for asked, names in (("tools.failed", FAILURES), ("sandboxes.asked", SANDBOXES)):
+        line = summary.get(asked)
+        if line is not None and line.value is not None:
+            rows |= names
+    return [_listing("Tools, per replication", rows, summary, notes), ""] if rows else []
 
 
 def _io_work(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:

@@ -196,8 +196,10 @@ class ToolStation:
         self._priority = COMPLETION + entity
         yields = 1.0 if self._whole_cores else plan.smt_yield
         self._hosts = [_host(i, host, yields) for i, host in enumerate(plan.hosts)]
-        self._memory = np.array([host.free_memory for host in self._hosts], dtype=np.float64)
-        self._memory_of_all = min(host.free_memory for host in self._hosts)
+        self._memory_of = [host.free_memory for host in self._hosts]
+        """By host, to the byte: a cloud has more of them than a float can tell apart."""
+        self._memory = np.array(self._memory_of, dtype=np.float64)
+        self._memory_of_all = min(self._memory_of)
         self._load = np.zeros(len(self._hosts), dtype=np.float64)
         self._busy = array("d")
         """Busy intervals, one after the other."""
@@ -251,7 +253,7 @@ class ToolStation:
         """Hosts whose cores and memory are not what their jobs hold: there should be none."""
         return [
             host.index
-            for host, memory in zip(self._hosts, self._memory.tolist(), strict=True)
+            for host, memory in zip(self._hosts, self._memory_of, strict=True)
             if host.demand != sum(job.held for _, _, job in host.running)
             or host.asked != host.demand + sum(job.held for job in host.waiting)
             or host.free_memory

@@ -198,9 +198,10 @@ class Sourced(Spec):
 
     @model_validator(mode="after")
     def _known_sources(self) -> Sourced:
-        used = {evidence.source for _, evidence in evidence_of(self)}
-        if missing := sorted(used - set(self.sources)):
-            raise ValueError(f"sources that say what {', '.join(missing)} is")
+        used = {evidence.source: path for path, evidence in reversed(evidence_of(self))}
+        if missing := sorted(used.keys() - set(self.sources)):
+            told = ", ".join(f"{source} is (in {used[source]})" for source in missing)
+            raise ValueError(f"`sources` that say what {told}")
         return self
 
 

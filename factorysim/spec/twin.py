@@ -134,12 +134,15 @@ class TwinSubagents(Spec):
     """Chains of calls that run beside the session's own, each in a context of its own."""
 
     batch_share: Share
-    """Of the batches of tools, those that are sub-agents instead."""
+    """Of the batches of tools, those that are sub-agents instead; below sub-agents, whose tools
+    are not told, of what follows a call and is not the end."""
     at_once: Table
     calls: Table
     first_prompt_tokens: Table
     growth_tokens: Table
     output_tokens: Table
+    subagents: TwinSubagents | None = None
+    """Those that these have."""
 
 
 class TwinArrivals(Spec):

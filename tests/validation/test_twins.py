@@ -13,7 +13,11 @@ TRACES = Path(__file__).resolve().parents[3] / "shared" / "traces"
 BEYOND = {
     "mooncake_conversation_trace.jsonl.gz": {"growth, tokens": 0.06, "prompt, tokens": 0.04},
     "AzureLLMInferenceTrace_conv.csv.gz": {},
-    "weka_claude_code": {"prompt, tokens": 0.12, "calls a turn": 0.11},
+    "weka_claude_code": {
+        "prompt, tokens": 0.12,
+        "calls a turn": 0.11,
+        "sub-agents a session": 0.08,
+    },
 }
 """Distances that are known to be larger than noise, and how large: what `docs/twins.md` tells."""
 

@@ -136,6 +136,7 @@ def _quantities(seen: Features) -> dict[str, tuple[Floats, Ints]]:
         "user gap, s": of(seen.gaps.seconds, seen.gaps.session),
         "tools a batch": of(seen.batches, seen.batch_session),
         "batch of tools, s": of(seen.batch_s, seen.batch_session),
+        "sub-agents a session": of(*((seen.delegates, each) if seen.teams else ((), ()))),
     }
 
 

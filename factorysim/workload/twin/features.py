@@ -1,7 +1,8 @@
 """What a twin is fitted to: a pass over sessions, taken apart into columns.
 
 Of every session the calls of its own context are a chain; what stands between two of
-them is tools, a gap, or a delay. Calls of other contexts are sub-agents.
+them is tools, sub-agents, a gap, or a delay. Calls of other contexts are sub-agents: of the
+session itself, or of other sub-agents.
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ class Tools:
 
 
 @dataclass(slots=True)
+class Team:
+    """The sub-agents of one level: those of sessions first, those of these then."""
+
+    chain: Chain = field(default_factory=Chain)
+    """Their calls; `session` counts sub-agents here."""
+    at_once: array[int] = field(default_factory=_whole)
+    """Sub-agents side by side, of each batch of them."""
+
+
+@dataclass(slots=True)
 class Features:
     """A trace in columns."""
 
@@ -81,8 +92,10 @@ class Features:
     calls_per_turn: Waits = field(default_factory=Waits)
     """Of each turn: a count, kept like a wait."""
     own: Chain = field(default_factory=Chain)
-    subs: Chain = field(default_factory=Chain)
-    """Calls of sub-agents; `session` counts sub-agents here."""
+    teams: list[Team] = field(default_factory=list[Team])
+    """Level by level; none without sub-agents."""
+    delegates: array[int] = field(default_factory=_whole)
+    """Sub-agents of each session, on all levels."""
     gaps: Waits = field(default_factory=Waits)
     delays: Waits = field(default_factory=Waits)
     tools: dict[str, Tools] = field(default_factory=lambda: defaultdict(Tools))
@@ -91,10 +104,10 @@ class Features:
     batch_session: array[int] = field(default_factory=_whole)
     batch_s: array[float] = field(default_factory=_real)
     """How long each took: its longest tool."""
-    delegated: array[int] = field(default_factory=_whole)
-    """Sub-agents at once, of each batch of them."""
     transitions: int = 0
     """From a call to the next of its turn."""
+    handed_over: int = 0
+    """Of these, those that wait for sub-agents and for no tool."""
     block_tokens: set[int] = field(default_factory=set[int])
     first_hashes: list[tuple[tuple[int, int], ...]] = field(default_factory=list)
     """Of the first call of each session whose ids mean the same in all."""
@@ -127,7 +140,7 @@ def features_of(sessions: Iterable[Session]) -> Features:
         number = len(seen.turns)
         seen.arrivals_ns.append(session.at_ns)
         contexts = _contexts(nodes, first.context)
-        _own(seen, number, [n for n, own in zip(nodes, contexts, strict=True) if own is None])
+        _own(seen, number, nodes, contexts)
         _delegated(seen, nodes, contexts)
         seen.shared.append(first.shared_tokens)
         if session.hash_scope == "global" and first.hashes:
@@ -148,12 +161,14 @@ def _contexts(nodes: Sequence[Node], own: int) -> list[int | None]:
     return contexts
 
 
-def _own(seen: Features, number: int, nodes: Sequence[Node]) -> None:
+def _own(
+    seen: Features, number: int, nodes: Sequence[Node], contexts: Sequence[int | None]
+) -> None:
     """Take the session's own chain."""
     between: list[Node] = []
     turn = turns = 0
     last: LlmNode | None = None
-    for node in nodes:
+    for node in (node for node, sub in zip(nodes, contexts, strict=True) if sub is None):
         if not isinstance(node, LlmNode):
             between.append(node)
             continue
@@ -166,7 +181,8 @@ def _own(seen: Features, number: int, nodes: Sequence[Node]) -> None:
         turn += 1
         _add(seen.own, number, node, last, user=user)
         if last is not None:
-            _wait(seen, number, between, node.delay_ns, user=user)
+            handed = any(contexts[before] is not None for before in node.after)
+            _wait(seen, number, between, node.delay_ns, user=user, handed=handed)
         between, last = [], node
     if last is not None:
         seen.calls_per_turn.add(number, turn)
@@ -190,16 +206,30 @@ def _add(chain: Chain, number: int, node: LlmNode, last: LlmNode | None, *, user
 
 
 def _wait(
-    seen: Features, number: int, between: Sequence[Node], delay_ns: int, *, user: bool
+    seen: Features,
+    number: int,
+    between: Sequence[Node],
+    delay_ns: int,
+    *,
+    user: bool,
+    handed: bool,
 ) -> None:
-    """Take what stands between two calls."""
+    """Take what stands between two calls.
+
+    Parameters
+    ----------
+    handed
+        Whether the second waits for sub-agents.
+    """
     pauses = sum(node.delay_ns for node in between if isinstance(node, GapNode))
     tools = [node for node in between if isinstance(node, ToolNode)]
     if user:
         seen.gaps.add(number, (pauses + delay_ns) / 1e9)
     else:
         seen.transitions += 1
-        if not tools:
+        if handed and not tools:
+            seen.handed_over += 1
+        elif not tools:
             seen.delays.add(number, (pauses + delay_ns) / 1e9)
     if tools:
         _batch(seen, number, tools)
@@ -228,12 +258,20 @@ def _delegated(seen: Features, nodes: Sequence[Node], contexts: Sequence[int | N
     for node, context in zip(nodes, contexts, strict=True):
         if context is not None and isinstance(node, LlmNode):
             chains[context].append(node)
-    begun: dict[tuple[int, ...], int] = defaultdict(int)
-    for calls in chains.values():
-        begun[calls[0].after] += 1
-        sub = seen.subs.session[-1] + 1 if seen.subs.session else 0
+    seen.delegates.append(len(chains))
+    levels: dict[int | None, int] = {None: -1}
+    begun: dict[tuple[int, tuple[int, ...]], int] = defaultdict(int)
+    for context, calls in chains.items():
+        after = calls[0].after
+        levels[context] = level = 1 + levels.get(contexts[after[0]] if after else None, -1)
+        begun[level, after] += 1
+        if level == len(seen.teams):
+            seen.teams.append(Team())
+        chain = seen.teams[level].chain
+        sub = chain.session[-1] + 1 if chain.session else 0
         last: LlmNode | None = None
         for node in calls:
-            _add(seen.subs, sub, node, last, user=False)
+            _add(chain, sub, node, last, user=False)
             last = node
-    seen.delegated.extend(begun.values())
+    for (level, _), count in begun.items():
+        seen.teams[level].at_once.append(count)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from factorysim.workload.session import Session
     from factorysim.workload.twin.calls import Calls
-    from factorysim.workload.twin.features import Features, Waits
+    from factorysim.workload.twin.features import Features, Team, Waits
 
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
@@ -117,7 +117,7 @@ def fit_twin(
             name=name,
             format=trace_format,
             sessions=len(seen.turns),
-            llm_calls=len(calls.session) + len(seen.subs.session),
+            llm_calls=len(calls.session) + sum(len(team.chain.session) for team in seen.teams),
             joined=joined,
         ),
         arrivals=_arrivals(seen),
@@ -326,7 +326,8 @@ def _outputs(calls: Calls) -> dict[Literal["last", "within"], Table]:
 
 
 def _tool_share(seen: Features) -> float:
-    return round(min(1.0, len(seen.batches) / seen.transitions), 6) if seen.transitions else 0.0
+    batches = len(seen.batches) + seen.handed_over
+    return round(min(1.0, batches / seen.transitions), 6) if seen.transitions else 0.0
 
 
 def _classes(seen: Features) -> dict[str, TwinTool]:
@@ -390,16 +391,27 @@ def _ratio_table(over: Ints, under: Ints, chosen: Bools) -> Table:
 
 
 def _subagents(seen: Features) -> TwinSubagents | None:
-    if not len(seen.delegated):
-        return None
-    subs = calls_of(seen.subs)
+    """Fit the sub-agents of sessions, and theirs, from the lowest level on."""
+    fitted: TwinSubagents | None = None
+    for level in range(len(seen.teams) - 1, -1, -1):
+        places = len(seen.batches) + seen.handed_over
+        if level:
+            above = seen.teams[level - 1].chain
+            places = len(above.index) - above.index.count(0)  # what follows a call of theirs
+        fitted = _team(seen.teams[level], places, fitted)
+    return fitted
+
+
+def _team(team: Team, places: int, below: TwinSubagents | None) -> TwinSubagents:
+    """Fit the sub-agents of one level, which stand at some of the places between calls."""
+    subs = calls_of(team.chain)
     grown = np.maximum(subs.prompt - subs.before, 0)[~subs.first]
-    batches = len(seen.batches) + len(seen.delegated)
     return TwinSubagents(
-        batch_share=round(len(seen.delegated) / batches, 6),
-        at_once=fit_table(seen.delegated),
+        batch_share=round(min(1.0, len(team.at_once) / places), 6) if places else 1.0,
+        at_once=fit_table(team.at_once),
         calls=fit_table(np.bincount(subs.session)),
         first_prompt_tokens=fit_table(subs.prompt[subs.first]),
         growth_tokens=fit_table(grown) if len(grown) else _NOTHING,
         output_tokens=fit_table(subs.output),
+        subagents=below,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, count
 from math import ceil, inf, log, log1p
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +23,7 @@ from factorysim.workload.twin.tables import Draw
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -76,8 +76,18 @@ class _Chain(NamedTuple):
 
 
 class _Sub(NamedTuple):
+    context: int
+    """Its number in the session, from 1 on."""
     prompts: array[int]
     outputs: array[int]
+    delegates: dict[int, list[_Sub]]
+    """Those of its own, by the call that they follow."""
+
+
+def _calls_of(delegates: Mapping[int, Sequence[_Sub]]) -> int:
+    """Count the calls of sub-agents, and of theirs."""
+    subs = [sub for of_place in delegates.values() for sub in of_place]
+    return sum(len(sub.prompts) + _calls_of(sub.delegates) for sub in subs)
 
 
 def _root(spec: TwinSpec) -> Floats:
@@ -166,8 +176,7 @@ class TwinModel:
         ]
         chain = self._chain(generator, common, first, calls)
         delegates = self._delegates(generator, chain)
-        total = len(chain.prompts)
-        total += sum(len(sub.prompts) for subs in delegates.values() for sub in subs)
+        total = len(chain.prompts) + _calls_of(delegates)
         return StagedNodes(total, partial(self._stages, chain, delegates))
 
     def _chain(
@@ -303,28 +312,43 @@ class TwinModel:
         if spec is None:
             return {}
         places = [place for place, width in enumerate(chain.widths) if width]
+        return self._teams(generator, spec, places, count(1))
+
+    def _teams(
+        self,
+        generator: np.random.Generator,
+        spec: TwinSubagents,
+        places: Sequence[int],
+        contexts: Iterator[int],
+    ) -> dict[int, list[_Sub]]:
+        """Draw which calls sub-agents follow, and these."""
         chosen = generator.random(len(places)) < spec.batch_share
         made: dict[int, list[_Sub]] = {}
         for place, sub in zip(places, chosen.tolist(), strict=True):
             if sub:
-                count = max(1, Draw(spec.at_once).whole(float(generator.standard_normal())))
-                made[place] = [self._sub(generator, spec) for _ in range(count)]
+                size = max(1, Draw(spec.at_once).whole(float(generator.standard_normal())))
+                made[place] = [self._sub(generator, spec, contexts) for _ in range(size)]
         return made
 
-    def _sub(self, generator: np.random.Generator, spec: TwinSubagents) -> _Sub:
-        first, count = generator.standard_normal(2).tolist()
-        calls = max(1, Draw(spec.calls).whole(count))
+    def _sub(
+        self, generator: np.random.Generator, spec: TwinSubagents, contexts: Iterator[int]
+    ) -> _Sub:
+        context = next(contexts)
+        first, many = generator.standard_normal(2).tolist()
+        calls = max(1, Draw(spec.calls).whole(many))
         normals = generator.standard_normal((calls, 2)).tolist()
         growth, written = Draw(spec.growth_tokens), Draw(spec.output_tokens)
         prompts = [max(1, Draw(spec.first_prompt_tokens).whole(first))]
         prompts += [growth.whole(normals[place][0]) for place in range(1, calls)]
         outputs = [max(1, written.whole(normal[1])) for normal in normals]
-        return _Sub(packed(np.cumsum(prompts).tolist()), packed(outputs))
+        below: dict[int, list[_Sub]] = {}
+        if spec.subagents is not None:
+            below = self._teams(generator, spec.subagents, range(calls - 1), contexts)
+        return _Sub(context, packed(np.cumsum(prompts).tolist()), packed(outputs), below)
 
     def _stages(self, chain: _Chain, delegates: dict[int, list[_Sub]]) -> Iterator[list[Node]]:
         """Build the nodes, a stage at a time."""
         place = tool = 0
-        context = 1
         for turn in chain.turns:
             initiator: Initiator = "user"
             for step in range(turn):
@@ -335,11 +359,7 @@ class TwinModel:
                 initiator = "tool"
                 end = tool + chain.widths[place]
                 if place in delegates:
-                    subs = delegates[place]
-                    yield side_by_side(
-                        self._delegated(sub, context + n) for n, sub in enumerate(subs)
-                    )
-                    context += len(subs)
+                    yield side_by_side(map(self._delegated, delegates[place]))
                 elif end > tool:
                     yield [self._tool(chain, job) for job in range(tool, end)]
                 tool = end
@@ -371,12 +391,13 @@ class TwinModel:
             remote_ns=lasts_ns - busy_ns,
         )
 
-    def _delegated(self, sub: _Sub, context: int) -> Iterator[list[Node]]:
-        """Build a sub-agent's chain; its tools are in the time of its calls' growth."""
+    def _delegated(self, sub: _Sub) -> Iterator[list[Node]]:
+        """Build a sub-agent's chain; its tools are in the growth of its prompts."""
         before = 0
-        for prompt, output in zip(sub.prompts, sub.outputs, strict=True):
+        for place, (prompt, output) in enumerate(zip(sub.prompts, sub.outputs, strict=True)):
             initiator: Initiator = "tool" if before else "agent"
-            yield [
-                LlmNode(prompt, output, min(before, prompt), initiator=initiator, context=context)
-            ]
+            prefix = min(before, prompt)
+            yield [LlmNode(prompt, output, prefix, initiator=initiator, context=sub.context)]
+            if place in sub.delegates:
+                yield side_by_side(map(self._delegated, sub.delegates[place]))
             before = prompt

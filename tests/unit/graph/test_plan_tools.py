@@ -56,6 +56,12 @@ def test_a_cloud_draws_nothing(planned):
     assert [(host.idle_w, host.peak_w) for host in web.hosts] == [(0.0, 0.0)]
 
 
+def test_a_cloud_is_at_no_node_of_the_factory(planned):
+    """Else bytes of its tools were work for whoever is the first node of a graph."""
+    (web,) = planned(web={"pool": "cloud"}).tools
+    assert all(host.node < 0 for host in web.hosts)
+
+
 def test_what_no_deployment_runs_is_told(planned):
     plan = planned(tests={"pool": "vera_cpu", "classes": ["test_run"]})
     assert any("no deployment runs" in note and "shell" in note for note in plan.notes)
@@ -138,6 +144,14 @@ def test_a_warm_pool_that_no_host_has_room_for_is_refused(planned):
     sandbox = {"memory": "1 GB", "warm_pool": 5000}
     found = faults(planned, tools={"pool": "vera_cpu", "sandbox": sandbox})
     assert "5,000 x 1 GB" in found["deployments.tools.sandbox.memory"].found
+
+
+def test_what_is_a_little_too_large_is_told_apart_from_what_there_is(planned):
+    box = {"memory": "1499.9 GB", "burst": "400 MB"}
+    found = faults(planned, tools={"pool": "vera_cpu", "sandbox": box})
+    told = found["deployments.tools.sandbox.memory"]
+    assert "1,499.9 GB" in told.found
+    assert "1,500 GB" in told.expected
 
 
 def test_a_burst_smaller_than_a_tool_is_refused(planned):

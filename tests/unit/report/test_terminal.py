@@ -80,6 +80,19 @@ def test_withheld_values_point_to_their_reason(run):
     assert text.index(number) < text.index(reason)
 
 
+def test_tools_are_told_of_where_they_fail_or_run_in_sandboxes(run, monkeypatch):
+    assert "Tools, per replication" not in rendered(run_report(run))
+    known = {"tools.called": 900.0, "tools.failed": 39.0, "tools.retries": 7.0}
+    told = run.summary | {n: Line(value, None, None, 1, "one") for n, value in known.items()}
+    monkeypatch.setitem(run.__dict__, "summary", told)
+    text = rendered(run_report(run))
+    assert re.search(r"tools called +900\b.*\n.*failed to the end +39\.0.*\n.* 7\.00", text)
+    assert "sandboxes" not in text
+    asked = {"sandboxes.asked": Line(92.0, None, None, 1, "one")}
+    monkeypatch.setitem(run.__dict__, "summary", told | asked)
+    assert re.search(r"sandboxes asked for +92\.0", rendered(run_report(run)))
+
+
 def test_an_overloaded_run_says_so():
     run = simulate(mm1(rate="1.5 /s", window="300 s"), workers=1, name="busy")
     text = rendered(run_report(run))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 
 from factorysim.physics.io_work import IoCost
+from factorysim.sim.clock import Clock
 from factorysim.sim.factory import run_replication
+from factorysim.sim.io_cores import IoCores
+from factorysim.sim.io_work import IoWork
 from factorysim.sim.session import SHARES
+from factorysim.spec.io_work import IoWorkSpec
 from factorysim.workload.session import LlmNode, Session, ToolNode
-from tests.unit.sim.builders import MS, Listed, Rows, calls, run, scenario
+from tests.unit.sim.builders import FS, MS, Listed, Rows, calls, run, scenario
 from tests.unit.sim.io_builders import COSTS, factory
 from tests.unit.sim.test_tiers import factory as tiered
 from tests.unit.sim.test_tiers import returning
@@ -175,3 +179,20 @@ def test_kv_has_landed_when_its_bytes_and_the_work_on_them_are_done(where):
 
 def test_devices_copy_to_host_memory_by_themselves():
     assert fetches("host", {"storage": "dpu"}) == fetches("host", {})
+
+
+@pytest.mark.parametrize("where", PLACES)
+def test_all_devices_of_a_server_bring_it_work(where):
+    """Tensor parallel ranks of one tray each move their part: its cores see the sum."""
+    made = factory(hosts=0, host_cores=2, dpu_cores=2)
+    clock, spec = Clock(), IoWorkSpec(storage=where)
+    cores = IoCores(clock, made, made.io, spec, lambda rows: None, 100.0, 1)
+    io = IoWork(clock, made, spec, cores)
+    one = io.estimate_fs([(1, 90)], 3_000_000, "store_nvme")
+    assert one > 0
+    assert io.estimate_fs([(1, 90), (2, 90)], 3_000_000, "store_nvme") == 2 * one
+    assert io.carry([(1, 90), (2, 90)], 3_000_000, "store_nvme", lambda: None) == 1
+    clock.run_until(100 * FS)
+    assert sum(station.work()[1] for station in cores.stations()) == pytest.approx(
+        2 * 3e6 * COSTS["storage"].byte_s
+    )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from factorysim.sim.sandboxes import Holders
-from tests.unit.sim.box_builders import Boxes, host, sandbox, tool_plan
+from factorysim.sim.sandboxes import Holders, SandboxPool
+from tests.unit.sim.box_builders import Boxes, FixedStarts, host, sandbox, tool_plan
 
 
 def test_the_first_tool_waits_for_the_start_and_the_next_does_not():
@@ -177,3 +177,29 @@ def test_a_sandbox_that_gets_lost_breaks_littles_law():
     line = boxes.pools[0].line()
     assert line.area_s != line.sojourn_s
     assert boxes.pools[0].astray()
+
+
+def test_a_time_out_counts_from_the_last_rest_alone():
+    """The first would be due at 5, but a tool came between."""
+    boxes = Boxes(tool_plan(sandbox(idle_s=3.0)))
+    boxes.add(0.0, 1, session=5)  # idle since 2
+    boxes.add(4.0, 2, session=5, cpu_s=0.5)  # idle since 4.5: due at 7.5
+    boxes.add(6.0, 3, session=5)
+    assert boxes.run() == {1: 2.0, 2: 4.5, 3: 7.0}
+    assert [(why, at) for _, _, why, at in boxes.ended] == [("timed_out", 10.0)]
+
+
+def test_a_start_takes_as_long_whoever_came_before(monkeypatch):
+    """Its draw belongs to the session and the tool: common random numbers of two factories."""
+    monkeypatch.setattr(FixedStarts, "_start_job", SandboxPool._start_job)
+    took = []
+    for before in ((), (7, 8, 9)):
+        boxes = Boxes(tool_plan(sandbox(memory=1, burst=1), host(cores=100, memory=100)))
+        for session in before:
+            boxes.add(0.0, session, session)
+        boxes.add(0.5, 1, session=1)
+        boxes.add(0.5, 2, session=2)
+        done = boxes.run()
+        took.append((done[1], done[2]))
+    assert took[0] == took[1]
+    assert took[0][0] != took[0][1]

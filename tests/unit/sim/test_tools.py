@@ -226,3 +226,13 @@ def test_busy_intervals_add_up_to_the_busy_core_seconds():
     busy = sum((finish - start) * cores for _, start, finish, cores in rows)
     assert busy == pytest.approx(bench.station.line().busy_s, rel=1e-12)
     assert max(cores for *_, cores in rows) == 2.0
+
+
+def test_memory_without_an_end_is_counted_to_the_byte():
+    """A cloud's: less what one job holds it is no number that a float can tell."""
+    bench = Bench(host(memory=1 << 60))
+    bench.add(0.0, 1, 2.0, memory_bytes=5e6)
+    bench.station.keep_memory(0, 185_000_000)
+    bench.run(1.0)
+    assert bench.station.astray() == []
+    assert bench.station.free_memory(0) == (1 << 60) - 190_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -237,6 +238,40 @@ def test_sub_agents_fail_too():
     nodes = [node for number in range(20) for node in amiss.nodes(key(number))]
     tools = kinds(nodes, ToolNode)
     assert any(node.context and node.status != "ok" for node in tools)
+
+
+def teams(nodes):
+    """Calls of the sub-agents of each level: counts by context."""
+    levels, counts = {0: 0}, [Counter() for _ in range(4)]
+    for node in nodes:
+        if isinstance(node, LlmNode):
+            if node.context not in levels:
+                caller = nodes[node.after[0]]
+                levels[node.context] = levels[caller.context] + 1
+            counts[levels[node.context]][node.context] += 1
+    return counts
+
+
+def test_tools_of_the_sub_agents_of_sub_agents_fail_and_loops_follow():
+    """On each level some fail; who calls whom stays, and calls are only ever added."""
+    plain = AgentModel(load_agent("supply_chain"))
+    amiss = model(agent="supply_chain", failing_share=0.3)
+    longer, failed = Counter(), Counter()
+    for number in range(20):
+        ours, theirs = plain.nodes(key(number)), amiss.nodes(key(number))
+        level_of = {c: level for level, few in enumerate(teams(theirs)) for c in few}
+        for node in kinds(theirs, ToolNode):
+            failed[level_of[node.context]] += node.status != "ok"
+        for level, (few, many) in enumerate(zip(teams(ours), teams(theirs), strict=True)):
+            assert few.keys() == many.keys()
+            assert all(many[context] >= calls for context, calls in few.items())
+            longer[level] += many.total() - few.total()
+    assert set(longer) == {0, 1, 2, 3}
+    assert longer[3] == failed[3] == 0  # two levels ship
+    for level in (1, 2):
+        # Loops of 3 follow failures outside of loops, of which there are fewer than half.
+        assert failed[level] > 50
+        assert 0.4 < longer[level] / failed[level] < 3.0
 
 
 def test_shipped_classes_say_how_they_fail():

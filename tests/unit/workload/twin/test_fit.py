@@ -13,7 +13,7 @@ from factorysim.load.dump import dump_twin
 from factorysim.spec.arrivals import PoissonArrivals
 from factorysim.spec.stream import ImagesSpec, StreamSpec
 from factorysim.spec.twin import SESSION_EFFECTS, TwinSpec
-from factorysim.workload.agents import AgentModel, find_agent, load_agent
+from factorysim.workload.agents import AgentModel, load_agent
 from factorysim.workload.demand import build_demand
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.models import find_twin, session_model
@@ -233,16 +233,36 @@ def test_compaction_at_a_limit_is_drawn_again():
     assert shrunk.sum() >= 150
 
 
-def test_subagents_come_back_as_chains_of_their_own():
-    spec = find_agent(str(BEFORE / "supply_chain.yaml"))  # of one level, as twins are
-    sessions = drawn_from(AgentModel(spec), 150)
+@pytest.mark.parametrize("agent", ["supply_chain", "deep_research"])
+def test_subagents_come_back_as_often_as_they_were(agent):
+    """Of two levels, and of one: how many, how many side by side, with how many calls."""
+    sessions = drawn_from(AgentModel(load_agent(agent)), 200)
     twin = fit_twin(sessions, "chain", "fstrace")
-    assert twin.subagents is not None
-    ours, theirs = features_of(sessions), features_of(drawn_from(TwinModel(twin), 150, "u"))
-    assert np.mean(theirs.delegated) == pytest.approx(np.mean(ours.delegated), rel=0.15)
-    per_session = [len(f.delegated) / len(f.turns) for f in (ours, theirs)]
-    assert per_session[1] == pytest.approx(per_session[0], rel=0.25)
-    assert ks_distance(np.array(ours.subs.prompt, float), np.array(theirs.subs.prompt, float)) < 0.1
+    ours, theirs = features_of(sessions), features_of(drawn_from(TwinModel(twin), 400, "u"))
+    assert len(ours.teams) == len(theirs.teams) == (2 if agent == "supply_chain" else 1)
+    for ours_of, theirs_of in zip(ours.teams, theirs.teams, strict=True):
+        assert np.mean(theirs_of.at_once) == pytest.approx(np.mean(ours_of.at_once), rel=0.1)
+        for count in (lambda t: len(t.at_once), lambda t: len(t.chain.session)):
+            found = count(theirs_of) / len(theirs.turns)
+            assert found == pytest.approx(count(ours_of) / len(ours.turns), rel=0.15)
+        prompts = [np.array(t.chain.prompt, float) for t in (ours_of, theirs_of)]
+        assert ks_distance(*prompts) < 0.1
+
+
+def test_a_wait_for_subagents_is_no_delay():
+    """Half of what follows a call is tools, half is a sub-agent: no pause of nothing between."""
+    nodes = [
+        LlmNode(100, 10), ToolNode("x", cpu_s=1.0, after=(0,)),
+        LlmNode(200, 10, 110, after=(1,), initiator="tool"),
+        LlmNode(50, 5, after=(2,), initiator="agent", context=1),
+        LlmNode(300, 10, 210, after=(3,), initiator="tool"),
+    ]  # fmt: skip
+    seen = features_of([Session(f"s{i}", i * 10**9, list(nodes)) for i in range(20)])
+    assert (seen.transitions, seen.handed_over, len(seen.batches)) == (40, 20, 20)
+    assert not seen.delays.seconds
+    assert list(seen.delegates) == [1] * 20
+    twin = fit_twin([Session(f"s{i}", i * 10**9, list(nodes)) for i in range(20)], "x", "fstrace")
+    assert (twin.tool_share, twin.subagents.batch_share) == (1.0, 0.5)
 
 
 def test_sessions_without_calls_are_left_out_and_counted():
@@ -275,4 +295,4 @@ def test_replacing_a_context_changes_who_is_a_subagent():
     moved = [replace(node, context=0) for node in nodes]
     seen = [features_of([Session("s", 0, one)]) for one in (nodes, moved)]
     assert list(seen[0].own.prompt) == list(seen[1].own.prompt) == [10, 20]
-    assert not seen[0].subs.prompt
+    assert not seen[0].teams
