@@ -73,11 +73,11 @@ def test_azure_times_survive_fstrace_to_the_tick(tmp_path):
 @pytest.mark.parametrize(
     ("name", "named"),
     [
-        ("tracelab_example_round_trace.jsonl.gz", "TraceLab"),
-        ("vidur_arxiv_summarization_lengths.csv.gz", "Vidur"),
+        ("servegen/m-large/chunk-104-trace.csv.gz", "ServeGen"),
+        ("agentcgroup_glm_sessions.csv.gz", "AgentCgroup"),
     ],
 )
-def test_traces_of_other_formats_are_named(name, named):
+def test_files_that_are_no_traces_are_named(name, named):
     from factorysim.errors import TraceError
 
     with pytest.raises(TraceError, match=named):
