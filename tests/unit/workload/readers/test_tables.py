@@ -18,7 +18,7 @@ from tests.unit.workload.readers.samples import (
 )
 
 S = 10**9
-SHARED = Path("/work/shared/traces")
+SHARED = Path(__file__).resolve().parents[5] / "shared" / "traces"
 needs_shared = pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not here")
 
 

@@ -10,7 +10,8 @@ from factorysim.workload.traces import read_trace
 from tests.unit.workload.readers.samples import TRACELAB, faults, read, rows, tool, tracelab
 
 S = 10**9
-SHARED = Path("/work/shared/traces/tracelab_example_round_trace.jsonl.gz")
+TRACES = Path(__file__).resolve().parents[5] / "shared" / "traces"
+SHARED = TRACES / "tracelab_example_round_trace.jsonl.gz"
 
 
 def test_rounds_follow_tools_and_the_user(tmp_path):
