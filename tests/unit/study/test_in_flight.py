@@ -21,7 +21,7 @@ from factorysim.study.in_flight import (
     shares_of,
 )
 
-QUICK = load("quickstart")
+QUICK = load("quickstart", overrides=["streams.code.arrivals.rate=30 /min"])
 
 
 def test_streams_share_by_their_rates_and_each_has_a_session():

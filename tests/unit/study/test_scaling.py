@@ -40,12 +40,12 @@ def quickstart():
 def test_all_streams_are_scaled_by_one_factor(quickstart):
     found = scaling_of(quickstart, None)
     scaled = found.at(3.0).streams
-    assert scaled["code"].arrivals.rate == pytest.approx(1.5)
+    assert scaled["code"].arrivals.rate == pytest.approx(3 * 10 / 60)
     assert scaled["service"].arrivals.rate == pytest.approx(6.0)
     assert scaled["chat"].speed == 3.0
     assert found.unit == PER_SECOND
     chat = found.extents["chat"]
-    assert found.rate == pytest.approx(2.5 + chat.sessions / chat.last_s)
+    assert found.rate == pytest.approx(10 / 60 + 2.0 + chat.sessions / chat.last_s)
 
 
 def test_one_stream_can_be_scaled_alone(quickstart):
