@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from factorysim.cli.trace_format import FormatOption
 from factorysim.marked import printable
-from factorysim.spec.trace_format import FormatChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,6 @@ FileArgument = Annotated[
 ]
 OutArgument = Annotated[
     Path, typer.Argument(help="File to write; packed if it ends in .gz or .zst.")
-]
-FormatOption = Annotated[
-    FormatChoice, typer.Option("--format", metavar="NAME", help="See formats; auto tells it.")
 ]
 RepairOption = Annotated[
     bool, typer.Option("--repair", help="Drop or mend what is bad, and count it.")

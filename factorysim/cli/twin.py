@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from factorysim.cli.trace import FormatOption
+from factorysim.cli.trace_format import FormatOption
 
 if TYPE_CHECKING:
     from factorysim.spec.trace_format import TraceFormat

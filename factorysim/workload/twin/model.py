@@ -90,6 +90,42 @@ def _calls_of(delegates: Mapping[int, Sequence[_Sub]]) -> int:
     return sum(len(sub.prompts) + _calls_of(sub.delegates) for sub in subs)
 
 
+class _Subagents:
+    """Sub-agents of one level, ready to be drawn; below each, those of the next."""
+
+    def __init__(self, spec: TwinSubagents) -> None:
+        self._batch_share = spec.batch_share
+        self._at_once, self._calls = Draw(spec.at_once), Draw(spec.calls)
+        self._first = Draw(spec.first_prompt_tokens)
+        self._growth, self._output = Draw(spec.growth_tokens), Draw(spec.output_tokens)
+        self._below = None if spec.subagents is None else _Subagents(spec.subagents)
+
+    def draw(
+        self, generator: np.random.Generator, places: Sequence[int], contexts: Iterator[int]
+    ) -> dict[int, list[_Sub]]:
+        """Draw which calls sub-agents follow, and these."""
+        chosen = generator.random(len(places)) < self._batch_share
+        made: dict[int, list[_Sub]] = {}
+        for place, sub in zip(places, chosen.tolist(), strict=True):
+            if sub:
+                size = max(1, self._at_once.whole(float(generator.standard_normal())))
+                made[place] = [self._one(generator, contexts) for _ in range(size)]
+        return made
+
+    def _one(self, generator: np.random.Generator, contexts: Iterator[int]) -> _Sub:
+        context = next(contexts)
+        first, many = generator.standard_normal(2).tolist()
+        calls = max(1, self._calls.whole(many))
+        normals = generator.standard_normal((calls, 2)).tolist()
+        prompts = [max(1, self._first.whole(first))]
+        prompts += [self._growth.whole(normals[place][0]) for place in range(1, calls)]
+        outputs = [max(1, self._output.whole(normal[1])) for normal in normals]
+        below: dict[int, list[_Sub]] = {}
+        if self._below is not None:
+            below = self._below.draw(generator, range(calls - 1), contexts)
+        return _Sub(context, packed(np.cumsum(prompts).tolist()), packed(outputs), below)
+
+
 def _root(spec: TwinSpec) -> Floats:
     """Find what turns independent scores into those with the correlations of a twin."""
     values, vectors = np.linalg.eigh(np.array(spec.between))
@@ -139,6 +175,7 @@ class TwinModel:
         self._names = list(spec.tools)
         self._tools = [Draw(tool.seconds) for tool in spec.tools.values()]
         self._mix = np.cumsum([tool.share for tool in spec.tools.values()])
+        self._subagents = None if spec.subagents is None else _Subagents(spec.subagents)
         rewrites = spec.rewrites
         self._lost, self._to = Draw(rewrites.edited_lost), Draw(rewrites.compacted_to)
         self._compacted_kept = Draw(rewrites.compacted_kept)
@@ -308,43 +345,10 @@ class TwinModel:
 
     def _delegates(self, generator: np.random.Generator, chain: _Chain) -> dict[int, list[_Sub]]:
         """Draw the sub-agents that take the place of some batches of tools."""
-        spec = self.spec.subagents
-        if spec is None:
+        if self._subagents is None:
             return {}
         places = [place for place, width in enumerate(chain.widths) if width]
-        return self._teams(generator, spec, places, count(1))
-
-    def _teams(
-        self,
-        generator: np.random.Generator,
-        spec: TwinSubagents,
-        places: Sequence[int],
-        contexts: Iterator[int],
-    ) -> dict[int, list[_Sub]]:
-        """Draw which calls sub-agents follow, and these."""
-        chosen = generator.random(len(places)) < spec.batch_share
-        made: dict[int, list[_Sub]] = {}
-        for place, sub in zip(places, chosen.tolist(), strict=True):
-            if sub:
-                size = max(1, Draw(spec.at_once).whole(float(generator.standard_normal())))
-                made[place] = [self._sub(generator, spec, contexts) for _ in range(size)]
-        return made
-
-    def _sub(
-        self, generator: np.random.Generator, spec: TwinSubagents, contexts: Iterator[int]
-    ) -> _Sub:
-        context = next(contexts)
-        first, many = generator.standard_normal(2).tolist()
-        calls = max(1, Draw(spec.calls).whole(many))
-        normals = generator.standard_normal((calls, 2)).tolist()
-        growth, written = Draw(spec.growth_tokens), Draw(spec.output_tokens)
-        prompts = [max(1, Draw(spec.first_prompt_tokens).whole(first))]
-        prompts += [growth.whole(normals[place][0]) for place in range(1, calls)]
-        outputs = [max(1, written.whole(normal[1])) for normal in normals]
-        below: dict[int, list[_Sub]] = {}
-        if spec.subagents is not None:
-            below = self._teams(generator, spec.subagents, range(calls - 1), contexts)
-        return _Sub(context, packed(np.cumsum(prompts).tolist()), packed(outputs), below)
+        return self._subagents.draw(generator, places, count(1))
 
     def _stages(self, chain: _Chain, delegates: dict[int, list[_Sub]]) -> Iterator[list[Node]]:
         """Build the nodes, a stage at a time."""
