@@ -15,10 +15,11 @@ from factorysim.workload.session import Session
 from factorysim.workload.thinning import kept, think_times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from factorysim.spec.stream import StreamSpec
     from factorysim.workload.passes import Clock
+    from factorysim.workload.session import Node
 
 
 class Demand(Protocol):
@@ -119,6 +120,10 @@ class _Slot(NamedTuple):
     kept: bool
     think_ns: int | None
 
+    def session(self, sid: str, nodes: Sequence[Node], priority: int, agent: str = "") -> Session:
+        """Make the session that comes."""
+        return Session(sid, self.at_ns, nodes, agent, self.client, priority, think_ns=self.think_ns)
+
 
 def _slots(stream: StreamSpec, seed: int, replication: int, name: str) -> Iterator[_Slot]:
     """Give what comes by a session's ordinal, up to the stream's limit; arrivals of its own."""
@@ -148,9 +153,7 @@ def _agent_sessions(
         for ordinal, slot in enumerate(_slots(stream, seed, replication, name)):
             if slot.kept:
                 nodes = model.draw(uniforms.at("session", ordinal))
-                session = Session(f"{name}-{ordinal}", slot.at_ns, nodes, label, slot.client)
-                session.priority, session.think_ns = stream.priority, slot.think_ns
-                yield session
+                yield slot.session(f"{name}-{ordinal}", nodes, stream.priority, label)
 
     return sessions
 
@@ -175,9 +178,7 @@ def _call_sessions(
         )
         for ordinal, (slot, node) in enumerate(zip(slots, nodes, strict=False)):
             if slot.kept:
-                session = Session(f"{name}-{ordinal}", slot.at_ns, [node], "", slot.client)
-                session.priority, session.think_ns = stream.priority, slot.think_ns
-                yield session
+                yield slot.session(f"{name}-{ordinal}", [node], stream.priority)
 
     return sessions
 
