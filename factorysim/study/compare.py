@@ -118,7 +118,7 @@ def compare(
             )
         )
     found = [
-        compare_runs(runs[0], run, tuple(_demand_notes(aligned[0], scenario)))
+        compare_runs(runs[0], run, tuple(demand_notes(aligned[0], scenario)))
         for run, scenario in zip(runs[1:], aligned[1:], strict=True)
     ]
     if out is not None:
@@ -189,7 +189,7 @@ def _asks(scenario: ScenarioSpec, stream: str) -> StreamSpec:
     return scenario.streams[stream].model_copy(update=same)
 
 
-def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
+def demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     """Say where the demand differs: then differences are not of the factories alone."""
     names = [name for name in a.streams if name not in b.streams]
     names += [name for name in b.streams if name not in a.streams]
@@ -198,13 +198,21 @@ def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     return notes + [f"stream {name!r} differs between them" for name in differ]
 
 
-def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = ()) -> Comparison:
-    """Pair the replications of two runs of the same demand."""
+def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = (), *, unpaired: str = "") -> Comparison:
+    """Pair the replications of two runs of the same demand.
+
+    Parameters
+    ----------
+    unpaired
+        Why the replications are no pairs: then differences are told without intervals.
+    """
     of_a, of_b = _by_replication(a), _by_replication(b)
     steady = _state(a) == _state(b) == "steady"
     withheld = {n for run in (a, b) for n, line in run.summary.items() if line.value is None}
     pairs = {
-        name: _pair(name, of_a[name], of_b[name], steady)
+        name: _apart(name, of_a[name], of_b[name], steady, unpaired)
+        if unpaired
+        else _pair(name, of_a[name], of_b[name], steady)
         for name in of_a
         if name in of_b and name not in withheld
     }
@@ -243,11 +251,25 @@ def _pair(name: str, a: dict[int, float], b: dict[int, float], steady: bool) -> 
         return Pair(None, None, None, None, None, None, None, "no replication has it in both")
     in_a, in_b = [a[r] for r in both], [b[r] for r in both]
     mean_a, mean_b = sum(in_a) / len(both), sum(in_b) / len(both)
-    ratio = mean_b / mean_a if steady and mean_a > 0 and not name.startswith("audit.") else None
+    ratio = _ratio(name, mean_a, mean_b, steady)
     if len(both) < 2:
         return Pair(mean_a, mean_b, mean_b - mean_a, None, None, ratio, None, ONE_REPLICATION)
     gap = paired_difference(in_a, in_b)
     return Pair(mean_a, mean_b, gap.mean, gap.low, gap.high, ratio, gap.variance_reduction, None)
+
+
+def _apart(
+    name: str, a: dict[int, float], b: dict[int, float], steady: bool, unpaired: str
+) -> Pair:
+    """Set two means side by side whose replications are no pairs."""
+    mean_a, mean_b = (sum(values.values()) / len(values) for values in (a, b))
+    ratio = _ratio(name, mean_a, mean_b, steady)
+    why = f"not paired: {unpaired}"
+    return Pair(mean_a, mean_b, mean_b - mean_a, None, None, ratio, None, why)
+
+
+def _ratio(name: str, a: float, b: float, steady: bool) -> float | None:
+    return b / a if steady and a > 0 and not name.startswith("audit.") else None
 
 
 def _state(run: Run) -> str:
