@@ -56,12 +56,14 @@ def _mount() -> None:
         imports,
         pareto,
         predict,
+        report,
         runs,
         trace,
         twin,
     )
 
     runs.register(app)
+    report.register(app)
     capacity.register(app)
     pareto.register(app)
     predict.register(app)

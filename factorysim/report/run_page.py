@@ -95,7 +95,7 @@ def _page(view: View) -> str:
     from factorysim import __version__
 
     made = [section(view) for section in (COMPARISON if view.several else RUN)]
-    names = list(dict.fromkeys(one.name for one in view.runs))
+    names = [one.name for one in view.runs]
     first = view.runs[0].run.manifest["scenario"]
     return render_page(
         "report.html",

@@ -198,13 +198,22 @@ def demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     return notes + [f"stream {name!r} differs between them" for name in differ]
 
 
-def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = (), *, unpaired: str = "") -> Comparison:
+def compare_runs(
+    a: Run,
+    b: Run,
+    notes: tuple[str, ...] = (),
+    *,
+    unpaired: str = "",
+    names: tuple[str, str] | None = None,
+) -> Comparison:
     """Pair the replications of two runs of the same demand.
 
     Parameters
     ----------
     unpaired
         Why the replications are no pairs: then differences are told without intervals.
+    names
+        What the verdict calls them; None: by their scenarios.
     """
     of_a, of_b = _by_replication(a), _by_replication(b)
     steady = _state(a) == _state(b) == "steady"
@@ -220,7 +229,12 @@ def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = (), *, unpaired: str =
         lines = [run.summary[name] for run in (a, b) if name in run.summary]
         why = next((line.reason for line in lines if line.value is None), None)
         pairs[name] = Pair(None, None, None, None, None, None, None, why)
-    return Comparison(a, b, pairs, _verdict(a, b), notes)
+    called = names or (_name(a), _name(b))
+    return Comparison(a, b, pairs, _verdict(a, b, called), notes)
+
+
+def _name(run: Run) -> str:
+    return str(run.manifest["scenario"]["name"])
 
 
 def _by_replication(run: Run) -> dict[str, dict[int, float]]:
@@ -277,11 +291,11 @@ def _state(run: Run) -> str:
     return "steady" if overload is None else str(overload["state"])
 
 
-def _verdict(a: Run, b: Run) -> str:
+def _verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
     """Say who sustains the demand."""
-    name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    name_a, name_b = names
     if a.manifest["kind"] == "terminating":
-        return _slo_verdict(a, b) or f"{name_a} and {name_b} ran to their ends."
+        return _slo_verdict(a, b, names) or f"{name_a} and {name_b} ran to their ends."
     over_a, over_b = (_state(run) == "overloaded" for run in (a, b))
     if over_a and over_b:
         return f"Neither {name_a} nor {name_b} sustains this demand."
@@ -291,13 +305,13 @@ def _verdict(a: Run, b: Run) -> str:
     if over_a or over_b:
         well, ill = (name_b, name_a) if over_a else (name_a, name_b)
         return f"{well} sustains this demand, {ill} does not."
-    return f"Both {name_a} and {name_b} sustain this demand. {_slo_verdict(a, b)}".strip()
+    return f"Both {name_a} and {name_b} sustain this demand. {_slo_verdict(a, b, names)}".strip()
 
 
-def _slo_verdict(a: Run, b: Run) -> str:
+def _slo_verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
     """Say who meets the SLOs of the streams; nothing where nobody asks for any."""
     met_a, met_b = (_meets(run) for run in (a, b))
-    name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    name_a, name_b = names
     if met_a is None or met_b is None:
         return ""
     if met_a == met_b:

@@ -33,13 +33,23 @@ def pair_runs(runs: Sequence[Run]) -> list[Comparison]:
         If the scenario of a run cannot be read.
     """
     first, *others = runs
+    name, *names = names_of(runs)
     asked = scenario_of(first)
     found: list[Comparison] = []
-    for other in others:
+    for other, called in zip(others, names, strict=True):
         notes = tuple(demand_notes(asked, scenario_of(other)))
         why = "; ".join((*_unlike(first, other), *notes))
-        found.append(compare_runs(first, other, notes, unpaired=why))
+        found.append(compare_runs(first, other, notes, unpaired=why, names=(name, called)))
     return found
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """Name runs by their scenarios, and by their directories too where scenarios are the same."""
+    scenarios = [str(run.manifest["scenario"]["name"]) for run in runs]
+    return [
+        name if scenarios.count(name) == 1 else f"{name} in {run.path}"
+        for name, run in zip(scenarios, runs, strict=True)
+    ]
 
 
 def scenario_of(run: Run) -> ScenarioSpec:

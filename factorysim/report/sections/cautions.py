@@ -60,17 +60,17 @@ def _found(one: Shown) -> Iterator[tuple[str, str, str]]:
         yield "The books do not balance", f"broken: {', '.join(broken)}", "bad"
     yield from _censored(summary)
     if manifest["conditional"]:
-        yield "Conditional", manifest["conditional"], "note"
+        yield "Conditional", manifest["conditional"], "mild"
     elif done == 1:
-        yield "One replication", "nothing tells how another would differ", "note"
+        yield "One replication", "nothing tells how another would differ", "mild"
     for text in link_warnings(manifest):
-        yield "A link slowed its flows", text, "note"
+        yield "A link slowed its flows", text, "mild"
     for text in manifest["notes"]:
-        yield "Note", text, "note"
+        yield "Note", text, "mild"
     assumed = len(manifest["assumed_facts"])
     if assumed:
         told = f"the result rests on {assumed} facts that nobody has published, listed below"
-        yield "Assumed", told, "note"
+        yield "Assumed", told, "mild"
 
 
 def _censored(summary: Summary) -> Iterator[tuple[str, str, str]]:
@@ -84,7 +84,7 @@ def _censored(summary: Summary) -> Iterator[tuple[str, str, str]]:
                 f"{digits(left.value)} {kind} a replication ({share}) were still in flight at "
                 "the end: their durations are longer than told, by how much nobody knows"
             )
-            yield "Censored", told, "note"
+            yield "Censored", told, "mild"
 
 
 def _withheld(summary: Summary) -> Markup | None:

@@ -216,7 +216,7 @@ def _ends(chart: LatencyChart) -> Markup | None:
 
 def _short(one: StreamCurve) -> str:
     curve = one.curve
-    ends = percent(float(curve.share[-1])) if len(curve.share) else "0 %"
+    ends = f"{int(1e4 * curve.share[-1]) / 100:g} %" if len(curve.share) else "0 %"
     return (
         f"{curve.censored:,} of {cut(one.stream, 40)} had not ended: its curve ends at {ends}"
         if curve.censored > 1

@@ -95,12 +95,13 @@ def _figure(view: View, one: Shown, chart: TimeChart, x: Scale, y: Scale) -> Mar
 
 
 def _drawn(chart: TimeChart) -> tuple[TimeChart, str]:
-    """Leave out racks where there are many: what they draw together is drawn all the same."""
-    if chart.name != "power" or len(chart.series) <= 1 + lines.GREYS:
-        return chart, ""
+    """Leave out racks where there are many, or one alone: all together are drawn in any case."""
     whole = tuple(one for one in chart.series if one.name == WHOLE)
     racks = len(chart.series) - len(whole)
-    return chart._replace(series=whole), f"{racks} racks together; none is drawn by itself."
+    if chart.name != "power" or not whole or 1 < racks <= lines.GREYS:
+        return chart, ""
+    told = f"{racks} racks together; none is drawn by itself." if racks > 1 else ""
+    return chart._replace(series=whole), told
 
 
 def _looks(view: View, chart: TimeChart) -> dict[str, int]:
@@ -162,7 +163,8 @@ def _value(value: float, unit: str) -> str:
         return percent(float(value))
     if unit:
         return of_unit(float(value), unit)
-    return f"{value:,.0f}" if value >= 100 else digits(float(value))
+    whole = value >= 100 or value == int(value)
+    return f"{value:,.0f}" if whole else digits(float(value))
 
 
 def _values(one: Shown, chart: TimeChart) -> Markup:

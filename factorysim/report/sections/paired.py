@@ -39,7 +39,10 @@ def _of_pair(found: Comparison, first: str, other: str) -> Markup:
         else tag("p", "No metric has a value in both.", class_="empty")
     )  # fmt: skip
     far = any(not NEAR <= row.ratio <= FAR for row in rows)
-    key = "Filled: the 95 % interval leaves out 1. Hollow: it does not, or there is none."
+    key = (
+        "Filled: the 95 % interval leaves out 1. Hollow: it does not, or there is none. Lines "
+        "that reach an end of the axis go on."
+    )
     return join(
         tag("h3", f"{other} against {first}"),
         tag(

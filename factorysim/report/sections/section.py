@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from factorysim.metrics.names import metric
 from factorysim.report.charts.source import Source
 from factorysim.report.markup import join, tag
-from factorysim.report.numbers import common_unit, digits
+from factorysim.report.numbers import amount, common_unit, digits
 from factorysim.report.svg.lines import LOOKS
 from factorysim.report.terminal import cell
+from factorysim.study.pairing import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,11 +38,8 @@ class Shown(NamedTuple):
     source: Source
     letter: str
     """`A`, `B`, ... where there are several; else blank."""
-
-    @property
-    def name(self) -> str:
-        """Of its scenario."""
-        return str(self.run.manifest["scenario"]["name"])
+    name: str
+    """Of its scenario, and its directory where others have that name too."""
 
     @property
     def title(self) -> str:
@@ -68,13 +66,19 @@ def view_of(runs: Sequence[Run], comparisons: Sequence[Comparison] = ()) -> View
     """Make what a page of these runs is made from."""
     letters = [chr(ord("A") + n % 26) for n in range(len(runs))] if len(runs) > 1 else [""]
     shown = tuple(
-        Shown(run, Source(run), letter) for run, letter in zip(runs, letters, strict=True)
+        Shown(run, Source(run), letter, name)
+        for run, letter, name in zip(runs, letters, names_of(runs), strict=True)
     )
     streams = dict.fromkeys(name for one in shown for name in one.source.streams)
     places = dict.fromkeys(place.name for one in shown for place in one.source.places)
     names = [*streams, *(name for name in places if name not in streams)]
     looks = {name: number % LOOKS for number, name in enumerate(names)}
     return View(shown, tuple(comparisons), looks)
+
+
+def scenario_name(one: Shown) -> str:
+    """Name the scenario of a run, as a command takes it."""
+    return str(one.run.manifest["scenario"]["name"])
 
 
 def each(view: View, fragment: Callable[[Shown], Content]) -> Markup:
@@ -84,7 +88,7 @@ def each(view: View, fragment: Callable[[Shown], Content]) -> Markup:
     return tag(
         "div",
         [
-            tag("div", tag("h3", one.title, class_="side"), fragment(one), class_="one")
+            tag("div", tag("h3", one.title, class_="side"), fragment(one), class_="run")
             for one in view.runs
         ],
         class_="versus",
@@ -175,9 +179,11 @@ def between(low: float, high: float, unit: str) -> str:
 
     Examples
     --------
-    >>> between(2450.0, 4021.0, "tok/s"), between(0.0, 0.5, "s"), between(3.0, 5.0, "1")
-    ('2.45 to 4.02 ktok/s', '0 to 500 ms', '3.00 to 5.00')
+    >>> between(2450.0, 4021.0, "tok/s"), between(0.0, 0.5, "s"), between(900.0, 5000.0, "1")
+    ('2.45 to 4.02 ktok/s', '0 to 500 ms', '900 to 5.00 k')
     """
+    if unit in ("1", "bool"):
+        return f"{amount(low)} to {amount(high)}"
     factor, written = common_unit(max(abs(low), abs(high)), unit)
     return f"{digits(low / factor)} to {digits(high / factor)} {written}".strip()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.metrics.names import metric
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import of_unit, percent
-from factorysim.report.sections.section import Section, Shown, each, interval, note
+from factorysim.report.sections.section import Section, Shown, each, interval, note, scenario_name
 from factorysim.report.svg.bars import whisker
 from factorysim.report.svg.frame import Frame, svg
 from factorysim.report.svg.scale import linear
@@ -120,7 +120,8 @@ def _figure(name: str, text: str, line: Line) -> Markup:
     if not isinstance(line.value, float):
         return _card("withheld", text, line.reason or "no reason given")
     between = interval(name, line)
-    more = f"95 %: {between}" if between else line.reason or "no spread between replications"
+    why = "no interval, see warnings" if line.reason else "no spread between replications"
+    more = f"95 %: {between}" if between else why
     return _card(of_unit(line.value, metric(name).unit), text, more)
 
 
@@ -176,6 +177,6 @@ def _caveat(one: Shown) -> Markup:
         if steady
         else "If fullness grows in proportion to load, and the load stays as it was on average. "
         "Latency goes first: ",
-        tag("code", f"factorysim capacity {one.name}"),
+        tag("code", f"factorysim capacity {scenario_name(one)}"),
         " finds the load at which SLOs are missed, by simulating it.",
     )

@@ -9,7 +9,7 @@ from factorysim.report.svg.frame import Frame, svg
 from factorysim.report.svg.scale import Scale, Tick, linear
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from markupsafe import Markup
 
@@ -19,8 +19,10 @@ PITCH, TOP = 25.0, 26.0
 NEAR, FAR = 0.02, 50.0
 """Ratios that an axis holds at the most: beyond them a mark stands at its end, as an arrow."""
 ROUND = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-FEW = 2.5
-"""Ratio of the ends of an axis from which its ticks are those of `ROUND`."""
+FEW, MANY = 2.5, 60.0
+"""Ratio of the ends of an axis from which its ticks are those of `ROUND`, and powers of ten."""
+REACH = 1.6
+"""How far beyond all ratios intervals widen the axis; what is wider runs off it."""
 
 
 class Row(NamedTuple):
@@ -37,7 +39,7 @@ class Row(NamedTuple):
 def forest(label: str, rows: Sequence[Row], less: str, more: str) -> Markup:
     """Draw ratios under each other; `less` and `more` say what the sides mean."""
     bottom = TOP + PITCH * len(rows)
-    x = _axis([v for row in rows for v in (row.ratio, row.low, row.high) if v is not None])
+    x = _axis(rows)
     frame = Frame(WIDTH, bottom + 22, x.start, x.end, TOP, bottom)
     same = x.at(1.0)
     return svg(
@@ -60,13 +62,17 @@ def forest(label: str, rows: Sequence[Row], less: str, more: str) -> Markup:
     )  # fmt: skip
 
 
-def _axis(values: Iterable[float]) -> Scale:
-    """Make a logarithmic axis that holds 1 and all ratios, but none that are very far."""
-    kept = [min(max(value, NEAR), FAR) for value in values]
-    low, high = min([*kept, 0.95]) / 1.04, max([*kept, 1.05]) * 1.04
+def _axis(rows: Sequence[Row]) -> Scale:
+    """Make a logarithmic axis that holds 1, all ratios but very far ones, and most intervals."""
+    ratios = [min(max(row.ratio, NEAR), FAR) for row in rows]
+    least, most = min([*ratios, 0.95]), max([*ratios, 1.05])
+    bounds = [v for row in rows for v in (row.low, row.high) if v is not None]
+    kept = [min(max(value, least / REACH), most * REACH) for value in bounds]
+    low, high = min([least, *kept]) / 1.04, max([most, *kept]) * 1.04
     pixels = (NAMES, WIDTH - VALUES)
     if high / low > FEW:
-        ticks = tuple(Tick(v, f"{v:g}") for v in ROUND if low <= v <= high)
+        marks = ROUND if high / low < MANY else ROUND[2::3]
+        ticks = tuple(Tick(v, f"{v:g}") for v in marks if low <= v <= high)
     else:
         ticks = linear(low, high, pixels, most=4, tight=True).ticks
     return Scale(low, high, *pixels, True, ticks, "")

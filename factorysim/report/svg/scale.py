@@ -83,7 +83,7 @@ def linear(
     """
     if not high > low:
         high = low + (abs(low) or 1.0)
-    factor, written = common_unit(max(abs(low), abs(high)), unit)
+    factor, written = common_unit(max(abs(low), abs(high)), unit) if unit else (1.0, "")
     step = nice((high - low) / factor / most) * factor
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9) if tight else math.ceil(high / step - 1e-9)
