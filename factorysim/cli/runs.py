@@ -29,6 +29,8 @@ Workers = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone, no progress.")]
 
+Details = Annotated[bool, typer.Option("--details", help="Print every table, not the main one.")]
+
 INTERRUPTED = 130
 
 
@@ -47,10 +49,12 @@ def run(
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    details: Details = False,
 ) -> None:
     """Simulate a scenario and write its run directory."""
+    from factorysim.report.brief import brief_report
     from factorysim.report.run_page import report as write_report
-    from factorysim.report.terminal import run_report, verdict
+    from factorysim.report.terminal import mark, run_report, verdict
     from factorysim.run import simulate
 
     loaded = load(scenario, overrides, seed, reps)
@@ -67,10 +71,12 @@ def run(
     page = page_of(lambda: write_report(done), done.path)
     if as_json:
         typer.echo((done.path / "summary.json").read_text(encoding="utf-8"), nl=False)
-        return
-    print_parts(verdict(done) if quiet else run_report(done))
-    if page is not None and not quiet:
-        typer.echo(f"Report: {page}")
+    elif quiet:
+        print_parts(verdict(done))
+    else:
+        print_parts(run_report(done) if details else brief_report(done))
+        print_parts(["", mark("Run: ", str(done.path), "")])
+        print_page(page)
 
 
 def compare(
@@ -106,8 +112,16 @@ def compare(
         return
     for one in found:
         print_parts([one.verdict] if quiet else comparison_report(one))
-    if page is not None and not quiet:
-        typer.echo(f"Report: {page}")
+    if not quiet:
+        print_page(page)
+
+
+def print_page(page: Path | None) -> None:
+    """Say where a page is, if there is one."""
+    from factorysim.report.terminal import mark
+
+    if page is not None:
+        print_parts([mark("Report: ", str(page), "")])
 
 
 def _against(names: list[str]) -> str:
