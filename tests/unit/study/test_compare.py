@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factorysim.errors import SpecError
-from factorysim.study.compare import demand_notes, align, as_json, compare, labels
+from factorysim.study.compare import align, as_json, compare, demand_notes, labels
 from tests.unit.run.builders import mm1
 
 
