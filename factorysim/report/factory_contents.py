@@ -140,6 +140,11 @@ def counted(kind: str, count: int) -> str:
     return f"{count:,} {_WORDS[kind][count != 1]}"
 
 
+def plural(kind: str) -> str:
+    """Name a kind."""
+    return _WORDS[kind][1]
+
+
 def read_contents(graph: nx.Graph[str], uses: Mapping[str, str] | None = None) -> Contents:
     """Read what a picture shows.
 
@@ -321,7 +326,7 @@ def _notes(
         told = f"{counted('link', links.direct.links)} from rack to rack past all switches"
         yield f"Not drawn: {told}, {gbps(links.direct.bandwidth)}."
     for tier, bundle in links.within.items():
-        told = f"{counted('link', bundle.links)} among {_WORDS[tier][1]}"
+        told = f"{counted('link', bundle.links)} among {plural(tier)}"
         yield f"Not drawn: {told}, {gbps(bundle.bandwidth)}."
     drawn = (
         chip[0]

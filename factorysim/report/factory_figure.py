@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.marked import printable
 from factorysim.report.factory_contents import KINDS, counted, summary_of
+from factorysim.report.factory_loads import deployed_words
 from factorysim.report.factory_words import fitting, width_of
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ BUNDLE, BAND = "#8fa3b5", "#e3eaf0"
 DPI = 160
 EDGES = 18.0
 """Points around the picture."""
+DEPLOYMENTS_MOST = 12
+"""That are named below the picture."""
 _TITLE, _SUBTITLE, _SMALL = 16.0, 11.0, 9.5
 _LINE = 15.0
 _SWATCH = 10.0
@@ -181,7 +184,12 @@ class _Drawing:
             room = self.width / columns - _SWATCH - 12.0
             self._text((x + _SWATCH + 6.0, y), fitting(entry.text, _SMALL, room), _SMALL)
         y += 6.0
-        for line in (line for note in self.layout.notes for line in _wrapped(note, self.width)):
+        words = deployed_words(self.layout.contents)
+        notes = [f"Deployed as {line}" for line in words[:DEPLOYMENTS_MOST]]
+        if len(words) > DEPLOYMENTS_MOST:
+            notes.append(f"And {len(words) - DEPLOYMENTS_MOST:,} deployments more.")
+        notes += self.layout.notes
+        for line in (line for note in notes for line in _wrapped(note, self.width)):
             y += _LINE - 2.0
             self._text((0.0, y), line, _SMALL, colour=SOFT)
         return y + 2.0

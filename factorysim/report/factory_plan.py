@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.report.factory_layout import WIDTH, layout_factory
+from factorysim.catalog import load_catalog
+from factorysim.report.factory_layout import NARROW, WIDTH, layout_factory
+from factorysim.report.factory_loads import loads_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan
     from factorysim.report.factory_layout import Layout
+    from factorysim.report.factory_loads import Loads
+    from factorysim.run import Run
     from factorysim.spec.topology import TopologySpec
 
 
@@ -38,8 +43,17 @@ def layout_of_plan(
     return layout._replace(notes=(*layout.notes, *_elsewhere(plan)))
 
 
-def layout_of_run(run: Path, *, width: float = WIDTH) -> Layout:
-    """Lay out the factory of a run directory, planned again from its resolved scenario.
+class Picture(NamedTuple):
+    """A run's factory, and how busy its parts were."""
+
+    layout: Layout
+    narrow: Layout
+    """The same on a sheet for a telephone."""
+    loads: Loads
+
+
+def picture_of_run(run: Run) -> Picture:
+    """Lay out the factory of a run, planned again from its resolved scenario.
 
     Raises
     ------
@@ -48,13 +62,37 @@ def layout_of_run(run: Path, *, width: float = WIDTH) -> Layout:
         not there, or says something else by now. The message is for the reader of the report.
     """
     from factorysim.load import load
-    from factorysim.run.prepare import prepare
+    from factorysim.run.prepare import build_plan
     from factorysim.spec.topology import TopologySpec
 
-    prepared = prepare(load(str(run / "scenario.resolved.yaml")))
-    topology = prepared.scenario.topology
+    scenario = load(str(run.path / "scenario.resolved.yaml"))
+    catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
+    plan, topology = build_plan(scenario, catalog), scenario.topology
     assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
-    return layout_of_plan(prepared.plan, topology, prepared.catalog, width=width)
+    return Picture(
+        layout_of_plan(plan, topology, catalog),
+        layout_of_plan(plan, topology, catalog, width=NARROW),
+        loads_of_run(run.summary, _by_deployment(run.path / "metrics.parquet"), plan),
+    )
+
+
+def _by_deployment(metrics: Path) -> dict[str, float | None]:
+    """Mean utilization over replications of each deployment that has one of its own."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(
+        metrics, columns=["name", "key", "value"], filters=[("by", "==", "deployment")]
+    )
+    found: dict[str, list[float | None]] = {}
+    for row in rows.to_pylist():
+        if row["name"].startswith("utilization."):
+            found.setdefault(row["key"], []).append(row["value"])
+    return {name: _mean(values) for name, values in found.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
 
 
 def uses_of(plan: FactoryPlan, names: Sequence[str]) -> Mapping[str, str]:
