@@ -102,33 +102,52 @@ def row_gap(pool: Pool) -> float:
     return BELOW + 12.0 if pool.size > RACKS_MOST else BELOW
 
 
+class _Measured(NamedTuple):
+    """What does not depend on how large racks are drawn."""
+
+    pool: Pool
+    racks: int
+    aspect: float
+    """Of the highest rack."""
+    words: float
+    """Width of the longest line."""
+    header: float
+    gap: float
+
+
 def arrange(pools: Sequence[Pool], width: float) -> tuple[float, list[Shelf]]:
     """Choose the largest racks with which all pools have room; their width, and the shelves."""
+    measured = list(map(_measured, pools))
     shelves: list[Shelf] = []
     rack = _RACK_WIDTHS[-1]
     for rack in _RACK_WIDTHS:
-        one = _one_shelf(pools, rack, width)
+        one = _one_shelf(measured, rack, width)
         if one is not None and one.height <= _HEIGHT:
             return rack, [one]
-        shelves = _shelves(pools, rack, width)
+        shelves = _shelves(measured, rack, width)
         height = sum(shelf.height + SHELF_GAP for shelf in shelves)
         if height <= _HEIGHT and one is None:
             return rack, shelves
-    one = _one_shelf(pools, rack, width)
+    one = _one_shelf(measured, rack, width)
     return rack, shelves if one is None else [one]
 
 
-def _one_shelf(pools: Sequence[Pool], rack: float, width: float) -> Shelf | None:
+def _measured(pool: Pool) -> _Measured:
+    drawn = drawn_racks(pool)
+    lines = [width_of(line, SMALL) for line in caption(pool)]
+    words = max(min(max(*lines, width_of(pool.name, NAME) + LOAD_ROOM), 170.0), 84.0)
+    highest = max(aspect(rack) for rack in drawn)
+    return _Measured(pool, len(drawn), highest, words, header(pool), row_gap(pool))
+
+
+def _one_shelf(pools: Sequence[_Measured], rack: float, width: float) -> Shelf | None:
     """Put all pools side by side, in as few rows of racks as fit."""
-    drawn = {pool.name: drawn_racks(pool) for pool in pools}
-    high = {name: max(aspect(one) for one in racks) for name, racks in drawn.items()}
-    tallest = max(high.values())
+    tallest = max(one.aspect for one in pools)
     for rows in range(1, RACKS_MOST + 1):
         sizes: list[PoolSize] = []
-        for pool in pools:
-            stacked = rows * max(1, int(tallest / high[pool.name]))
-            columns = pool.per_row or -(-len(drawn[pool.name]) // stacked)
-            sizes.append(_sized(pool, columns, rack))
+        for one in pools:
+            stacked = rows * max(1, int(tallest / one.aspect))
+            sizes.append(_sized(one, one.pool.per_row or -(-one.racks // stacked), rack))
         shelf = Shelf(tuple(sizes))
         if shelf.width <= width:
             return shelf
@@ -137,13 +156,13 @@ def _one_shelf(pools: Sequence[Pool], rack: float, width: float) -> Shelf | None
     return None
 
 
-def _shelves(pools: Sequence[Pool], rack: float, width: float) -> list[Shelf]:
+def _shelves(pools: Sequence[_Measured], rack: float, width: float) -> list[Shelf]:
     """Put pools side by side, and on a further shelf what has no room."""
     room = width - MARGIN
-    most = max(1, int((room - 2 * PAD + rack * BETWEEN) / (rack * (1 + BETWEEN))))
+    most = max(1, int(((room - 2 * PAD) / rack + BETWEEN) / (1 + BETWEEN)))
     shelves: list[list[PoolSize]] = [[]]
-    for pool in pools:
-        size = _sized(pool, min(pool.per_row or most, most), rack)
+    for one in pools:
+        size = _sized(one, min(one.pool.per_row or most, most), rack)
         used = sum(other.width + POOL_GAP for other in shelves[-1])
         if shelves[-1] and used + size.width > room:
             shelves.append([])
@@ -151,19 +170,15 @@ def _shelves(pools: Sequence[Pool], rack: float, width: float) -> list[Shelf]:
     return [Shelf(tuple(sizes)) for sizes in shelves]
 
 
-def _sized(pool: Pool, columns: int, rack: float) -> PoolSize:
+def _sized(one: _Measured, columns: int, rack: float) -> PoolSize:
     """Give a pool the width of its racks, or of its words."""
-    drawn = drawn_racks(pool)
-    lines = [width_of(line, SMALL) for line in caption(pool)]
-    words = max(min(max(*lines, width_of(pool.name, NAME) + LOAD_ROOM), 170.0), 84.0)
-    if pool.per_row is None:
-        columns = max(columns, int((words / rack + BETWEEN) / (1 + BETWEEN)))
-    columns = min(columns, len(drawn))
+    if one.pool.per_row is None:
+        columns = max(columns, int((one.words / rack + BETWEEN) / (1 + BETWEEN)))
+    columns = min(columns, one.racks)
     racks = rack * (columns * (1 + BETWEEN) - BETWEEN)
-    rows = -(-len(drawn) // columns)
-    each = rack * max(aspect(one) for one in drawn) + row_gap(pool)
-    height = PAD + header(pool) + rows * each - BELOW + PAD
-    return PoolSize(pool, columns, max(racks, words) + 2 * PAD, height)
+    rows = -(-one.racks // columns)
+    height = PAD + one.header + rows * (rack * one.aspect + one.gap) - BELOW + PAD
+    return PoolSize(one.pool, columns, max(racks, one.words) + 2 * PAD, height)
 
 
 def header(pool: Pool) -> float:
