@@ -111,6 +111,8 @@ class Contents(NamedTuple):
     doors: int
     door_links: Mapping[str, Bundle]
     """Tier -> links of the doors to its switches."""
+    door_ends: frozenset[str]
+    """Switches that a door has links to."""
     client_bandwidth: float | None
     counts: Mapping[str, Mapping[str, int]]
     """Kind -> device -> how many there are."""
@@ -181,6 +183,7 @@ def read_contents(graph: nx.Graph[str], uses: Mapping[str, str] | None = None) -
         pairs=links.pairs,
         doors=sum(kind == "door" for kind in kinds.values()),
         door_links=links.door_links,
+        door_ends=frozenset(links.door_ends),
         client_bandwidth=_client_bandwidth(graph, kinds),
         counts={kind: dict(counts[kind]) for kind in KINDS if kind in counts},
         deployed=uses is not None,
@@ -260,6 +263,7 @@ class _Links:
         self.uplinks: dict[str, dict[str, Bundle]] = defaultdict(dict)
         self.pairs: dict[tuple[str, str], Bundle] = {}
         self.door_links: dict[str, Bundle] = {}
+        self.door_ends: set[str] = set()
         self.inside = 0
         """Links within racks."""
         self.within: dict[str, Bundle] = {}
@@ -283,6 +287,7 @@ class _Links:
             return
         if above in _OUTSIDE and below in TIERS:
             self.door_links[below] = self.door_links.get(below, none) + bundle
+            self.door_ends.add(lower)
         elif above in TIERS and above == below:
             self.within[above] = self.within.get(above, none) + bundle
         elif above in TIERS and below in TIERS:

@@ -21,7 +21,7 @@ _ASPECT = 2.2
 """Height of a full rack over its width: 19-inch racks, less the doors."""
 _FULL_RACK = 8
 """Trays from which a rack is drawn at full height."""
-_ROWS_MOST = 54
+ROWS_MOST = 54
 """Trays that are told apart; of more, neighbours share a row."""
 _FINEST = 1.2
 """Points that a cell is wide at the least; chips that have less are one bar."""
@@ -74,9 +74,9 @@ def elevation(rack: Rack, width: float) -> tuple[Cell, ...]:
 
 def _rows(rack: Rack) -> Sequence[tuple[Part, ...]]:
     """Trays, or groups of neighbours where there are too many."""
-    if len(rack.trays) <= _ROWS_MOST:
+    if len(rack.trays) <= ROWS_MOST:
         return rack.trays
-    each = -(-len(rack.trays) // _ROWS_MOST)
+    each = -(-len(rack.trays) // ROWS_MOST)
     starts = range(0, len(rack.trays), each)
     return [_together(rack.trays[start : start + each]) for start in starts]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from factorysim.graph.check import gbps
 from factorysim.report.factory_contents import TIERS, counted, read_contents
-from factorysim.report.factory_elevation import aspect, elevation
+from factorysim.report.factory_elevation import ROWS_MOST, aspect, elevation
 from factorysim.report.factory_shelves import (
     BELOW,
     BETWEEN,
@@ -54,7 +54,7 @@ _STUB = 34.0
 """From the bus to the pools."""
 _BOX, _BOX_HIGH, _BOX_STEP, _BOX_LEAST = 26.0, 13.0, 62.0, 7.0
 """Switches by tier: width, height, from one to the next at most and at least."""
-_MESH, _MESH_DRAWN = 74.0, 200
+_MESH, _MESH_DRAWN = 74.0, 60
 """Height between tiers, and lines that can be told apart there."""
 _DOOR_HIGH = 26.0
 _LINES_MOST = 10.0
@@ -294,11 +294,18 @@ class _Sheet:
 
     def _hang(self, place: TierPlace, door: Box, highest: bool) -> None:
         """Join a tier to the door: by a bus from above, or past the tier that is higher."""
-        first, last = place.boxes[0], place.boxes[-1]
         title = _told(self.contents.door_links[place.kind])
-        bus = first.top - 10.0
+        bus = place.boxes[0].top - 10.0
+        names = self.contents.switches[place.kind]
+        single = len(place.boxes) == len(names)
+        boxes = [
+            box
+            for name, box in zip(names, place.boxes, strict=False)
+            if not single or name in self.contents.door_ends
+        ]
+        drops = [((b.middle, bus), (b.middle, b.top)) for b in boxes]
+        first, last = boxes[0], boxes[-1]
         ends = (min(first.middle, door.middle), max(last.middle, door.middle))
-        drops = [((b.middle, bus), (b.middle, b.top)) for b in place.boxes]
         if highest:
             lines = [
                 ((door.middle, door.bottom), (door.middle, bus)),
@@ -355,8 +362,9 @@ class _Sheet:
         bottom = bus
         for number, shelf in enumerate(self.shelves):
             line = bus if number == 0 else bottom + SHELF_GAP - _STUB - 6.0
-            most_left = self.width - shelf.width
-            left = max(self.margin, min(self._middle() - shelf.width / 2, most_left))
+            left = self.margin
+            if len(self.shelves) == 1:
+                left = max(0.0, min(self._middle() - shelf.width / 2, self.width - shelf.width))
             stubs: list[float] = []
             for size in shelf.pools:
                 place = self._pool(size, left, line + _STUB)
@@ -450,6 +458,12 @@ class _Sheet:
         for whole, pool in zip(self.contents.pools, self.pools, strict=False):
             if whole.size > pool.size:
                 yield f"Not drawn: {counted('rack', whole.size - pool.size)} of {pool.name}."
+        shown = [rack for pool in self.pools for rack in pool.racks]
+        if any(len(rack.trays) > ROWS_MOST for rack in shown):
+            yield f"In racks of more than {ROWS_MOST} trays, neighbours share a row."
+        cells = (cell for rack in shown for cell in elevation(rack, self.rack_width))
+        if any(cell.part.number > 1 for cell in cells):
+            yield "Chips that are too many to be told apart are one bar."
         left = self.contents.pools[POOLS_MOST:]
         if left:
             racks = counted("rack", sum(pool.size for pool in left))

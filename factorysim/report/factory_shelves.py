@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from factorysim.report.factory_contents import counted
 from factorysim.report.factory_elevation import aspect
 from factorysim.report.factory_words import width_of
 from factorysim.report.numbers import amount
@@ -75,10 +76,12 @@ class Shelf(NamedTuple):
 def caption(pool: Pool) -> list[str]:
     """Say what the racks of a pool are."""
     models = list(dict.fromkeys(rack.model for rack in pool.racks if rack.model))
-    what = models[0] if len(models) == 1 else f"{len(models)} models" if models else "racks"
     number = f"{pool.size:,} x " if pool.size > 1 else ""
+    what = f"{number}{models[0]}" if len(models) == 1 else counted("rack", pool.size)
+    if len(models) > 1:
+        what += f" of {len(models)} models"
     powers = {rack.power_w for rack in pool.racks}
-    lines = [f"{number}{what}"]
+    lines = [what]
     if len(powers) == 1 and None not in powers:
         each = " each" if pool.size > 1 else ""
         lines.append(f"{amount(float(powers.pop() or 0.0), 'W')}{each}")

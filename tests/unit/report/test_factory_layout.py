@@ -210,3 +210,22 @@ def test_a_door_that_hangs_below_the_spines_goes_past_them():
     layout = layout_factory(graph)
     ways = [line for stroke in layout.strokes for line in stroke.lines if len(line) == 4]
     assert any(line[0][0] == layout.door.right for line in ways)
+
+
+def test_only_switches_that_a_door_has_links_to_hang_on_it():
+    graph = racks_of_one_gpu({"a": 1})
+    add_switch(graph, "inner")
+    link(graph, "leaf", "inner")
+    layout = layout_factory(graph)
+    tops = {box.middle: box.top for box in layout.tiers[0].boxes}
+    ends = [line[-1] for stroke in layout.strokes for line in stroke.lines]
+    assert [at for at, top in tops.items() if (at, top) in ends] == [next(iter(tops))]
+
+
+def test_what_is_drawn_together_is_told():
+    graph = empty()
+    add_rack(graph, "a/0", "a", gpus=1000, to="door")
+    assert "Chips that are too many to be told apart are one bar." in layout_factory(graph).notes
+    add_rack(graph, "b/0", "b", trays=55, to="door")
+    notes = layout_factory(graph).notes
+    assert "In racks of more than 54 trays, neighbours share a row." in notes
