@@ -23,11 +23,15 @@ CUT = 300
 """Characters of a text that a page shows; a field of a user's file may hold 100,000."""
 
 
+PARTS = {"report.html": ("factory",)}
+"""Template -> names of other templates whose fragments it holds: they bring their styles."""
+
+
 def render_page(template: str, **content: object) -> str:
     """Fill a template of this package; what it is given is text, never markup.
 
-    Style and script are ``page.css`` and ``page.js``, and after them those that have the
-    template's own name, where there are such.
+    Style and script are ``page.css`` and ``page.js``, and after them those of `PARTS` and those
+    that have the template's own name, where there are such.
     """
     style, script = _assets(template)
     return (
@@ -69,9 +73,9 @@ def _assets(template: str) -> tuple[Markup, Markup]:
     """Put the styles and the scripts of a page together."""
     from markupsafe import Markup
 
-    name = template.rpartition(".")[0]
+    names = ("page", *PARTS.get(template, ()), template.rpartition(".")[0])
     style, script = (
-        "\n".join(filter(None, (_ours(f"page.{kind}"), _ours(f"{name}.{kind}"))))
+        "\n".join(filter(None, (_ours(f"{name}.{kind}") for name in names)))
         for kind in ("css", "js")
     )
     return Markup(style), Markup(script)

@@ -12,6 +12,7 @@ from factorysim.report.sections.audit import audit
 from factorysim.report.sections.cautions import cautions
 from factorysim.report.sections.counts import counts
 from factorysim.report.sections.energy import energy
+from factorysim.report.sections.factory import factory
 from factorysim.report.sections.latency import latency
 from factorysim.report.sections.origin import every_metric, origin
 from factorysim.report.sections.over_time import over_time
@@ -29,6 +30,7 @@ Make: TypeAlias = "Callable[[View], Section]"
 RUN: tuple[Make, ...] = (
     verdict,
     cautions,
+    factory,
     latency,
     over_time,
     time_shares,
