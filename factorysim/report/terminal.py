@@ -262,6 +262,8 @@ def cell(name: str, line: Line | None, notes: dict[str, int]) -> str:
     text = of_unit(line.value, metric(name).unit)
     if line.ci_low is None or line.ci_high is None or line.ci_high == line.ci_low:
         return text
+    if text[0] in "<>":  # too small to write, and so is its interval
+        return text
     number, _, unit = text.partition(" ")
     scale = float(number) / line.value if line.value else 0.0
     half = (line.ci_high - line.ci_low) / 2 * scale

@@ -21,6 +21,8 @@ W_PER_MW = 1e6
 SCALED = ("goodput.sessions_per_s", "goodput.output_tokens_per_s", "tokens.output_per_s",
           "sessions.completed_per_s")  # fmt: skip
 """Rates that are also given per serving device and per MW of IT power."""
+NOT_PAIRED = "not paired: "
+"""How the reasons of differences begin that have no interval for want of pairs."""
 
 
 class Pair(NamedTuple):
@@ -278,8 +280,13 @@ def _apart(
     """Set two means side by side whose replications are no pairs."""
     mean_a, mean_b = (sum(values.values()) / len(values) for values in (a, b))
     ratio = _ratio(name, mean_a, mean_b, steady)
-    why = f"not paired: {unpaired}"
+    why = f"{NOT_PAIRED}{unpaired}"
     return Pair(mean_a, mean_b, mean_b - mean_a, None, None, ratio, None, why)
+
+
+def are_pairs(found: Comparison) -> bool:
+    """Whether the replications of both runs met the same demand."""
+    return not any((pair.reason or "").startswith(NOT_PAIRED) for pair in found.pairs.values())
 
 
 def _ratio(name: str, a: float, b: float, steady: bool) -> float | None:

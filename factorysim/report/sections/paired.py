@@ -10,6 +10,7 @@ from factorysim.report.numbers import common_unit, digits
 from factorysim.report.sections.section import Section, note, reasons, table
 from factorysim.report.svg.forest import FAR, NEAR, Row, forest
 from factorysim.report.versus import ROWS, unit_of
+from factorysim.study.compare import are_pairs
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -47,7 +48,7 @@ def _of_pair(found: Comparison, first: str, other: str) -> Markup:
         tag("h3", f"{other} against {first}"),
         tag(
             "div",
-            tag("figure", tag("figcaption", tag("b", f"{letter} / A, with 95 % intervals")), drawn,
+            tag("figure", tag("figcaption", tag("b", f"{letter} / A{', with 95 % intervals' if are_pairs(found) else ''}")), drawn,
                 note(key, " An arrow: farther than the axis." if far else None)),
             tag("div", _table(found, letter), _about(found, letter)),
             class_="beside",
@@ -77,9 +78,8 @@ def _table(found: Comparison, letter: str) -> Markup:
         if name in found.pairs
     ]
     head = ("", "unit", "A", letter, f"{letter} - A", "± 95 %", f"{letter} / A")
-    return join(
-        table(head, rows, caption="Means over paired replications", words=2), reasons(notes)
-    )
+    caption = "Means over paired replications" if are_pairs(found) else "Means over replications"
+    return join(table(head, rows, caption=caption, words=2), reasons(notes))
 
 
 def _cells(name: str, pair: Pair, notes: dict[str, int]) -> tuple[str, ...]:

@@ -125,3 +125,8 @@ def test_a_comparison_fits_and_names_both(one_against_two, width):
         assert word in text
     a, b = (run.summary["power.it_w.mean"].value for run in (found.a, found.b))
     assert f"IT power differs by +{100 * (b / a - 1):.1f}% (B against A)." in text
+
+
+def test_a_value_too_small_to_write_has_no_half_width():
+    line = Line(2e-6, -1e-6, 4e-6, 2, None)
+    assert cell("utilization.x", line, {}) == "<0.001 %"
