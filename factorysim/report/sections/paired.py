@@ -44,11 +44,12 @@ def _of_pair(found: Comparison, first: str, other: str) -> Markup:
         "Filled: the 95 % interval leaves out 1. Hollow: it does not, or there is none. Lines "
         "that reach an end of the axis go on."
     )
+    spread = ", with 95 % intervals" if are_pairs(found) else None
     return join(
         tag("h3", f"{other} against {first}"),
         tag(
             "div",
-            tag("figure", tag("figcaption", tag("b", f"{letter} / A{', with 95 % intervals' if are_pairs(found) else ''}")), drawn,
+            tag("figure", tag("figcaption", tag("b", f"{letter} / A", spread)), drawn,
                 note(key, " An arrow: farther than the axis." if far else None)),
             tag("div", _table(found, letter), _about(found, letter)),
             class_="beside",
