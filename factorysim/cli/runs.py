@@ -138,6 +138,7 @@ def _against(names: list[str]) -> str:
 @contextmanager
 def running(quiet: bool) -> Iterator[Tell | None]:
     """Show progress; leave with what an interrupted run has kept, and the exit code for it."""
+    from factorysim.report.run_page import report
     from factorysim.run import Interrupted
 
     try:
@@ -145,6 +146,8 @@ def running(quiet: bool) -> Iterator[Tell | None]:
             yield tell
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
+        if (kept := stop.run) is not None:
+            page_of(lambda: report(kept), kept.path)
         raise typer.Exit(INTERRUPTED) from None
 
 

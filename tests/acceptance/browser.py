@@ -56,7 +56,8 @@ class Browser:
         self._tell("Emulation.setDeviceMetricsOverride", width=width, height=900,
                    deviceScaleFactor=1, mobile=width < 500)  # fmt: skip
         self._tell("Emulation.setEmulatedMedia",
-                   features=[{"name": "prefers-color-scheme", "value": scheme}])  # fmt: skip
+                   features=[{"name": "prefers-color-scheme", "value": scheme},
+                       {"name": "prefers-reduced-motion", "value": "reduce"}])  # fmt: skip
         self.driver.get(Path(path).resolve().as_uri())
 
     def _tell(self, command, **settings):

@@ -108,7 +108,7 @@ def _looks(view: View, chart: TimeChart) -> dict[str, int]:
     """Give streams and deployments their looks; the factory is black, its racks are grey."""
     racks = [one.name for one in chart.series if one.name not in view.looks and one.name != WHOLE]
     greys = {name: lines.LOOKS + place for place, name in enumerate(racks)}
-    own = {one.name: lines.LOOKS - 1 for one in chart.series if one.name == WHOLE}
+    own = {one.name: lines.INK for one in chart.series if one.name == WHOLE}
     return {**view.looks, **greys, **own}
 
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-LOOKS = 6
-"""Colours, each with a dash of its own; beyond them they come again."""
+LOOKS = 10
+"""Five colours with a dash each, and the same with another; beyond them they come again."""
 GREYS = 3
 """Greys after them, told apart by their dashes."""
+INK = LOOKS + GREYS
+"""The look of what stands for all the others together."""
 
 
 def line(x: Scale, y: Scale, at: Floats, values: Floats, look: int) -> Markup:

@@ -29,6 +29,7 @@ for (const box of document.querySelectorAll(".choose")) {
   // A chart is a slider along its values: arrows, a mouse or a finger move, a screen reader reads.
   const SVG = "http://www.w3.org/2000/svg";
   const tip = document.getElementById("tip");
+  let again = null; // what a keyboard has shown stays beside its chart when the page scrolls
   const put = (to, kind, text) => {
     const made = document.createElement(kind);
     made.textContent = text;
@@ -81,6 +82,7 @@ for (const box of document.querySelectorAll(".choose")) {
     };
     const hide = () => {
       tip.hidden = true;
+      again = null;
       cross.setAttribute("visibility", "hidden");
       for (const { element } of stops) element?.classList.remove("on");
     };
@@ -89,6 +91,7 @@ for (const box of document.querySelectorAll(".choose")) {
       now = Math.max(0, Math.min(to, stops.length - 1));
       const stop = stops[now];
       say();
+      again = x === undefined ? () => go(now) : null;
       if (stop.element) {
         stop.element.classList.add("on");
         const box = stop.element.getBoundingClientRect();
@@ -140,5 +143,8 @@ for (const box of document.querySelectorAll(".choose")) {
       go(to);
     });
   }
-  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  addEventListener("scroll", () => {
+    if (again) again();
+    else tip.hidden = true;
+  }, { passive: true });
 }

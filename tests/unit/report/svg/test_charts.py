@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -102,3 +103,14 @@ def test_more_lies_to_the_right_of_less():
     (zero,) = [float(one["x1"]) for one in page.named("line") if one.get("class") == "zero"]
     assert less < same == pytest.approx(zero)
     assert more > zero
+
+
+def test_every_look_of_a_line_is_styled_and_no_two_are_alike():
+    style = (files("factorysim.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    looks = []
+    for look in range(lines.INK + 1):
+        colour = re.search(rf"\.line\.k{look}\b[^{{}}]*{{ stroke: var\((--m\d)\)", style)
+        dash = re.search(rf"\.line\.k{look} {{ stroke-dasharray: ([\d. ]+); }}", style)
+        assert colour, look
+        looks.append((colour.group(1), dash.group(1) if dash else ""))
+    assert len(set(looks)) == len(looks)
