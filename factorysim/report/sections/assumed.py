@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.names import metric
 from factorysim.report.markup import join, tag
-from factorysim.report.numbers import digits, of_unit
+from factorysim.report.numbers import amount, of_unit, seconds
 from factorysim.report.sections.section import Section, between, each, folded, note, table
 from factorysim.report.terminal import MODEL_ERROR
 
@@ -73,9 +73,9 @@ def _facts(one: Shown) -> Markup:
         )
         return join(told, note(why), folded("Their names", ids))
     rows = [_fact(catalog, name) for name in names]
-    head = ("fact", "kind", "source", "unit", "value", "low", "high")
+    head = ("fact", "kind", "source", "value", "low", "high")
     caption = "Low and high bound the central 80 % of what the fact may be"
-    listed = table(head, rows, caption=caption, words=4)
+    listed = table(head, rows, caption=caption, words=3)
     return join(told, listed if len(names) <= OPEN_MOST else folded("The facts", listed))
 
 
@@ -83,23 +83,34 @@ def _fact(catalog: Catalog, name: str) -> tuple[Markup, ...]:
     fact = catalog.facts[name]
     titles = [catalog.sources[one].title for one in fact.source if one in catalog.sources]
     source = "; ".join(titles) or fact.note or "our guess"
-    words = (fact.kind.replace("_", " "), source, fact.unit)
-    numbers = (_number(fact.value), _number(fact.low), _number(fact.high))
+    numbers = (_number(value, fact.unit) for value in (fact.value, fact.low, fact.high))
     return (
         tag("code", name),
-        tag("span", words[0]),
-        tag("span", words[1], class_="long"),
-        tag("span", words[2]),
+        tag("span", fact.kind.replace("_", " ")),
+        tag("span", source, class_="long"),
         *(tag("span", text) for text in numbers),
     )
 
 
-def _number(value: float | str | bool | None) -> str:
+def _number(value: float | str | bool | None, unit: str) -> str:
+    """Write a value of a fact with its unit.
+
+    Examples
+    --------
+    >>> _number(1.51e11, "B"), _number(6e-7, "s"), _number(64, "count"), _number(None, "W")
+    ('151 GB', '0.600 us', '64', 'unknown')
+    """
     if value is None:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return value if isinstance(value, str) else digits(value)
+    if isinstance(value, str):
+        return value
+    if unit == "s":
+        return seconds(value)
+    if unit in ("count", "ratio", "1", ""):
+        return f"{value:.6g}"
+    return amount(value, unit)
 
 
 def catalog_of(one: Shown) -> Catalog | None:

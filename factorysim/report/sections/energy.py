@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from factorysim.report.charts.energy import Rung
     from factorysim.report.sections.section import Shown, View
 
-WIDTH = 480.0
+WIDTH = 420.0
 UNIT = "J/tok"
 
 
@@ -51,8 +51,8 @@ def _ladder(rungs: Sequence[Rung], top: float) -> Markup:
 def _words(rung: Rung) -> tuple[str, str]:
     """Write a value as it stands at its bar, and with its interval or why there is none."""
     if rung.joules is None:
-        return "withheld", f"{rung.text}\nwithheld\t{rung.reason}"
+        return "withheld", f"{rung.text}\nwithheld: {rung.reason}"
     text = of_unit(rung.joules, UNIT)
     if rung.low is None or rung.high is None:
-        return text, f"{rung.text}\nmean\t{text}"
-    return text, f"{rung.text}\nmean\t{text}\n95 %\t{between(rung.low, rung.high, UNIT)}"
+        return text, f"{rung.text}\nmean: {text}"
+    return text, f"{rung.text}\nmean: {text}\n95 %: {between(rung.low, rung.high, UNIT)}"

@@ -59,10 +59,10 @@ def _of_pair(found: Comparison, first: str, other: str) -> Markup:
 
 def _row(one: Difference) -> Row:
     text = _signed(one.share)
-    title = f"{one.text}\ndifference, of A\t{text}"
+    title = f"{one.text}\ndifference, of A: {text}"
     low, high = one.low, one.high
     if low is not None and high is not None:
-        title += f"\n95 %\t{_signed(low)} to {_signed(high)}"
+        title += f"\n95 %: {_signed(low)} to {_signed(high)}"
         low, high = 1 + low, 1 + high
     return Row(one.text, 1 + one.share, low, high, text, title)
 

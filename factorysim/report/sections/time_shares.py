@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from factorysim.report.sections.section import Shown, View
 
 
+NARROW = 360.0
+"""Pixels of bars on a telephone, where wider ones would shrink with all that is written on them."""
+
+
 def time_shares(view: View) -> Section:
     """Divide the time on the critical path of sessions, with and without the user's gaps."""
     return Section("shares", "Where time goes", join(
@@ -70,14 +74,18 @@ def _bars(
     rows = [
         (cut(stream, 60), [
             Part(share, f"t-{kind}", percent(share),
-                 f"{cut(stream, 60)}\n{found.words[kind]}\t{percent(share)}")
+                 f"{cut(stream, 60)}\n{found.words[kind]}: {percent(share)}")
             for kind, share in shares.items()
             if share > 0
         ])
         for stream, shares in bars
     ]  # fmt: skip
     seen = [kind for kind in found.words if any(s.get(kind, 0.0) >= 5e-4 for _, s in bars)]
-    return join(stack(label, rows, width), _key([(kind, found.words[kind]) for kind in seen]))
+    return join(
+        tag("div", stack(label, rows, width), class_="broad"),
+        tag("div", stack(label, rows, NARROW), class_="slim"),
+        _key([(kind, found.words[kind]) for kind in seen]),
+    )
 
 
 def _key(entries: list[tuple[str, str]]) -> Markup:

@@ -60,7 +60,10 @@ for (const box of document.querySelectorAll(".choose")) {
     const title = element.querySelector("title");
     const [head, ...rows] = title.textContent.split("\n");
     title.remove();
-    return { element, head, rows: rows.map((row) => row.split("\t")) };
+    return { element, head, rows: rows.map((row) => {
+      const cut = row.lastIndexOf(": ");
+      return [row.slice(0, cut), row.slice(cut + 2)];
+    }) };
   });
   for (const plot of document.querySelectorAll("svg.plot")) {
     const stops = plot.dataset.stops ? along(plot) : parts(plot);
@@ -95,13 +98,13 @@ for (const box of document.querySelectorAll(".choose")) {
       if (stop.element) {
         stop.element.classList.add("on");
         const box = stop.element.getBoundingClientRect();
-        show(stop, x ?? box.left + box.width / 2, y ?? box.top);
+        if (box.bottom > 0 && box.top < innerHeight) show(stop, x ?? box.left + box.width / 2, y ?? box.top);
       } else {
         cross.setAttribute("x1", stop.x);
         cross.setAttribute("x2", stop.x);
         cross.setAttribute("visibility", "visible");
         const box = cross.getBoundingClientRect();
-        show(stop, box.left, y ?? box.top + 20);
+        if (box.bottom > 0 && box.top < innerHeight) show(stop, box.left, y ?? box.top + 20);
       }
     };
     const point = (event) => {
@@ -144,7 +147,7 @@ for (const box of document.querySelectorAll(".choose")) {
     });
   }
   addEventListener("scroll", () => {
+    tip.hidden = true;
     if (again) again();
-    else tip.hidden = true;
   }, { passive: true });
 }

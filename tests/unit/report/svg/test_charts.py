@@ -63,7 +63,7 @@ def test_axes_have_ticks_and_titles_with_units():
 
 def test_parts_of_a_bar_lie_side_by_side_and_fill_it():
     parts = [
-        bars.Part(share, f"t-{n}", f"{share:.0%}", "x\ty") for n, share in enumerate((0.25, 0.75))
+        bars.Part(share, f"t-{n}", f"{share:.0%}", "x: y") for n, share in enumerate((0.25, 0.75))
     ]
     page = Page(bars.stack("time", [("code", parts)], 400.0))
     first, second = page.named("rect")
@@ -75,14 +75,14 @@ def test_parts_of_a_bar_lie_side_by_side_and_fill_it():
 def test_a_value_that_is_withheld_has_no_bar():
     x = linear(0.0, 10.0, (0.0, 100.0))
     known = bars.Bar("a", 5.0, 4.0, 6.0, "5 J", "a")
-    missing = bars.Bar("b", None, None, None, "withheld", "b\nwithheld\tno model of it")
+    missing = bars.Bar("b", None, None, None, "withheld", "b\nwithheld: no model of it")
     page = Page(bars.values("energy", [known, missing], x, 100.0))
     assert [one["class"] for one in page.named("rect")].count("bar") == 1
     assert "withheld" in page.text("text")
 
 
 def row(ratio, low=None, high=None):
-    return forest.Row("TTFT", ratio, low, high, "+1 %", "TTFT\ndifference\t+1 %")
+    return forest.Row("TTFT", ratio, low, high, "+1 %", "TTFT\ndifference: +1 %")
 
 
 def test_only_an_interval_that_leaves_out_1_is_filled():
