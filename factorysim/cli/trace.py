@@ -285,7 +285,7 @@ def _quantity(key: str, text: str, dimension: Dimension, *, zero: bool = False) 
 
 def _plain(summary: TraceSummary) -> dict[str, object]:
     """Turn a summary into what JSON can hold."""
-    from factorysim.workload.inspect import Lengths
+    from factorysim.workload.samples import Lengths
 
     return {
         key: value._asdict() if isinstance(value, Lengths) else value
