@@ -30,6 +30,7 @@ from factorysim.workload.lines import (
     read_into,
     read_sessions,
 )
+from factorysim.workload.marks import Marks
 from factorysim.workload.readers.fields import once
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import common_blocks, ids_of, runs_of_ids, runs_of_lists
@@ -81,7 +82,7 @@ def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     if repair is not None and len(files) > 1:
         yield from _repaired(path, files, repair)
         return
-    seen = set[int]()
+    seen = Marks()
     log = FaultLog(path, repair)
     for file in files:
         try:
@@ -100,7 +101,7 @@ def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
 def _repaired(path: Path, files: Iterable[Path], repair: Repairs) -> Iterator[Session]:
     """Yield what can be kept of a folder's sessions: a file of which nothing can is dropped."""
     kept = False
-    parse = partial(_parse, set[int]())
+    parse = partial(_parse, Marks())
     for file in files:
         came, before = False, repair.count
         try:
@@ -150,7 +151,7 @@ def weka_block_tokens(path: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _parse(seen: set[int], lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def _parse(seen: Marks, lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     """Read sessions; their ids are unique in all files of a trace."""
     for number, text in lines:
         try:
