@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-SESSIONS, RUNS, PLACES = 100_000, 50_000, 20_000
+SESSIONS, RUNS, PLACES = 150_000, 50_000, 20_000
 """Slices of sessions, of replicas, and of each kind of place, at the most, about: a trace stays
 below 30 MB or so, which a browser opens in seconds."""
 FEW = 4
