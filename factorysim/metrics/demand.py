@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
+    Sample = tuple[Floats, int]
+    """What is known, and how many more had not ended."""
 
 SHARES = ("queue", "prefill", "decode", "stall", "kv", "network", "tool_queue", "tool", "gap")
 SESSION_OUTCOMES = ("completed", "failed", "censored")
@@ -51,12 +53,20 @@ def _finished_per_s(kind: str, table: Columns, window: Window) -> Value:
 
 
 def _durations(sessions: Columns, mine: Bools) -> list[Value]:
+    samples = duration_samples(sessions, mine)
+    return [value for base, one in samples.items() for value in distribution(base, *one)]
+
+
+def duration_samples(sessions: Columns, mine: Bools) -> dict[str, Sample]:
+    """How long some sessions took, whole, without gaps, and their longest turn."""
     done = mine & sessions["outcome"].equal("completed")
     flying = int((mine & sessions["outcome"].equal("censored")).sum())
     spent = (sessions["finished_s"] - sessions["arrived_s"])[done]
-    values = distribution("session_s", spent, flying)
-    values += distribution("session_active_s", sessions["active_s"][done], flying)
-    return values + distribution("turn_s", sessions["turn_max_s"][done], flying)
+    return {
+        "session_s": (spent, flying),
+        "session_active_s": (sessions["active_s"][done], flying),
+        "turn_s": (sessions["turn_max_s"][done], flying),
+    }
 
 
 def _time_shares(sessions: Columns, mine: Bools, *, moves: bool) -> list[Value]:
@@ -156,17 +166,23 @@ def _tokens(calls: Columns, mine: Bools) -> list[Value]:
 
 
 def _latencies(tables: Tables, mine: Bools) -> list[Value]:
+    samples = latency_samples(tables.calls, mine, tables.closing.end_s)
+    return [value for base, one in samples.items() for value in distribution(base, *one)]
+
+
+def latency_samples(calls: Columns, mine: Bools, end_s: float) -> dict[str, Sample]:
+    """TTFT and TPOT of some calls: seconds of each that is known, and how many had not ended."""
     import numpy as np
 
-    calls = tables.calls
     flying = mine & calls["outcome"].equal("censored")
     done = mine & calls["outcome"].equal("completed")
     started = (done | flying) & ~np.isnan(calls["first_token_s"])
     ttft = (calls["first_token_s"] - calls["arrived_s"])[started]
-    values = distribution("ttft_s", ttft, int((flying & ~started).sum()))
-    tpot = tpot_s(calls, tables.closing.end_s)
     several = calls["requested_tokens"] > 1
-    return values + distribution("tpot_s", tpot[done & several], int((flying & several).sum()))
+    return {
+        "ttft_s": (ttft, int((flying & ~started).sum())),
+        "tpot_s": (tpot_s(calls, end_s)[done & several], int((flying & several).sum())),
+    }
 
 
 def number_in_system(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from factorysim.store import Labels
+    from factorysim.store import Columns, Labels
 
     Bools = npt.NDArray[np.bool_]
     Floats = npt.NDArray[np.float64]
@@ -42,14 +42,14 @@ def handoff_values(tables: Tables, window: Window) -> list[Value]:
     ]
 
 
-def waits(tables: Tables, names: set[str]) -> list[Spans]:
+def waits(handoffs: Columns, names: set[str]) -> list[Spans]:
     """When hand-offs began to wait at the deployments of these names, until when, and their end.
 
     For the first step of a prompt at those that prefill, for blocks at those that decode.
     """
     import numpy as np
 
-    rows = tables.handoffs
+    rows = handoffs
     if not len(rows["call"]):
         return []
     spans = []
@@ -63,11 +63,11 @@ def waits(tables: Tables, names: set[str]) -> list[Spans]:
     return spans
 
 
-def handed(tables: Tables) -> Bools:
+def handed(calls: Columns, handoffs: Columns) -> Bools:
     """Tell which calls were handed off: they wait where `waits` says."""
     import numpy as np
 
-    return np.isin(tables.calls["call"], tables.handoffs["call"])
+    return np.isin(calls["call"], handoffs["call"])
 
 
 def of_deployments(column: Labels, names: set[str]) -> Bools:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from factorysim.metrics.activity import LIMITS, Activity
 from factorysim.metrics.edges import ROUNDING_S
-from factorysim.metrics.handoffs import handed, of_deployments, waits
+from factorysim.metrics.handoffs import of_deployments
 from factorysim.metrics.inputs import Layout, Partner, Station, Tables, Value, Window
 from factorysim.metrics.series import mean_in_window
+from factorysim.metrics.waiting import waiting_spans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,23 +205,8 @@ def _queue_values(
     """Follow how many calls wait in a router or for a first step, and tools for a host."""
     import numpy as np
 
-    calls, tools = tables.calls, tables.tools
     names = {station.name for station in stations}
-    mine = of_deployments(calls["deployment"], names)
-    here = mine & ~handed(tables)
-    of_tools = of_deployments(tools["deployment"], names)
-    at_once = tools["ready_s"] + tools["remote_s"]
-    asked = np.where(np.isnan(tools["asked_s"]), at_once, tools["asked_s"])
-    spans = [
-        (calls["queued_s"][here], calls["scheduled_s"][here], calls["finished_s"][here]),
-        (asked[of_tools], tools["started_s"][of_tools], tools["finished_s"][of_tools]),
-        *waits(tables, names),
-    ]
-    since, until, left = (np.concatenate(column) for column in zip(*spans, strict=True))
-    until = np.where(np.isnan(until), np.where(np.isnan(left), window.end_s, left), until)
-    held = mine & (calls["held_s"] > 0)
-    since = np.concatenate([since, calls["arrived_s"][held]])
-    until = np.concatenate([until, (calls["arrived_s"] + calls["held_s"])[held]])
+    since, until = waiting_spans(tables.calls, tables.tools, tables.handoffs, names, window.end_s)
     start = np.maximum(since, window.start_s)
     stop = np.minimum(until, window.end_s)
     waited = stop > start + ROUNDING_S

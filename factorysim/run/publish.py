@@ -20,7 +20,9 @@ from factorysim.run.context import repair_notes
 from factorysim.run.model_error import as_json as told
 from factorysim.run.model_error import model_errors, with_model_errors
 from factorysim.run.replication import Outcome
+from factorysim.run.seal import sealed
 from factorysim.store import (
+    RUN_SCHEMA,
     file_hash,
     merge_tables,
     publish,
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from factorysim.metrics.inputs import Window
     from factorysim.run.prepare import Prepared
     from factorysim.run.warmup import WarmUp
-
-RUN_SCHEMA = "factorysim.run/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +94,9 @@ def write_run(
     manifest["model_error"] = told(errors)
     manifest["wall_s"] = wall_s
     tables = (*TABLES, "metrics", "power")
+    manifest["summary_sha256"] = file_hash(staged / "summary.json")
     manifest["outputs"] = {name: table_hash(staged / f"{name}.parquet") for name in tables}
-    write_json(staged / "manifest.json", manifest)
+    write_json(staged / "manifest.json", sealed(manifest))
     publish(staged, final)
 
 

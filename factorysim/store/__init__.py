@@ -6,6 +6,7 @@ the end, so that nothing half-written is ever found under a final name.
 
 from __future__ import annotations
 
+from factorysim.store.folder import RUN_SCHEMA as RUN_SCHEMA
 from factorysim.store.folder import check_place as check_place
 from factorysim.store.folder import made_folder as made_folder
 from factorysim.store.folder import make_folder as make_folder
@@ -23,7 +24,9 @@ from factorysim.store.tables import Columns as Columns
 from factorysim.store.tables import Labels as Labels
 from factorysim.store.tables import as_columns as as_columns
 from factorysim.store.tables import count_rows as count_rows
+from factorysim.store.tables import join_columns as join_columns
 from factorysim.store.tables import merge_tables as merge_tables
 from factorysim.store.tables import read_columns as read_columns
 from factorysim.store.tables import read_groups as read_groups
+from factorysim.store.tables import read_replication as read_replication
 from factorysim.store.tables import write_table as write_table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -87,6 +87,50 @@ def read_groups(path: Path, names: Sequence[str]) -> Iterator[Columns]:
         held = [name for name in names if name in file.schema_arrow.names]
         for group in range(file.num_row_groups):
             yield as_columns(file.read_row_group(group, columns=held))
+
+
+def read_replication(path: Path, names: Sequence[str], replication: int) -> Iterator[Columns]:
+    """Read columns of one replication, a row group at a time.
+
+    No row group holds rows of two replications, and each says of which it does.
+    """
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        held = [name for name in names if name in file.schema_arrow.names]
+        place = file.schema_arrow.names.index("replication")
+        for group in range(file.num_row_groups):
+            known = file.metadata.row_group(group).column(place).statistics
+            if known is not None and known.min == replication:
+                yield as_columns(file.read_row_group(group, columns=held))
+
+
+def join_columns(groups: Iterable[Columns], empty: Columns) -> Columns:
+    """Put the columns of several row groups on end; `empty` where there is none."""
+    import numpy as np
+
+    parts = list(groups)
+    if len(parts) <= 1:
+        return parts[0] if parts else empty
+    return {
+        name: _joined([part[name] for part in parts])
+        if isinstance(parts[0][name], Labels)
+        else np.concatenate([part[name] for part in parts])
+        for name in parts[0]
+    }
+
+
+def _joined(parts: Sequence[Labels]) -> Labels:
+    """Put columns of words on end, each with words of its own."""
+    import numpy as np
+
+    words = tuple(dict.fromkeys(word for part in parts for word in part.words))
+    number = {word: code for code, word in enumerate(words)}
+    codes = [
+        np.array([number[word] for word in part.words] or [0], np.int32)[part.codes]
+        for part in parts
+    ]
+    return Labels(np.concatenate(codes), words)
 
 
 def count_rows(path: Path) -> int:

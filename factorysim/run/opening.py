@@ -1,0 +1,147 @@
+"""A run directory of anybody's, checked before anything is told of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from factorysim.errors import Fault, UserError
+from factorysim.records import TABLES
+from factorysim.run.result import Run
+from factorysim.run.seal import SEAL, unbroken
+from factorysim.store import RUN_SCHEMA, file_hash, table_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", "scenario.resolved.yaml"
+LARGEST = 64 * 2**20
+"""Bytes of a manifest or summary; those of a thousand replications are far below."""
+AGAIN = "The scenario beside it, scenario.resolved.yaml, can be run again."
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run directory, and make sure that it is whole and as it was written.
+
+    Every table and file is held against the hashes in the manifest, so that what is drawn
+    or told of the run is what the run said.
+
+    Raises
+    ------
+    UserError
+        With everything that is missing, of another version, or changed since.
+
+    Examples
+    --------
+    >>> open_run("nowhere")
+    Traceback (most recent call last):
+    factorysim.errors.UserError: nowhere: found no such directory, expected a run directory
+        `factorysim run SCENARIO --out nowhere` makes one.
+    """
+    folder = Path(path)
+    manifest = _manifest(folder)
+    faults = [*_missing(folder)] or [*_changed(folder, manifest)]
+    if faults:
+        raise UserError(*faults)
+    return Run(folder)
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    """Read the manifest, which says what the rest must be.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it is of another kind or version.
+    """
+    wanted = "a run directory"
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such directory"
+        cure = f"`factorysim run SCENARIO --out {folder}` makes one."
+        raise UserError(Fault(str(folder), "", found, wanted, cure))
+    place = folder / MANIFEST
+    if not place.exists():
+        raise UserError(Fault(str(folder), "", f"no {MANIFEST}", wanted, _nearby(folder)))
+    try:
+        manifest = _json(place)
+    except ValueError as error:
+        raise UserError(Fault(str(place), "", str(error), "a run's manifest", AGAIN)) from None
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or schema != RUN_SCHEMA:
+        cure = "It is of another version, or of something else than a run. " + AGAIN
+        fault = Fault(str(place), "schema", _short(schema), RUN_SCHEMA, cure)
+        raise UserError(fault)
+    if not unbroken(manifest):
+        told = f"other content than {SEAL} seals"
+        raise UserError(Fault(str(place), "", told, "a manifest as it was written", AGAIN))
+    return manifest
+
+
+def _nearby(folder: Path) -> str:
+    """Name runs inside a directory that is none itself, such as that of a comparison."""
+    found = sorted(one.parent.name for one in folder.glob(f"*/{MANIFEST}"))[:5]
+    if not found:
+        return f"`factorysim run SCENARIO --out {folder}` makes one."
+    return f"There are runs inside: {', '.join(str(folder / name) for name in found)}"
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _json(place: Path) -> object:
+    """Parse a file of ours.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or is no JSON; says what it is.
+    """
+    try:
+        if (size := place.stat().st_size) > LARGEST:
+            raise ValueError(f"{size:,} bytes")
+        return json.loads(place.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(error.strerror or "nothing that can be read") from None
+    except RecursionError:
+        raise ValueError("JSON that is nested too deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON ({error})") from None
+    except UnicodeDecodeError:
+        raise ValueError("no UTF-8") from None
+
+
+def _missing(folder: Path) -> Iterator[Fault]:
+    for name in (SUMMARY, SCENARIO, *(f"{table}.parquet" for table in _tables())):
+        if not (folder / name).is_file():
+            yield Fault(str(folder), "", f"no {name}", "a run directory with all its files", AGAIN)
+
+
+def _tables() -> tuple[str, ...]:
+    return (*TABLES, "metrics", "power")
+
+
+def _changed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Fault]:
+    """Hold every file against its hash in the manifest."""
+    yield from _differing(folder / SUMMARY, manifest["summary_sha256"], file_hash)
+    yield from _differing(folder / SCENARIO, manifest["scenario"]["sha256"], file_hash)
+    for table in _tables():
+        recorded = manifest["outputs"].get(table)
+        yield from _differing(folder / f"{table}.parquet", recorded, table_hash)
+
+
+def _differing(place: Path, recorded: object, digest: Callable[[Path], str]) -> Iterator[Fault]:
+    import pyarrow as pa
+
+    try:
+        found = digest(place)
+    except (OSError, pa.ArrowException) as error:
+        told = str(error).splitlines()[0][:200]
+        yield Fault(str(place), "", f"nothing that can be read ({told})", "what was written", AGAIN)
+        return
+    if found != recorded:
+        expected = f"what {MANIFEST} recorded ({_short(recorded)[:14]}...)"
+        yield Fault(str(place), "", f"other content ({found[:12]}...)", expected, AGAIN)
