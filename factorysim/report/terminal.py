@@ -318,11 +318,16 @@ def _io_work(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
 
 def _recovery(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
     """How long a spike is felt, where there is one."""
-    lines = [summary.get(name) for name in RECOVERY]
-    if all(line is None or line.reason == NO_SPIKES for line in lines):
+    if not has_spikes(summary):
         return []
     title = "Time after a spike until no more than before"
     return [listing(title, RECOVERY, summary, notes), ""]
+
+
+def has_spikes(summary: Summary) -> bool:
+    """Whether a run had spikes of arrivals to recover from."""
+    lines = [summary.get(name) for name in RECOVERY]
+    return any(line is not None and line.reason != NO_SPIKES for line in lines)
 
 
 def _plain(name: str, line: Line | None, notes: dict[str, int]) -> str:

@@ -128,9 +128,7 @@ def test_a_burst_tells_how_long_it_is_felt():
     words = ("--set", spikes, "--set", "run.window=5 min", "--reps", "1", "--workers", "1")
     code, out, err = factorysim("run", "burst", *words, "--out", "out")
     assert (code, err) == (0, "")
-    told = out[out.index("Time after a spike until no more than before") :]
-    rows = ("wait for a first token", "calls are in flight", "sessions are there")
-    assert all(row in told for row in rows)
+    assert all(f"recovery: {what}" in out for what in ("calls that wait", "calls in flight"))
     summary = json.loads(Path("out/summary.json").read_text(encoding="utf-8"))
     felt = [summary[f"recovery_s.{what}"]["value"] for what in ("waiting", "calls", "sessions")]
     assert 0 <= felt[0] <= felt[1] < 230
