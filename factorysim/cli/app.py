@@ -64,6 +64,7 @@ def _mount() -> None:
         predict,
         report,
         runs,
+        timeline,
         trace,
         twin,
     )
@@ -73,6 +74,7 @@ def _mount() -> None:
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
+    timeline.register(app)
     files.register(app)
     check.register(app)
     imports.register(app, catalog.app)
