@@ -1,4 +1,4 @@
-"""Rates and counts; tools, sandboxes and cores behind bytes where there are such."""
+"""Rates and counts; tools, sandboxes, cores behind bytes, spikes where there are such."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from factorysim.report.markup import tag
 from factorysim.report.sections.section import Section, each, listing, reasons
-from factorysim.report.terminal import COUNTS, FAILURES, IO_WORK, RATES, SANDBOXES
+from factorysim.report.terminal import (
+    COUNTS,
+    FAILURES,
+    IO_WORK,
+    RATES,
+    RECOVERY,
+    SANDBOXES,
+    has_spikes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,3 +49,5 @@ def _tables(one: Shown) -> Iterator[tuple[str, Mapping[str, str]]]:
         line = one.run.summary.get(name)
         if line is not None and line.value is not None:
             yield table
+    if has_spikes(one.run.summary):
+        yield "Time after a spike until no more than before", RECOVERY
