@@ -98,7 +98,7 @@ def _number(value: float | str | bool | None, unit: str) -> str:
     Examples
     --------
     >>> _number(1.51e11, "B"), _number(6e-7, "s"), _number(64, "count"), _number(None, "W")
-    ('151 GB', '0.600 us', '64', 'unknown')
+    ('151 GB', '600 ns', '64', 'unknown')
     """
     if value is None:
         return "unknown"
