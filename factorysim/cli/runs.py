@@ -146,7 +146,7 @@ def running(quiet: bool) -> Iterator[Tell | None]:
             yield tell
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
-        if (kept := stop.run) is not None:
+        if (kept := stop.run) is not None and kept.path.is_dir():  # a search keeps none
             page_of(lambda: report(kept), kept.path)
         raise typer.Exit(INTERRUPTED) from None
 
