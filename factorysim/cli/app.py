@@ -58,6 +58,7 @@ def _mount() -> None:
         capacity,
         catalog,
         check,
+        figures,
         files,
         imports,
         pareto,
@@ -71,6 +72,7 @@ def _mount() -> None:
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
+    figures.register(app)
     files.register(app)
     check.register(app)
     imports.register(app, catalog.app)
