@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from factorysim.errors import TraceError as TraceError
     from factorysim.errors import UserError as UserError
     from factorysim.load import load as load
-    from factorysim.report import figures as figures
+    from factorysim.report.figures import public as figures
     from factorysim.run import Run as Run
     from factorysim.run import simulate as simulate
     from factorysim.spec.scenario import ScenarioSpec as Scenario
@@ -69,7 +69,7 @@ _HOME = {
     "TraceError": ("factorysim.errors", "TraceError"),
     "UserError": ("factorysim.errors", "UserError"),
     "capacity": ("factorysim.study.capacity", "capacity"),
-    "figures": ("factorysim.report", "figures"),
+    "figures": ("factorysim.report.figures", "public"),
     "load": ("factorysim.load", "load"),
     "load_catalog": ("factorysim.catalog", "load_catalog"),
     "predict": ("factorysim.study.predict", "predict"),

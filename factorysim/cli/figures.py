@@ -61,9 +61,9 @@ def figures(
 
 
 def _paired(runs: list[Run], width: Width) -> Figure:
-    from factorysim.report import figures as drawn
+    from factorysim.report.figures import public
 
-    return drawn.paired(runs[0], runs[1], width)
+    return public.paired(runs[0], runs[1], width)
 
 
 def _drawn(run: Run, names: Sequence[str], width: Width) -> Iterator[tuple[str, Figure]]:
@@ -76,7 +76,7 @@ def _drawn(run: Run, names: Sequence[str], width: Width) -> Iterator[tuple[str, 
 
 def _write(drawn: Iterator[tuple[str, Figure]], place: Path, kinds: Sequence[str]) -> None:
     """Write figures as they are drawn, and tell which."""
-    from factorysim.report.figures import save
+    from factorysim.report.figures.saving import save
 
     for name, figure in drawn:
         for kind in kinds:

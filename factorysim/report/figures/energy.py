@@ -29,7 +29,7 @@ def energy_figure(rungs: Sequence[Rung], width: Width = "column") -> Figure:
     """
     known = [rung for rung in rungs if rung.joules is not None]
     if not known:
-        reasons = dict.fromkeys(rung.reason for rung in rungs)
+        reasons = dict.fromkeys(rung.reason for rung in rungs if rung.reason)
         return nothing_to_draw(TITLE, "; ".join(reasons) or "no energy was recorded", width)
     with on_paper(width, height_of(len(rungs))) as sheet:
         highest = max(max(rung.joules or 0.0, rung.high or 0.0) for rung in known)

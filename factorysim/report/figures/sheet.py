@@ -60,8 +60,12 @@ class Sheet:
         self._notes: list[str] = []
 
     def entry(self, handle: Any, text: str) -> None:  # noqa: ANN401
-        """Add a line to the legend."""
-        handle.set_label(text)
+        """Add a line to the legend; its end is left out where the paper has no room."""
+        room = self._inches - 2 * MARGIN - SMALL / POINTS
+        told = text
+        while len(told) > 2 and self._entry_inches(told) > room:
+            told = f"{told[:-2]}…"
+        handle.set_label(told)
         self._handles.append(handle)
 
     def note(self, text: str) -> None:
