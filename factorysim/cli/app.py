@@ -64,6 +64,7 @@ def _mount() -> None:
         pareto,
         predict,
         runs,
+        timeline,
         trace,
         twin,
     )
@@ -73,6 +74,7 @@ def _mount() -> None:
     pareto.register(app)
     predict.register(app)
     figures.register(app)
+    timeline.register(app)
     files.register(app)
     check.register(app)
     imports.register(app, catalog.app)

@@ -38,6 +38,9 @@ def over_time_figure(chart: TimeChart, window: Window, width: Width = "column") 
         time = scale_of(float(chart.edges_s[-1]), "s")
         for number, one in enumerate(kept):
             _line(sheet, one, chart, (time, scale), line_style(number))
+        idle = [name_of(one.name, 16) for one in kept if not one.values.any()]
+        if idle:
+            sheet.note(f"0 all the time: {', '.join(idle)}")
         _limits(sheet, kept, highest, scale, chart.unit)
         _unmeasured(sheet, window, float(chart.edges_s[-1]), time)
         _axes(sheet, chart, scale, time)

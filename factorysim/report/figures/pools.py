@@ -13,7 +13,7 @@ from factorysim.report.figures.words import name_of
 from factorysim.report.numbers import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.figure import Figure
 
@@ -47,6 +47,8 @@ def pools_figure(bars: Sequence[PoolBar], width: Width = "column") -> Figure:
         for label in sheet.axes.get_yticklabels():
             if label.get_text() not in MEASURES.values():
                 label.set_fontweight("bold")
+        for text in _withheld(bars):
+            sheet.note(text)
         if any(bar.line.ci_low is not None for bar in bars):
             sheet.note("Intervals: 95 % between replications")
         if len(pools) > MOST:
@@ -58,11 +60,21 @@ def pools_figure(bars: Sequence[PoolBar], width: Width = "column") -> Figure:
     return sheet.figure
 
 
+def _withheld(bars: Sequence[PoolBar]) -> Iterator[str]:
+    """Say why values are missing, once for all pools that lack one for the same reason."""
+    whose: dict[tuple[str, str], list[str]] = {}
+    for bar in bars:
+        if not isinstance(bar.line.value, float):
+            key = (bar.measure, bar.line.reason or "no reason given")
+            whose.setdefault(key, []).append(name_of(bar.pool, 24))
+    for (measure, why), pools in whose.items():
+        more = f" and {len(pools) - 3} more" if len(pools) > 3 else ""
+        yield f"{MEASURES[measure]} of {', '.join(pools[:3])}{more}: {name_of(why, 200)}"
+
+
 def _bar(sheet: Sheet, bar: PoolBar, row: int) -> str:
     """Draw one row; return its value as text."""
     if not isinstance(bar.line.value, float):
-        why = name_of(bar.line.reason or "no reason given", 200)
-        sheet.note(f"{MEASURES[bar.measure]} of {name_of(bar.pool, 24)}: {why}")
         return "not told"
     colour, hatch = FILLS[bar.measure]
     sheet.axes.barh(

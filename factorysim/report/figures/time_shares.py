@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from factorysim.report.charts.time_shares import TimeShares
 
 TITLE = "Where a session's time goes"
-GREY = "#bbbbbb"
+GREY, YELLOW = "#bbbbbb", "#F0E442"
+"""Yellow is the eighth of Okabe and Ito: too pale for a line, not for an area."""
 FILLS = {
     "queue": (COLOURS[1], HATCHES[0]),
     "prefill": (COLOURS[5], HATCHES[1]),
     "decode": (COLOURS[0], HATCHES[0]),
-    "stall": (COLOURS[3], HATCHES[4]),
+    "stall": (YELLOW, HATCHES[4]),
     "kv": (COLOURS[4], HATCHES[2]),
     "network": (COLOURS[6], HATCHES[0]),
     "tool_queue": (COLOURS[3], HATCHES[0]),

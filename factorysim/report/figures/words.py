@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
+from unicodedata import bidirectional
 
 from factorysim.marked import printable
 
+TURNS = ("R", "AL", "AN")
+"""Classes of letters that run from right to left."""
 LONGEST = 28
 """Characters of a name in a legend."""
 
@@ -17,6 +20,9 @@ def name_of(text: str, longest: int = LONGEST) -> str:
     --------
     >>> name_of("a$b$\n\x1b[31m"), name_of("n" * 40, longest=8), name_of("x\u202ey\u6f22")
     ('a$b$\\n\\x1b[31m', 'nnnnnnn…', 'x\\u202ey\\u6f22')
+
+    Letters that run from right to left are escaped too: they would turn what is
+    written behind a name, such as its numbers.
     """
     line = printable(text).replace("\n", "\\n")
     line = "".join(c if _drawn(c) else c.encode("unicode_escape").decode() for c in line)
@@ -24,7 +30,9 @@ def name_of(text: str, longest: int = LONGEST) -> str:
 
 
 def _drawn(character: str) -> bool:
-    return character.isascii() or ord(character) in _glyphs()
+    if character.isascii():
+        return True
+    return bidirectional(character) not in TURNS and ord(character) in _glyphs()
 
 
 @cache
