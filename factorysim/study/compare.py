@@ -198,31 +198,6 @@ def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     return notes + [f"stream {name!r} differs between them" for name in differ]
 
 
-def pair_runs(a: Run, b: Run) -> Comparison:
-    """Pair two finished runs, if they met the same demand.
-
-    Raises
-    ------
-    UserError
-        If seed, window or kind differ: then nothing pairs their replications.
-    """
-    from factorysim.errors import Fault, UserError
-    from factorysim.load import load_scenario
-    from factorysim.marked import shown
-
-    cure = "`factorysim compare A B --out DIR` makes runs of the same demand."
-    faults = [
-        Fault(str(b.path / "manifest.json"), key, shown(str(b.manifest[key])),
-              f"{a.manifest[key]} as in {a.path}", cure)
-        for key in ("kind", "seed", "window")
-        if a.manifest[key] != b.manifest[key]
-    ]  # fmt: skip
-    if faults:
-        raise UserError(*faults)
-    scenarios = [load_scenario(run.path / "scenario.resolved.yaml").scenario for run in (a, b)]
-    return compare_runs(a, b, tuple(_demand_notes(*scenarios)))
-
-
 def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = ()) -> Comparison:
     """Pair the replications of two runs of the same demand."""
     of_a, of_b = _by_replication(a), _by_replication(b)

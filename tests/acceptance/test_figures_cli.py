@@ -73,6 +73,7 @@ def test_of_two_runs_differences_are_drawn_too(runs, tmp_path):
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*.svg"))
     assert written == ["a/energy.svg", "b/energy.svg", "paired.svg"]
     assert ">TTFT, mean</text>" in (out / "paired.svg").read_text()
+    assert ">Not of the factories alone: stream 'calls' differs" in (out / "paired.svg").read_text()
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ class PairedChart(NamedTuple):
     differences: tuple[Difference, ...]
     withheld: tuple[tuple[str, str], ...]
     """What it is called, and why it is not told."""
+    notes: tuple[str, ...] = ()
+    """Where the demand of the two differs."""
 
 
 def paired_chart(found: Comparison) -> PairedChart:
@@ -45,7 +47,7 @@ def paired_chart(found: Comparison) -> PairedChart:
         low, high = (None if v is None else v / pair.a for v in (pair.ci_low, pair.ci_high))
         differences.append(Difference(name, text, pair.difference / pair.a, low, high))
     a, b = (run.manifest["scenario"]["name"] for run in (found.a, found.b))
-    return PairedChart(a, b, tuple(differences), tuple(withheld))
+    return PairedChart(a, b, tuple(differences), tuple(withheld), found.notes)
 
 
 def _texts() -> dict[str, str]:

@@ -40,6 +40,8 @@ def paired_figure(chart: PairedChart, width: Width = "column") -> Figure:
             sheet.note("Bars: 95 % between paired replications; hollow: they hold no difference")
         else:
             sheet.note("One replication: nothing tells how another would differ")
+        for note in chart.notes:
+            sheet.note(f"Not of the factories alone: {name_of(note, 200)}")
         for why in dict.fromkeys(why for _, why in chart.withheld):
             whose = "; ".join(what for what, other in chart.withheld if other == why)
             sheet.note(f"{whose}: {name_of(why, 200)}")

@@ -119,7 +119,7 @@ def paired(a: Run, b: Run, width: Width = "column") -> Figure:
     """
     from factorysim.report.charts.paired import paired_chart
     from factorysim.report.figures.paired import paired_figure
-    from factorysim.study.compare import pair_runs
+    from factorysim.study.pairs import pair_runs
 
     return paired_figure(paired_chart(pair_runs(a, b)), width)
 
