@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from factorysim.errors import TraceError as TraceError
     from factorysim.errors import UserError as UserError
     from factorysim.load import load as load
+    from factorysim.report.figures import public as figures
     from factorysim.report.run_page import report as report
     from factorysim.run import Run as Run
     from factorysim.run import open_run as open_run
@@ -51,6 +52,7 @@ __all__ = [
     "UserError",
     "__version__",
     "capacity",
+    "figures",
     "load",
     "load_catalog",
     "open_run",
@@ -71,6 +73,7 @@ _HOME = {
     "TraceError": ("factorysim.errors", "TraceError"),
     "UserError": ("factorysim.errors", "UserError"),
     "capacity": ("factorysim.study.capacity", "capacity"),
+    "figures": ("factorysim.report.figures", "public"),
     "load": ("factorysim.load", "load"),
     "load_catalog": ("factorysim.catalog", "load_catalog"),
     "open_run": ("factorysim.run", "open_run"),

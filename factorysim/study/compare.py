@@ -120,7 +120,7 @@ def compare(
             )
         )
     found = [
-        compare_runs(runs[0], run, tuple(demand_notes(aligned[0], scenario)))
+        compare_runs(runs[0], run, tuple(_demand_notes(aligned[0], scenario)))
         for run, scenario in zip(runs[1:], aligned[1:], strict=True)
     ]
     if out is not None:
@@ -191,7 +191,7 @@ def _asks(scenario: ScenarioSpec, stream: str) -> StreamSpec:
     return scenario.streams[stream].model_copy(update=same)
 
 
-def demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
+def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     """Say where the demand differs: then differences are not of the factories alone."""
     names = [name for name in a.streams if name not in b.streams]
     names += [name for name in b.streams if name not in a.streams]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.study.compare import Comparison, compare_runs, demand_notes
+from factorysim.study.compare import Comparison, compare_runs
+from factorysim.study.pairs import notes_between, streams_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from factorysim.run import Run
-    from factorysim.spec.scenario import ScenarioSpec
 
 SAME = {
     "seed": "seeds",
@@ -26,18 +26,13 @@ def pair_runs(runs: Sequence[Run]) -> list[Comparison]:
 
     Replications are pairs where both runs drew the same demand: of the same seed, over the
     same window. Of others, differences are told without an interval, and why.
-
-    Raises
-    ------
-    UserError
-        If the scenario of a run cannot be read.
     """
     first, *others = runs
     name, *names = names_of(runs)
-    asked = scenario_of(first)
+    asked = streams_of(first)
     found: list[Comparison] = []
     for other, called in zip(others, names, strict=True):
-        notes = tuple(demand_notes(asked, scenario_of(other)))
+        notes = tuple(notes_between(asked, streams_of(other)))
         why = "; ".join((*_unlike(first, other), *notes))
         found.append(compare_runs(first, other, notes, unpaired=why, names=(name, called)))
     return found
@@ -50,13 +45,6 @@ def names_of(runs: Sequence[Run]) -> list[str]:
         name if scenarios.count(name) == 1 else f"{name} in {run.path}"
         for name, run in zip(scenarios, runs, strict=True)
     ]
-
-
-def scenario_of(run: Run) -> ScenarioSpec:
-    """Read the scenario that was run, with everything resolved."""
-    from factorysim.load import load_scenario
-
-    return load_scenario(str(run.path / "scenario.resolved.yaml")).scenario
 
 
 def _unlike(a: Run, b: Run) -> Iterator[str]:

@@ -64,7 +64,9 @@ def _row(one: Difference) -> Row:
     if low is not None and high is not None:
         title += f"\n95 %: {_signed(low)} to {_signed(high)}"
         low, high = 1 + low, 1 + high
-    return Row(one.text, 1 + one.share, low, high, text, title)
+    name = ROWS[one.name]  # what it indents belongs to the row above
+    shown = f"… {name.strip()}" if name.startswith(" ") else name
+    return Row(shown, 1 + one.share, low, high, text, title)
 
 
 def _signed(share: float) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from factorysim.errors import SpecError
-from factorysim.study.compare import align, as_json, compare, demand_notes, labels
+from factorysim.study.compare import _demand_notes, align, as_json, compare, labels
 from tests.unit.run.builders import mm1
 
 
@@ -93,7 +93,7 @@ def test_another_llm_or_tenant_is_no_other_demand():
     one = mm1()
     (name,) = one.streams
     other = one.streams[name].model_copy(update={"llm": "x", "tenant": "t"})
-    assert demand_notes(one, one.model_copy(update={"streams": {name: other}})) == []
+    assert _demand_notes(one, one.model_copy(update={"streams": {name: other}})) == []
 
 
 def test_all_take_the_firsts_clock_and_seed():
