@@ -64,9 +64,12 @@ def _row(one: Difference) -> Row:
     if low is not None and high is not None:
         title += f"\n95 %: {_signed(low)} to {_signed(high)}"
         low, high = 1 + low, 1 + high
-    name = ROWS[one.name]  # what it indents belongs to the row above
-    shown = f"… {name.strip()}" if name.startswith(" ") else name
-    return Row(shown, 1 + one.share, low, high, text, title)
+    return Row(_called(ROWS[one.name]), 1 + one.share, low, high, text, title)
+
+
+def _called(text: str) -> str:
+    """Mark what belongs to the row above, which the terminal indents."""
+    return f"… {text.strip()}" if text.startswith(" ") else text
 
 
 def _signed(share: float) -> str:
@@ -76,7 +79,7 @@ def _signed(share: float) -> str:
 def _table(found: Comparison, letter: str) -> Markup:
     notes: dict[str, int] = {}
     rows = [
-        (text.strip(), *_cells(name, found.pairs[name], notes))
+        (_called(text), *_cells(name, found.pairs[name], notes))
         for name, text in ROWS.items()
         if name in found.pairs
     ]

@@ -19,7 +19,7 @@ PITCH, TOP = 25.0, 26.0
 NEAR, FAR = 0.02, 50.0
 """Ratios that an axis holds at the most: beyond them a mark stands at its end, as an arrow."""
 ROUND = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
-FEW, MANY = 2.5, 60.0
+FEW, MANY = 2.5, 200.0
 """Ratio of the ends of an axis from which its ticks are those of `ROUND`, and powers of ten."""
 REACH = 1.6
 """How far beyond all ratios intervals widen the axis; what is wider runs off it."""
