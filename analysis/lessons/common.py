@@ -2,7 +2,8 @@
 
 A lesson asks, waits for a guess, simulates, draws a formula over the simulated points
 and explains. As an app it waits for the guess; as a script it takes ``--guess`` or the
-first one on offer, prints what it found, and writes its picture where ``--picture`` says.
+first one on offer, prints what it found, and writes its picture where ``--picture`` says;
+``--replications`` changes how many there are of each point.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +56,11 @@ def take_guess(committed: T | None, options: Sequence[T]) -> T | None:
     if given is not None:
         return min(options, key=lambda option: abs(float(option) - float(given)))  # type: ignore[arg-type]
     return options[0] if mo.app_meta().mode == "script" else None
+
+
+def replications(usual: int) -> int:
+    """Tell how many replications a point has: as ``--replications`` says, or as usual."""
+    return int(mo.cli_args().get("replications") or usual)
 
 
 class Panel(NamedTuple):
@@ -185,16 +192,15 @@ def verdict(guessed: float, right: float, unit: str) -> str:
     return f"Your guess, {guessed:g} {unit}, is too {how} by a factor of {factor:.2g}."
 
 
-def facts_table(ids: Iterable[str]) -> str:
-    """Facts of the catalog as a table: value, how it is known, and from where."""
+def facts_list(ids: Iterable[str]) -> str:
+    """Facts of the catalog as a list: value, how it is known, and from where."""
     catalog = fs.load_catalog()
-    lines = ["| fact | value | kind | source |", "|---|---|---|---|"]
+    lines = []
     for name in ids:
         fact = catalog.facts[name]
-        value = _written(fact.value, fact.unit)
         titles = [catalog.sources[one].title for one in fact.source if one in catalog.sources]
-        source = "; ".join(titles) or fact.note or "factorysim's own"
-        lines.append(f"| `{name}` | {value} | {fact.kind} | {_cell(source)} |")
+        source = _plain("; ".join(titles) or fact.note or "factorysim's own")
+        lines.append(f"- `{name}`: {_written(fact.value, fact.unit)} ({fact.kind}; {source})")
     return "\n".join(lines)
 
 
@@ -208,5 +214,6 @@ def _written(value: object, unit: str) -> str:
     return amount(value, unit)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _plain(text: str) -> str:
+    """Keep words of a source from being read as Markdown or mathematics."""
+    return re.sub(r"([\\`*_{}\[\]<>|$#])", r"\\\1", " ".join(text.split()))

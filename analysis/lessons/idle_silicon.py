@@ -88,7 +88,7 @@ def balance() -> float:
 
 @app.function
 @functools.cache
-def simulate_cores(cores: int, agents: int, replications: int = 4) -> Point:
+def simulate_cores(cores: int, agents: int, replications: int) -> Point:
     """Simulate the loop `lessons/tools`, long enough for so many rounds."""
     window_s = ROUNDS / rounds_per_s(agents, cores)
     changes = [
@@ -175,11 +175,9 @@ def _():
     # Tools and idle silicon
 
     **Question.** Sixteen coding agents share an H100 and a box of 4 cores. Each asks the LLM,
-    builds what it
-    wrote, and asks again. A call keeps the GPU busy for **{asked.call_s:.2f} s** (Llama 3.1 8B,
-    225 tokens out). A build takes
-    **{asked.build_s:.1f} s** on an idle host, on {asked.width:g} cores. There are always sixteen
-    agents, so there is always work.
+    builds what it wrote, and asks again. A call keeps the GPU busy for **{asked.call_s:.2f} s**
+    (Llama 3.1 8B, 225 tokens out). A build takes **{asked.build_s:.1f} s** on an idle host, on
+    {asked.width:g} cores. There are always sixteen agents, so there is always work.
 
     What share of the time is the GPU busy?
     """)
@@ -209,8 +207,9 @@ def _(guess_form):
 @app.cell(hide_code=True)
 def _(agents_knob, guess):
     agents = agents_knob.value
-    with mo.status.spinner("Simulating boxes of 2 to 32 cores, four replications each..."):
-        found = [simulate_cores(cores, agents) for cores in CORES]
+    repeated = common.replications(4)
+    with mo.status.spinner(f"Simulating boxes of 2 to 32 cores, {repeated} replications each..."):
+        found = [simulate_cores(cores, agents, repeated) for cores in CORES]
     four = found[CORES.index(4)]
     right = busy(agents, 4)[0]
     seen = common.told(common.t_interval([100 * share for share in four.gpu_busy]), "%")
@@ -239,8 +238,8 @@ def _(found):
     ## Why the curve bends
 
     Every round asks the GPU for $D_g = {need.call_s:.2f}$ s and the cores for
-    $D_c = {need.build_s:.1f} \cdot {need.width:g} = {work_s:.1f}$
-    core-seconds. If $X$ rounds a second are done, the **utilization law** says how busy each is:
+    $D_c = {need.build_s:.1f} \cdot {need.width:g} = {work_s:.1f}$ core-seconds. If $X$ rounds a
+    second are done, the **utilization law** says how busy each is:
 
     $$U_g = X\, D_g \qquad U_c = X\, D_c / c$$
 
@@ -249,29 +248,25 @@ def _(found):
     $$U_g \le \min\left(1,\ c\,\frac{{D_g}}{{D_c}}\right) \qquad c^* = \frac{{D_c}}{{D_g}} = {
         balance():.1f}\ \text{{cores for a GPU}}$$
 
-    With 4 cores that is {100 * 4 / balance():.0f} %, and **no scheduler and no quicker GPU changes
-    it**. Twice as quick a GPU
-    is busy half as long. Far left the GPU idles, far right the cores do; only near $c^*$ both work.
+    With 4 cores that is {100 * 4 / balance():.0f} %, and no scheduler changes it. Nor does a GPU
+    twice as quick: it finishes no more rounds and is busy half as long. Far left the GPU idles,
+    far right the cores do; only near $c^*$ both work.
 
     **Near the balance** both curves stay below their bounds, since agents come in clumps: while
-    all sixteen build,
-    the GPU has nothing to do. How far below is the *machine repairman*, sixteen agents who go to
-    and fro. With $n$ of
-    them at the cores, builds end at the rate
-    $\min(n, c/{need.width:g}) / {need.build_s:.1f}\ \text{{s}}$, and calls end at the rate $1/D_g$
-    unless all
-    are at the cores. The line solves that chain; it holds whatever the law of builds, if
-    they share the cores (here it is a lognormal whose slowest 1 % take 13 times the median). More
-    agents smooth the clumps.
+    all sixteen build, the GPU has nothing to do. How far below is the *machine repairman*,
+    sixteen agents who go to and fro. With $n$ of them at the cores, builds end at the rate
+    $\min(n, c/{need.width:g}) / {need.build_s:.1f}\ \text{{s}}$, and calls end at the rate
+    $1/D_g$ unless all are at the cores. The line solves that chain; it holds whatever the law of
+    builds, if they share the cores (here it is a lognormal whose slowest 1 % take 13 times the
+    median). More agents smooth the clumps.
 
     **By Little's law** a round takes $N / X$: sixteen agents behind 4 cores need
     {16 / rounds_per_s(16, 4):.0f} s for what takes {need.call_s + need.build_s:.0f} s alone.
 
     Simplified here: the GPU answers one call at a time, so that the formula is exact. A real one
-    batches (lesson 2), which
-    makes $D_g$ *smaller* and $c^*$ *larger*: idle silicon is then the likelier. `factorysim
-    compare idle-silicon
-    idle-silicon-cpu-rack` runs 200 agents on eight H200 that do batch.
+    batches (lesson 2), which makes $D_g$ *smaller* and $c^*$ *larger*: idle silicon is then the
+    likelier. `factorysim compare idle-silicon idle-silicon-cpu-rack` runs 200 agents on eight
+    H200 that do batch.
 
     ## Exercise
 
@@ -281,30 +276,30 @@ def _(found):
     3. You rent a GPU for 2 USD/h and a core for 0.05 USD/h (say). Which number of cores makes a
        round cheapest?
 
-    *Answers*: $5 \cdot {need.width:g} / {need.call_s:.2f} = {5 * need.width / need.call_s:.1f}$;
-    four agents are in the GPU's line for {need.call_s:.1f} s of a round of at least
-    {need.call_s + need.build_s:.1f} s, so
-    $U_g \le 4 \cdot {need.call_s:.2f} / {need.call_s + need.build_s:.1f} = {
-        100 * 4 * need.call_s / (need.call_s + need.build_s):.0f}$
-    %; divide $2 + 0.05\,c$ by $X(c)$: the least is at
-    {min(range(2, 41), key=lambda c: (2 + 0.05 * c) / rounds_per_s(16, c))} cores, more than the
-    balance, since cores are the cheaper of the two.
+    /// details | Answers
+
+    1. $5 \cdot {need.width:g} / {need.call_s:.2f} = {5 * need.width / need.call_s:.1f}$ cores.
+    2. A round takes at least {need.call_s + need.build_s:.1f} s, and uses the GPU for
+       {need.call_s:.2f} s of it. Four agents keep it busy for no more than
+       {100 * 4 * need.call_s / (need.call_s + need.build_s):.0f} % of the time.
+    3. Divide $2 + 0.05\,c$ by $X(c)$. The least is at
+       {min(range(2, 41), key=lambda c: (2 + 0.05 * c) / rounds_per_s(16, c))} cores: more than
+       the balance, since cores are the cheaper of the two.
+
+    ///
 
     ## Sources
 
     P. J. Denning, J. P. Buzen, "The operational analysis of queueing network models", ACM
-    Computing Surveys 10 (1978).
-    W. J. Gordon, G. F. Newell, Operations Research 15 (1967). F. Baskett et al., JACM 22 (1975):
-    processor sharing.
-    The tool class `build` is in `factorysim/catalog/tools.yaml`: median 6 s, sigma 1.1 (derived from
-    AgentCgroup, arXiv 2602.09345:
-    P99 80 s), 1.5 cores (assumed: 1 to 2). 225 tokens are the median output of coding agents (150
-    Claude Code sessions,
-    measured). Boxes of 2 to 32 cores are made up (`scenarios/catalogs/lesson-boxes.yaml`). The
-    call rests on these facts:
+    Computing Surveys 10 (1978). W. J. Gordon, G. F. Newell, Operations Research 15 (1967). F.
+    Baskett et al., JACM 22 (1975): processor sharing. The tool class `build` is in
+    `factorysim/catalog/tools.yaml`: median 6 s, sigma 1.1 (derived from AgentCgroup, arXiv
+    2602.09345: P99 80 s), 1.5 cores (assumed: 1 to 2). 225 tokens are the median output of coding
+    agents (150 Claude Code sessions, measured). Boxes of 2 to 32 cores are made up
+    (`scenarios/catalogs/lesson-boxes.yaml`). The call rests on these facts:
 
     {
-        common.facts_table(
+        common.facts_list(
             (
                 "accelerators.h100_sxm.memory_bandwidth",
                 "llms.llama_3_1_8b.total_params",

@@ -52,7 +52,7 @@ def alone_s() -> float:
 
 @app.function
 @functools.cache
-def simulate_load(load: float, servers: int, cv: float, replications: int = 5) -> Point:
+def simulate_load(load: float, servers: int, cv: float, replications: int) -> Point:
     """Simulate the queue `lessons/queue` at one utilization of its servers."""
     mean_s = alone_s()
     kind = {0.0: "deterministic", 1.0: "exponential"}.get(cv, "gamma")
@@ -127,10 +127,10 @@ def _():
     # Little's law and the knee
 
     **Question.** A replica answers one call at a time. A call that finds it free is answered in
-    **{alone_s():.2f} s** (Llama 3.1 8B on an H100, 1,024 tokens in, 128 out). Calls come at random.
-    While the replica is busy half of the time, a call takes {2 * alone_s():.2f} s on average,
-    waiting included. Then traffic grows by a factor of 1.8, and the replica is busy 90 % of the
-    time.
+    **{alone_s():.2f} s** (Llama 3.1 8B on an H100, 1,024 tokens in, 128 out). Calls come at
+    random. While the replica is busy half of the time, a call takes {2 * alone_s():.2f} s on
+    average, waiting included. Then traffic grows by a factor of 1.8, and the replica is busy 90 %
+    of the time.
 
     How much longer does a call take than before?
     """)
@@ -159,8 +159,9 @@ def _(guess_form):
 @app.cell(hide_code=True)
 def _(guess, law_knob, servers_knob):
     servers, cv = servers_knob.value, law_knob.value
-    with mo.status.spinner("Simulating five loads, five replications each (about 8 s)..."):
-        found = [simulate_load(load, servers, cv) for load in LOADS]
+    repeated = common.replications(5)
+    with mo.status.spinner(f"Simulating five loads, {repeated} replications each..."):
+        found = [simulate_load(load, servers, cv, repeated) for load in LOADS]
     half, ninety = (found[LOADS.index(load)] for load in (0.5, 0.9))
     grown = formula_s(0.9, servers, cv, alone_s()) / formula_s(0.5, servers, cv, alone_s())
     told = [common.told(common.t_interval(point.time_s), "s") for point in (half, ninety)]
@@ -187,15 +188,15 @@ def _(found):
 
     A queue forms because calls are irregular, not because there are too many. At 90 % the replica
     has 10 % of its time to spare. Every clump of calls must be worked off in that spare time, and
-    when it has gone down to 5 %, the same clump lasts twice as long. So waiting grows as
-    **1 / spare time**. With one server, random arrivals and exponential lengths (M/M/1):
+    when it has gone down to 5 %, the same clump lasts twice as long. So waiting grows as **1 /
+    spare time**. With one server, random arrivals and exponential lengths (M/M/1):
 
     $$W = \frac{{S}}{{1 - \rho}} \qquad S = {
         alone_s():.2f}\ \text{{s alone}}, \quad \rho = \text{{utilization}}$$
 
-    At 50 % that is $2S$, at 80 % $5S$, at 90 % $10S$. Nothing breaks at the knee: the curve is the
-    same hyperbola all along. The slowest 1 % fare worse: their time is $\ln 100 = 4.6$ times the
-    mean.
+    At 50 % that is $2S$, at 80 % $5S$, at 90 % $10S$. Nothing breaks at the knee: the curve is
+    the same hyperbola all along. The slowest 1 % fare worse: their time is $\ln 100 = 4.6$ times
+    the mean.
 
     **Lengths.** If their standard deviation is $c$ times their mean, waiting is multiplied by
     $(1 + c^2)/2$ (Pollaczek and Khinchine): half if all are alike, 2.5 times if $c = 2$. With
@@ -205,8 +206,8 @@ def _(found):
 
     **Little's law** holds for all of them. If $\lambda$ calls a second come and each stays $W$ s,
     then $L = \lambda W$ are there on average. It asks nothing of arrivals, lengths or order. The
-    right picture compares both sides: the simulator counts calls there by its clock, and
-    measures their times one by one.
+    right picture compares both sides: the simulator counts calls there by its clock, and measures
+    their times one by one.
 
     The bars are 95 % intervals of five replications. They widen towards the knee, though the
     points there were given eight times as many calls: waits follow from each other for longer.
@@ -218,19 +219,23 @@ def _(found):
        more?
     3. A dashboard shows 40 calls in flight, and 16 arrive a second. How long does one take?
 
-    *Answers*: 75 %; 96 %, and waiting is then shared by eight who finish eight times as
-    often; 40 / 16 = 2.5 s.
+    /// details | Answers
+
+    1. 75 %.
+    2. 96 %. Whoever waits stands behind eight who finish eight times as often.
+    3. 40 / 16 = 2.5 s, by Little's law.
+
+    ///
 
     ## Sources
 
-    J. D. C. Little, "A proof for the queuing formula L = λW", Operations Research 9 (1961).
-    L. Kleinrock, *Queueing Systems* I (1975), sections 3.2 (M/M/1), 3.5 (M/M/k), 5.6 (M/G/1).
-    A. O. Allen, *Probability, Statistics, and Queueing Theory*, 2nd edition (1990).
-    The scenario is `lessons/queue`: `factorysim run lessons/queue` runs it. $S$ rests on these
-    facts:
+    J. D. C. Little, "A proof for the queuing formula L = λW", Operations Research 9 (1961). L.
+    Kleinrock, *Queueing Systems* I (1975), sections 3.2 (M/M/1), 3.5 (M/M/k), 5.6 (M/G/1). A. O.
+    Allen, *Probability, Statistics, and Queueing Theory*, 2nd edition (1990). The scenario is
+    `lessons/queue`: `factorysim run lessons/queue` runs it. $S$ rests on these facts:
 
     {
-        common.facts_table(
+        common.facts_list(
             (
                 "accelerators.h100_sxm.memory_bandwidth",
                 "accelerators.h100_sxm.flops.bf16",

@@ -86,7 +86,7 @@ def never_full(setting: Setting) -> float:
 
 @app.function
 @functools.cache
-def simulate_point(setting: Setting, asked: int, replications: int = 3) -> Point:
+def simulate_point(setting: Setting, asked: int, replications: int) -> Point:
     """Simulate users who come back as soon as they are answered, so many at a time."""
     runs = [
         fs.predict(
@@ -160,12 +160,9 @@ def _():
     # The KV wall
 
     **Question.** An H100 has {catalog.device(DEVICE).memory_bytes / 1e9:.0f} GB of memory. The
-    weights of
-    Llama 3.1 8B take {weight_bytes(catalog.llm(LLM), PrecisionSpec()).total / 1e9:.0f} GB in BF16.
-    The rest holds
-    the *KV cache*: what attention remembers of each token of each conversation. Conversations
-    begin with
-    8,000 tokens, and answers have {OUTPUT:,}.
+    weights of Llama 3.1 8B take {weight_bytes(catalog.llm(LLM), PrecisionSpec()).total / 1e9:.0f}
+    GB in BF16. The rest holds the *KV cache*: what attention remembers of each token of each
+    conversation. Conversations begin with 8,000 tokens, and answers have {OUTPUT:,}.
 
     How many conversations can run at the same time?
     """)
@@ -194,15 +191,17 @@ def _(guess_form):
 @app.cell(hide_code=True)
 def _(guess, kv_knob, prompt_knob):
     setting = Setting(int(prompt_knob.value), kv_knob.value)
-    with mo.status.spinner("Simulating both sides of the wall, three replications each..."):
-        found = [simulate_point(setting, asked) for asked in asked_of(setting)]
+    repeated = common.replications(3)
+    with mo.status.spinner(f"Simulating both sides of the wall, {repeated} replications each..."):
+        found = [simulate_point(setting, asked, repeated) for asked in asked_of(setting)]
     before, after = found[-3], found[-1]
     waits = [common.told(common.t_interval(point.first_s), "s") for point in (before, after)]
     again = np.mean(after.preemptions)
     answer = (
         f"{common.verdict(guess, fits(setting), 'conversations')} {fits(setting):.0f} fit. With "
         f"{before.asked} the first token comes after {waits[0]}, with {after.asked} after "
-        f"{waits[1]}. Then a call is thrown out half-way, and computed again, {again:.2f} times on average."
+        f"{waits[1]}. Then a call is thrown out half-way, and computed again, {again:.2f} times "
+        "on average."
     )
     mo.md(f"## What happened\n\n{answer}")
     return answer, found, setting
@@ -224,61 +223,60 @@ def _(found):
     ## Why the curve bends
 
     For every token, each of 32 layers keeps a key and a value of 8 heads of 128 numbers. In BF16
-    that is
-    $2 \cdot 32 \cdot 8 \cdot 128 \cdot 2 = {token:,.0f}$ bytes **a token**; a conversation of
-    8,500 tokens holds
+    that is $2 \cdot 32 \cdot 8 \cdot 128 \cdot 2 = {token:,.0f}$ bytes **a token**; a
+    conversation of 8,500 tokens holds
     {8500 * token / 1e9:.1f} GB. So
 
     $$N = \frac{{0.9\,M - \text{{weights}} - \text{{workspace}}}}{{k \cdot (p + o/2)}}$$
 
     run at a time, with $M$ bytes of memory, of which engines take 90 % and 3 GB of that for
-    activations, $k$ bytes a token, $p$ tokens of
-    a prompt and $o$ of an answer, half of which is there on average. Here that is room for
+    activations, $k$ bytes a token, $p$ tokens of a prompt and $o$ of an answer, half of which is
+    there on average. Here that is room for
     {room_tokens("bf16"):,} tokens: **$N = {fits(Setting()):.0f}$**.
 
-    **Up to the wall** a conversation more costs the others a little time. **Behind it** the number
-    that runs stays
-    $N$, and so do the calls $X$ that are answered in a second. The others wait in line, and
-    Little's law
-    (lesson 1) says for how long: of $C$ conversations $C - N$ wait, so each waits $(C - N) / X$.
+    **Up to the wall** a conversation more costs the others a little time. **Behind it** the
+    number that runs stays $N$, and so do the calls $X$ that are answered in a second. The others
+    wait in line, and Little's law (lesson 1) says for how long: of $C$ conversations $C - N$
+    wait, so each waits $(C - N) / X$.
 
     **Preemption.** An engine lets a call in when its *prompt* fits; nobody knows how long the
-    answer will be. Answers then grow by a block of
-    16 tokens at a time. When no block is free, the call that came last loses its cache, waits, and
-    is computed again. Nobody is ever preempted
-    if even the longest would all fit: below
-    $N_0 = \text{{room}} / (p_{{max}} + o_{{max}}) = {never_full(Setting()):.0f}$ here.
-    Between $N_0$ and $N$ it takes bad luck; behind $N$ it is certain.
+    answer will be. Answers then grow by a block of 16 tokens at a time. When no block is free,
+    the call that came last loses its cache, waits, and is computed again. Nobody is ever
+    preempted if even the longest would all fit: below
+    $N_0 = \text{{room}} / (p_{{max}} + o_{{max}}) = {never_full(Setting()):.0f}$ here. Between
+    $N_0$ and $N$ it takes bad luck; behind $N$ it is certain.
 
     The weights do not matter much. What decides is $k$, and it comes from the *shape* of the LLM:
-    heads that share
-    keys (GQA: 8 instead of 32) made it four times smaller, and a cache in FP8 makes it half of
-    that.
+    heads that share keys (GQA: 8 instead of 32) made it four times smaller, and a cache in FP8
+    makes it half of that.
 
     ## Exercise
 
-    1. Set the KV cache to FP8. Does the wall move to twice as many? Does the wait behind it shrink
-       as much?
+    1. Set the KV cache to FP8. Does the wall move to twice as many? Does the wait behind it
+       shrink as much?
     2. Without GQA, $k$ would be four times as large. How many conversations would fit?
-    3. You may set a limit on running conversations (`max_sequences`). Would you choose $N_0$, $N$,
-       or more?
+    3. You may set a limit on running conversations (`max_sequences`). Would you choose $N_0$,
+       $N$, or more?
 
-    *Answers*: the wall moves to twice as many, yet calls a second hardly grow, since the same GPU
-    reads twice as many caches in
-    a step; {fits(Setting()) / 4:.0f}; $N_0$ never computes anything twice, $N$ uses the memory
-    best, more only moves the queue.
+    /// details | Answers
+
+    1. The wall moves to twice as many. Calls a second hardly grow, since the same GPU reads as
+       many bytes of KV in a step, and computes as many prompts.
+    2. {fits(Setting()) / 4:.0f}.
+    3. $N_0$ never computes anything twice, $N$ uses the memory best, and more only moves the
+       queue.
+
+    ///
 
     ## Sources
 
     W. Kwon et al., "Efficient memory management for large language model serving with
-    PagedAttention", SOSP 2023,
-    arXiv:2309.06180 (blocks, preemption). J. Ainslie et al., "GQA", EMNLP 2023, arXiv:2305.13245.
-    J. D. C. Little, Operations Research 9 (1961). `docs/kv.md` has the rules of the cache. Of an
-    "80 GB" H100 programs
-    find 85.5e9 bytes.
+    PagedAttention", SOSP 2023, arXiv:2309.06180 (blocks, preemption). J. Ainslie et al., "GQA",
+    EMNLP 2023, arXiv:2305.13245. J. D. C. Little, Operations Research 9 (1961). `docs/kv.md` has
+    the rules of the cache. Of an "80 GB" H100 programs find 85.5e9 bytes.
 
     {
-        common.facts_table(
+        common.facts_list(
             (
                 "accelerators.h100_sxm.memory_bytes",
                 "accelerators.h100_sxm.usable_memory_bytes",

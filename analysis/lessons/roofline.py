@@ -216,8 +216,8 @@ def _():
     # The roofline and batching
 
     **Question.** One H100 serves Llama 3.1 8B in BF16 to one user, who gets
-    **{alone.tokens_per_s:.0f} tokens/s**. Now 64 users ask at the same time, and each step
-    of the GPU makes one token for each of them.
+    **{alone.tokens_per_s:.0f} tokens/s**. Now 64 users ask at the same time, and each step of the
+    GPU makes one token for each of them.
 
     How many tokens a second does the GPU make now?
     """)
@@ -255,8 +255,8 @@ def _(device_knob, guess, llm_knob, prompt_knob):
     grown = many.tokens_per_s / one.tokens_per_s
     answer = (
         f"{common.verdict(guess, grown, 'times')} One user gets {one.tokens_per_s:.0f} tokens/s, "
-        f"{many.batch} get {many.tokens_per_s:,.0f} together: {grown:.0f} times as many. Each "
-        f"of them waits {1e3 * many.token_s:.1f} ms for a token instead of {1e3 * one.token_s:.1f} ms. "
+        f"{many.batch} get {many.tokens_per_s:,.0f} together: {grown:.0f} times as many. Each of "
+        f"them waits {1e3 * many.token_s:.1f} ms for a token instead of {1e3 * one.token_s:.1f}. "
         f"Arithmetic takes as long as reading from {knee(setting):,.0f} users on."
     )
     if len(found) < len(BATCHES):
@@ -279,8 +279,8 @@ def _(found):
     mo.md(rf"""
     ## Why the curve bends
 
-    To make one token, a GPU multiplies it with every weight. So it must *read* every weight
-    from its memory, 16 GB less one table, and that takes {1e3 * reading_s(base, 1):.1f} ms. To
+    To make one token, a GPU multiplies it with every weight. So it must *read* every weight from
+    its memory, 16 GB less one table, and that takes {1e3 * reading_s(base, 1):.1f} ms. To
     *multiply* takes
     {1e6 * arithmetic_s(base, 1):.0f} µs. The GPU waits for its memory 99 % of the time.
 
@@ -289,38 +289,34 @@ def _(found):
     goes on until arithmetic takes as long as reading. For weights of $w$ bytes each:
 
     $$t(B) = \max\Big(\underbrace{{\frac{{2 P B}}{{F e_c}}}}_{{\text{{multiply}}}},\
-    \underbrace{{\frac{{w P}}{{M e_m}}}}_{{\text{{read}}}}\Big) + B\,C\,\frac{{k}}{{M e_k}} +
-    \text{{overheads}}
-    \qquad B^* = \frac{{w}}{{2}} \cdot \frac{{F e_c}}{{M e_m}}$$
+    \underbrace{{\frac{{w P}}{{M e_m}}}}_{{\text{{read}}}}\Big)
+    + \underbrace{{B C \frac{{k}}{{M e_k}}}}_{{\text{{KV}}}} + \dots$$
+
+    $$B^* = \frac{{w}}{{2}} \cdot \frac{{F e_c}}{{M e_m}}$$
 
     $P$ weights, $F$ FLOP/s and $M$ bytes/s of the data sheet, $e$ the share of them that kernels
-    reach. **$B^* = {knee(base):.0f}$** here: neither the LLM's size nor the GPU's count is in it,
-    only the balance of
-    the chip. Below it another user is nearly free; above it users share.
+    reach; the dots are overheads. **$B^* = {knee(base):.0f}$** here: neither the LLM's size nor
+    the GPU's count is in it, only the balance of the chip. Below it another user is nearly free;
+    above it users share.
 
-    Nearly: the engine samples a token for each user, {1e6 * law_of(base).engine.sequence_s:.0f} µs
-    each (an assumption of the catalog, 2 to 60 µs by
-    engine). That is as much as the arithmetic, and nothing hides it. So the line begins to rise
-    before $B^*$, and
-    64 users get {simulate_batch(base, 64).tokens_per_s / simulate_batch(base, 1).tokens_per_s:.0f}
-    times as many tokens, not 64 times.
+    Nearly: the engine samples a token for each user, {1e6 * law_of(base).engine.sequence_s:.0f}
+    µs each (an assumption of the catalog, 2 to 60 µs by engine). That is as much as the
+    arithmetic, and nothing hides it. So the line begins to rise before $B^*$, and 64 users get
+    {simulate_batch(base, 64).tokens_per_s / simulate_batch(base, 1).tokens_per_s:.0f} times as
+    many tokens, not 64 times.
 
     The term with $C$, the tokens of a user's context, is different. Everybody's KV cache ($k$
-    bytes a
-    token) is read for that user alone, so **batching does not make it cheaper**. Set the prompt to
-    2,048 tokens:
-    the line bends long before $B^*$.
+    bytes a token) is read for that user alone, so **batching does not make it cheaper**. Set the
+    prompt to 2,048 tokens: the line bends long before $B^*$.
 
     The right picture is the same story as Williams, Waterman and Patterson drew it: a step that
-    does little with each
-    byte is on the slope (memory), one that does much is under the flat roof (arithmetic). Points
-    lie below the blue line
-    because a step also launches kernels and samples tokens.
+    does little with each byte is on the slope (memory), one that does much is under the flat roof
+    (arithmetic). Points lie below the blue line because a step also launches kernels and samples
+    tokens.
 
-    Points are on the line of the left picture to the last digit: with lengths all alike nothing is
-    drawn.
-    They check the clock, which walks {OUTPUT} steps with arrivals, prompts and a scheduler; the
-    formula is the law that it walks by.
+    Points are on the line of the left picture to the last digit: with lengths all alike nothing
+    is drawn. They check the clock, which walks {OUTPUT} steps with arrivals, prompts and a
+    scheduler; the formula is the law that it walks by.
 
     ## Exercise
 
@@ -328,24 +324,26 @@ def _(found):
        with the knob.
     2. Weights of one byte (FP8), arithmetic still in BF16: what is $B^*$ then?
     3. Choose the MoE. It reads few experts for one user, and nearly all of them for 64. Why does
-       it need
-       so many more users to get under the flat roof?
+       it need so many more users to get under the flat roof?
 
-    *Answers*: 277 / 1.43 = 193; about half, 138; its 128 experts are all read, but each token is
-    multiplied with 8 of
-    them, so there are 16 times as many bytes for a FLOP (and kernels of experts reach less of the
-    peak).
+    /// details | Answers
+
+    1. 277 / 1.43 = 193 users.
+    2. About half, 138.
+    3. All of its 128 experts are read, but each token is multiplied with 8 of them: 16 times as
+       many bytes for a FLOP.
+
+    ///
 
     ## Sources
 
     S. Williams, A. Waterman, D. Patterson, "Roofline: an insightful visual performance model for
-    multicore
-    architectures", CACM 52(4), 2009. R. Pope et al., "Efficiently scaling transformer inference",
-    arXiv:2211.05102.
-    `docs/physics.md` has every term of the law and its measured error.
+    multicore architectures", CACM 52(4), 2009. R. Pope et al., "Efficiently scaling transformer
+    inference", arXiv:2211.05102. `docs/physics.md` has every term of the law and its measured
+    error.
 
     {
-        common.facts_table(
+        common.facts_list(
             (
                 "accelerators.h100_sxm.flops.bf16",
                 "accelerators.h100_sxm.memory_bandwidth",
