@@ -61,7 +61,7 @@ def check_picture(drawings, common):
             assert axes.get_ylabel()
             bottom, top = axes.get_ylim()
             lines = [(line, np.asarray(line.get_ydata(), float)) for line in axes.get_lines()]
-            assert any(len(ys) > 50 and np.ptp(ys) > 0 for line, ys in lines)
+            assert any(line.get_marker() == "None" and np.ptp(ys) > 0 for line, ys in lines)
             marked = [ys for line, ys in lines if line.get_marker() in ("o", "s")]
             assert marked
             for ys in marked:
@@ -103,11 +103,18 @@ def test_facts_are_shown_with_their_kind_and_source(lesson):
 
 
 @pytest.mark.parametrize(
-    ("load", "servers", "cv", "sees"), [(0.5, 1, 1.0, 0.3), (0.5, 1, 0.0, 0.1), (0.7, 4, 1.0, 0.2)]
+    ("load", "servers", "cv", "sees"),
+    [
+        (0.5, 1, 1.0, 0.3),
+        (0.7, 4, 1.0, 0.2),
+        pytest.param(0.5, 1, 0.0, 0.1, marks=pytest.mark.slow),
+        pytest.param(0.7, 1, 2.0, 0.7, marks=pytest.mark.slow),
+        pytest.param(0.9, 8, 1.0, 0.3, marks=pytest.mark.slow),
+    ],
 )
 def test_the_knee_is_that_of_theory(lesson, load, servers, cv, sees):
     knee = lesson("knee")
-    point = knee.simulate_load(load, servers, cv, 12)
+    point = knee.simulate_load(load, servers, cv, 10)
     assert holds(point.time_s, knee.formula_s(load, servers, cv, knee.alone_s()), sees)
     by_little = [r * t for r, t in zip(point.rate, point.time_s, strict=True)]
     assert np.mean(point.present) == pytest.approx(np.mean(by_little), rel=0.02)
@@ -150,13 +157,13 @@ def test_the_wall_moves_with_the_bytes_of_a_token(lesson):
     assert wide == pytest.approx(52, abs=0.5)
 
 
-@pytest.mark.parametrize("cores", [4, 12])
+@pytest.mark.parametrize("cores", [4, pytest.param(12, marks=pytest.mark.slow)])
 def test_the_gpu_idles_as_the_repairman_does(lesson, cores):
     idle = lesson("idle_silicon")
-    point = idle.simulate_cores(cores, 16, 12)
+    point = idle.simulate_cores(cores, 16, 10)
     gpu, core = idle.busy(16, cores)
     assert holds(point.gpu_busy, gpu, 0.2)
-    assert holds(point.cores_busy, core, 0.15)
+    assert np.mean(point.cores_busy) == pytest.approx(core, abs=1e-6 if core > 0.999 else 0.1)
 
 
 def test_bounds_of_idle_silicon(lesson):
@@ -194,7 +201,8 @@ def test_every_batch_lies_on_the_roofline(lesson):
         assert point.token_s == pytest.approx(line_s, rel=1e-9)
 
 
-def test_the_wall_stands_where_memory_ends(lesson):
+def test_the_wall_stands_where_memory_ends(lesson, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["lesson", "--replications", "2"])
     common, kv_wall = lesson("common"), lesson("kv_wall")
     shown, definitions = ran(kv_wall.app)
     check_page(shown, definitions)
