@@ -12,6 +12,7 @@ import base64
 import html
 import io
 import re
+import textwrap
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ BLUE, ORANGE, GREEN, PURPLE = COLOURS[:4]
 GREY = "#6b6b6b"
 PANEL = (4.4, 3.5)
 """Inches; two stand beside each other on a desk and above each other on a phone."""
+WRAPS = 'style="white-space:normal;overflow-wrap:anywhere"'
+"""Of the id of a fact, which is wider than a phone."""
 TEXT = 11.0
 """Points."""
 
@@ -183,6 +186,22 @@ def told(interval: Interval, unit: str = "") -> str:
     return f"{interval.mean:.3g} ± {half:.2g} {unit}".strip()
 
 
+def report(
+    answer: str, heads: Sequence[str], rows: Iterable[Sequence[str]], panels: Sequence[Panel]
+) -> None:
+    """As a script: print the answer and the points, and write the picture that was asked for."""
+    if mo.app_meta().mode != "script":
+        return
+    print(textwrap.fill(answer, 80), end="\n\n")
+    lines = [tuple(heads), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("   ".join(word.rjust(wide) for word, wide in zip(line, widths, strict=True)))
+    path = mo.cli_args().get("picture")
+    if path:
+        save_picture(panels, str(path))
+
+
 def verdict(guessed: float, right: float, unit: str) -> str:
     """Tell a reader how far off a guess was."""
     ratio = guessed / right
@@ -200,7 +219,8 @@ def facts_list(ids: Iterable[str]) -> str:
         fact = catalog.facts[name]
         titles = [catalog.sources[one].title for one in fact.source if one in catalog.sources]
         source = _plain("; ".join(titles) or fact.note or "factorysim's own")
-        lines.append(f"- `{name}`: {_written(fact.value, fact.unit)} ({fact.kind}; {source})")
+        value = _written(fact.value, fact.unit)
+        lines.append(f"- <code {WRAPS}>{name}</code>: {value} ({fact.kind}; {source})")
     return "\n".join(lines)
 
 

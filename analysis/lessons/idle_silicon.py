@@ -313,20 +313,18 @@ def _(found):
 
 @app.cell(hide_code=True)
 def _(agents, answer, drawings, found):
-    if mo.app_meta().mode == "script":
-        print(answer)
-        for point in found:
-            seen_gpu, seen_cores = (
-                common.told(common.t_interval([100 * one for one in shares]), "%")
-                for shares in (point.gpu_busy, point.cores_busy)
-            )
-            gpu, core = busy(agents, point.cores)
-            print(
-                f"{point.cores:3} cores: GPU busy {seen_gpu}, by the formula {100 * gpu:.1f} %;"
-                f" cores busy {seen_cores}, by the formula {100 * core:.1f} %"
-            )
-        if mo.cli_args().get("picture"):
-            common.save_picture(drawings, mo.cli_args()["picture"])
+    rows = [
+        (
+            str(point.cores),
+            common.told(common.t_interval([100 * one for one in point.gpu_busy])),
+            f"{100 * busy(agents, point.cores)[0]:.1f}",
+            common.told(common.t_interval([100 * one for one in point.cores_busy])),
+            f"{100 * busy(agents, point.cores)[1]:.1f}",
+        )
+        for point in found
+    ]
+    heads = ("cores", "GPU busy (%)", "formula (%)", "cores busy (%)", "formula (%)")
+    common.report(answer, heads, rows, drawings)
     return
 
 

@@ -249,15 +249,18 @@ def _(found):
 
 
 @app.cell(hide_code=True)
-def _(answer, drawings, found, servers, cv):
-    if mo.app_meta().mode == "script":
-        print(answer)
-        for point in found:
-            line_s = formula_s(point.load, servers, cv, alone_s())
-            simulated = common.told(common.t_interval(point.time_s), "s")
-            print(f"{point.load:4.0%} busy: simulated {simulated}, formula {line_s:.3g} s")
-        if mo.cli_args().get("picture"):
-            common.save_picture(drawings, mo.cli_args()["picture"])
+def _(answer, cv, drawings, found, servers):
+    rows = [
+        (
+            f"{point.load:.0%}",
+            common.told(common.t_interval(point.time_s)),
+            f"{formula_s(point.load, servers, cv, alone_s()):.3g}",
+            common.told(common.t_interval(point.present)),
+        )
+        for point in found
+    ]
+    heads = ("busy", "time of a call (s)", "formula (s)", "calls there")
+    common.report(answer, heads, rows, drawings)
     return
 
 

@@ -294,18 +294,18 @@ def _(found):
 
 @app.cell(hide_code=True)
 def _(answer, drawings, found, setting):
-    if mo.app_meta().mode == "script":
-        print(answer)
-        for point in found:
-            line = min(point.asked, fits(setting))
-            print(
-                f"{point.asked:4} at a time: {common.told(common.t_interval(point.running))} run,"
-                f" by the formula {line:.1f}; first token after"
-                f" {common.told(common.t_interval(point.first_s), 's')};"
-                f" {np.mean(point.preemptions):.2f} preemptions a call"
-            )
-        if mo.cli_args().get("picture"):
-            common.save_picture(drawings, mo.cli_args()["picture"])
+    rows = [
+        (
+            str(point.asked),
+            common.told(common.t_interval(point.running)),
+            f"{min(point.asked, fits(setting)):.1f}",
+            common.told(common.t_interval(point.first_s)),
+            f"{np.mean(point.preemptions):.2f}",
+        )
+        for point in found
+    ]
+    heads = ("at a time", "running", "formula", "first token (s)", "preemptions a call")
+    common.report(answer, heads, rows, drawings)
     return
 
 

@@ -361,16 +361,17 @@ def _(found):
 
 @app.cell(hide_code=True)
 def _(answer, drawings, found, setting):
-    if mo.app_meta().mode == "script":
-        print(answer)
-        for point in found:
-            simulated, line = 1e3 * point.token_s, 1e3 * token_s(setting, point.batch)
-            print(
-                f"{point.batch:5,} users: a token in {simulated:.3f} ms, by the formula"
-                f" {line:.3f} ms; {point.tokens_per_s:,.0f} tokens/s"
-            )
-        if mo.cli_args().get("picture"):
-            common.save_picture(drawings, mo.cli_args()["picture"])
+    rows = [
+        (
+            f"{point.batch:,}",
+            f"{1e3 * point.token_s:.3f}",
+            f"{1e3 * token_s(setting, point.batch):.3f}",
+            f"{point.tokens_per_s:,.0f}",
+        )
+        for point in found
+    ]
+    heads = ("users", "time of a token (ms)", "formula (ms)", "tokens/s")
+    common.report(answer, heads, rows, drawings)
     return
 
 
