@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,7 +22,7 @@ OK, OURS, USERS = 0, 1, 2
 app = typer.Typer(
     name="factorysim",
     help="Simulate AI factories: agent sessions on racks of GPUs, LPUs and CPUs.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,6 +38,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -45,6 +47,10 @@ def root(
     ] = False,
 ) -> None:
     """Simulate AI factories: agent sessions on racks of GPUs, LPUs and CPUs."""
+    if context.invoked_subcommand is None:
+        from factorysim.cli.next_step import welcome
+
+        print(welcome(Path.cwd()))
 
 
 def _mount() -> None:
@@ -52,11 +58,13 @@ def _mount() -> None:
         capacity,
         catalog,
         check,
+        figures,
         files,
         imports,
         pareto,
         predict,
         runs,
+        timeline,
         trace,
         twin,
     )
@@ -65,6 +73,8 @@ def _mount() -> None:
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
+    figures.register(app)
+    timeline.register(app)
     files.register(app)
     check.register(app)
     imports.register(app, catalog.app)

@@ -28,6 +28,8 @@ Workers = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print the verdict alone, no progress.")]
 
+Details = Annotated[bool, typer.Option("--details", help="Print every table, not the main one.")]
+
 INTERRUPTED = 130
 
 
@@ -46,9 +48,11 @@ def run(
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
+    details: Details = False,
 ) -> None:
     """Simulate a scenario and write its run directory."""
-    from factorysim.report.terminal import run_report, verdict
+    from factorysim.report.brief import brief_report
+    from factorysim.report.terminal import mark, run_report, verdict
     from factorysim.run import simulate
 
     loaded = load(scenario, overrides, seed, reps)
@@ -64,8 +68,11 @@ def run(
         )
     if as_json:
         typer.echo((done.path / "summary.json").read_text(encoding="utf-8"), nl=False)
+    elif quiet:
+        print_parts(verdict(done))
     else:
-        print_parts(verdict(done) if quiet else run_report(done))
+        print_parts(run_report(done) if details else brief_report(done))
+        print_parts(["", mark("Run: ", str(done.path), "")])
 
 
 def compare(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.catalog.reading import Reading
 from factorysim.errors import CapacityError, Fault, SpecError
-from factorysim.graph.plan import HostPlan, ToolPlan
+from factorysim.graph.plan import DPUS, SPARE, HostPlan, IoPlan, Server, ToolPlan
 from factorysim.graph.rest import draw_of
 from factorysim.physics.io_work import IoCost, cost_of_cycles
 from factorysim.spec.io_work import IO_KINDS
@@ -22,44 +22,10 @@ if TYPE_CHECKING:
 
     from factorysim.catalog import Device
     from factorysim.graph.ground import Ground
-    from factorysim.graph.plan import FactoryPlan
+    from factorysim.graph.plan import Costs, FactoryPlan
     from factorysim.spec.io_work import IoKind, IoWorkSpec
 
-    Costs = Mapping[IoKind, IoCost]
-
-DPUS = "DPU cores"
-SPARE = "host CPUs without tools"
-"""Names of stations: no deployment can have one with a space in it."""
 _KEY = "serving.io_work"
-
-
-class Server(NamedTuple):
-    """Who works for what is at one node."""
-
-    host: tuple[int, int] | None
-    """Place of the deployment in the plan's `tools` (one past them: `IoPlan.spare`), and of the
-    host in it."""
-    dpu: int | None
-    """Place in `IoPlan.dpus`."""
-
-
-class IoPlan(NamedTuple):
-    """Whose cores do which I/O work, and how much of them it takes."""
-
-    servers: Mapping[int, Server]
-    """By node: devices of replicas, tool hosts, stores of a server."""
-    dpus: ToolPlan | None
-    """Their cores; jobs are in seconds of these."""
-    lines: tuple[float, ...]
-    """B/s through each DPU, each way."""
-    dpu_costs: tuple[Costs, ...]
-    """Of each DPU."""
-    spare: ToolPlan | None
-    """Host CPUs that run no tools; what they draw idle is in their racks' rest."""
-    host_costs: Costs
-    """On the reference core."""
-    width: float
-    """Cores that work on one transfer of KV at once."""
 
 
 def plan_io(ground: Ground, plan: FactoryPlan, spec: IoWorkSpec) -> IoPlan:

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from factorysim.catalog import Device
     from factorysim.graph.factory import LinkTable, Routes
-    from factorysim.graph.io_work import IoPlan
     from factorysim.graph.store_routes import StoreRoutes
     from factorysim.physics.handoff import KvState
+    from factorysim.physics.io_work import IoCost
     from factorysim.physics.power import PowerModel
     from factorysim.physics.step import PartnerSide, StepLaw
     from factorysim.physics.vision import Encoder
     from factorysim.spec.agent import ToolClassSpec
+    from factorysim.spec.io_work import IoKind
+
+    Costs = Mapping[IoKind, IoCost]
+
+DPUS = "DPU cores"
+SPARE = "host CPUs without tools"
+"""Stations of I/O work: no deployment can have a name with a space in it."""
 
 
 class ReplicaPlan(NamedTuple):
@@ -192,6 +201,35 @@ class RackPlan(NamedTuple):
     """Of all that is not deployed (idle devices, NICs, DPUs, switches, fans): see `rest`."""
     device_count: int
     """GPUs, LPUs and CPUs in it."""
+
+
+class Server(NamedTuple):
+    """Who works for what is at one node."""
+
+    host: tuple[int, int] | None
+    """Place of the deployment in the plan's `tools` (one past them: `IoPlan.spare`), and of the
+    host in it."""
+    dpu: int | None
+    """Place in `IoPlan.dpus`."""
+
+
+class IoPlan(NamedTuple):
+    """Whose cores do which I/O work, and how much of them it takes."""
+
+    servers: Mapping[int, Server]
+    """By node: devices of replicas, tool hosts, stores of a server."""
+    dpus: ToolPlan | None
+    """Their cores; jobs are in seconds of these."""
+    lines: tuple[float, ...]
+    """B/s through each DPU, each way."""
+    dpu_costs: tuple[Costs, ...]
+    """Of each DPU."""
+    spare: ToolPlan | None
+    """Host CPUs that run no tools; what they draw idle is in their racks' rest."""
+    host_costs: Costs
+    """On the reference core."""
+    width: float
+    """Cores that work on one transfer of KV at once."""
 
 
 class FactoryPlan(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
+from factorysim.metrics.recovery import NO_SPIKES
 from factorysim.report.numbers import of_unit, percent, seconds
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ SANDBOXES = {
     "sandbox_wait_s.p95": "p95",
     "sandboxes.held.mean": "held at once, mean",
 }
+RECOVERY = {
+    "recovery_s.waiting": "wait for a first token",
+    "recovery_s.calls": "calls are in flight",
+    "recovery_s.sessions": "sessions are there",
+}
 LADDER = {
     "accelerator": "accelerators in steps",
     "host": "+ busy hosts, rest of racks",
@@ -113,17 +119,18 @@ def run_report(run: Run) -> list[RenderableType]:
     summary = run.summary
     parts: list[RenderableType] = [*verdict(run), "", _latency(summary, notes), ""]
     parts += [
-        _listing("Rates", RATES, summary, notes),
+        listing("Rates", RATES, summary, notes),
         "",
-        _listing("Counts, per replication", COUNTS, summary, notes),
+        listing("Counts, per replication", COUNTS, summary, notes),
         "",
         _pools(summary, notes),
         "",
         *_tools(summary, notes),
         *_io_work(summary, notes),
-        _listing("Power and energy", POWER, summary, notes),
+        *_recovery(summary, notes),
+        listing("Power and energy", POWER, summary, notes),
         "",
-        _listing(
+        listing(
             "Energy per output token, each line with the one above",
             {f"energy.j_per_output_token.{key}": text for key, text in LADDER.items()},
             summary,
@@ -136,7 +143,7 @@ def run_report(run: Run) -> list[RenderableType]:
         by_stream = _shares_by_stream(run)
         if by_stream is not None:
             parts += ["", by_stream]
-    return [*parts, "", *_footer(run, notes)]
+    return [*parts, "", *footnotes(notes), *rests_on(run)]
 
 
 def _turned_away(summary: Summary) -> list[Text]:
@@ -223,7 +230,7 @@ def titled_table(title: str, headers: Sequence[str]) -> Table:
 
     table = Table(
         box=box.SIMPLE_HEAD,
-        title=Text(title, style="bold"),
+        title=Text(title, style="bold") if title else None,
         title_justify="left",
         pad_edge=False,
         show_edge=False,
@@ -262,7 +269,8 @@ def _latency(summary: Summary, notes: dict[str, int]) -> Table:
     return table
 
 
-def _listing(title: str, rows: dict[str, str], summary: Summary, notes: dict[str, int]) -> Table:
+def listing(title: str, rows: dict[str, str], summary: Summary, notes: dict[str, int]) -> Table:
+    """Metrics one below the other, each with its interval; names of none are left out."""
     table = titled_table(title, ("", "mean", "95 % interval"))
     for name, text in rows.items():
         line = summary.get(name)
@@ -296,7 +304,7 @@ def _tools(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
         line = summary.get(asked)
         if line is not None and line.value is not None:
             rows |= names
-    return [_listing("Tools, per replication", rows, summary, notes), ""] if rows else []
+    return [listing("Tools, per replication", rows, summary, notes), ""] if rows else []
 
 
 def _io_work(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
@@ -305,7 +313,21 @@ def _io_work(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
     if all(line is None or line.value is None for line in lines):
         return []
     title = "Cores that TLS, packets and storage take"
-    return [_listing(title, IO_WORK, summary, notes), ""]
+    return [listing(title, IO_WORK, summary, notes), ""]
+
+
+def _recovery(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
+    """How long a spike is felt, where there is one."""
+    if not has_spikes(summary):
+        return []
+    title = "Time after a spike until no more than before"
+    return [listing(title, RECOVERY, summary, notes), ""]
+
+
+def has_spikes(summary: Summary) -> bool:
+    """Whether a run had spikes of arrivals to recover from."""
+    lines = [summary.get(name) for name in RECOVERY]
+    return any(line is not None and line.reason != NO_SPIKES for line in lines)
 
 
 def _plain(name: str, line: Line | None, notes: dict[str, int]) -> str:
@@ -351,13 +373,18 @@ def _shares_by_stream(run: Run) -> Table | None:
     return parts
 
 
-def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
-    """Why values are missing, what the run rests on, whether its books balance."""
+def footnotes(notes: dict[str, int]) -> Iterable[Text]:
+    """Say why values are missing."""
+    from rich.text import Text
+
+    return (Text(f"({number}) {reason}", style="dim") for reason, number in notes.items())
+
+
+def rests_on(run: Run) -> Iterable[Text]:
+    """Tell what a run rests on, and whether its books balance."""
     from rich.text import Text
 
     manifest = run.manifest
-    for reason, number in notes.items():
-        yield Text(f"({number}) {reason}", style="dim")
     replications = len(manifest["replications"])
     window = manifest["window"]
     yield Text(
@@ -387,7 +414,7 @@ def _footer(run: Run, notes: dict[str, int]) -> Iterable[Text]:
         )
     for note in manifest["notes"]:
         yield mark("Note: ", note, "yellow")
-    yield mark("Wall time: ", f"{seconds(manifest['wall_s'])}; run in {run.path}", "")
+    yield mark("Wall time: ", seconds(manifest["wall_s"]), "")
 
 
 MODEL_ERROR = {

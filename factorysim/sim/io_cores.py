@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from factorysim.graph.io_work import DPUS
+from factorysim.graph.plan import DPUS
 from factorysim.sim.audit import close, equal
 from factorysim.sim.clock import FS_PER_S
 from factorysim.sim.series import Series
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from factorysim.graph.io_work import IoPlan, Server
-    from factorysim.graph.plan import FactoryPlan, HostPlan
+    from factorysim.graph.plan import FactoryPlan, HostPlan, IoPlan, Server
     from factorysim.records import AuditLine, SampleRow
     from factorysim.sim.clock import Clock
     from factorysim.spec.io_work import IoKind, IoWorkSpec

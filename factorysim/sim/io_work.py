@@ -21,8 +21,7 @@ from factorysim.sim.ways import BYTES_PER_TOKEN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from factorysim.graph.io_work import Server
-    from factorysim.graph.plan import FactoryPlan
+    from factorysim.graph.plan import FactoryPlan, Server
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
     from factorysim.sim.io_cores import IoCores

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factorysim.graph.io_work import IoPlan
+from factorysim.graph.plan import IoPlan
 from factorysim.sim.clock import ARRIVAL, Clock
 from factorysim.sim.io_cores import IoCores, Load
 from factorysim.spec.io_work import IoWorkSpec

@@ -3,8 +3,9 @@
 Requests follow each other: `think_time` seconds of tools (where a request brings a
 `tool_result`) or of the user, then the request. A sub-agent's requests are a line
 of their own, between the request that called for it and the one that brings its
-result. Its marker is stamped when it ends, so it began `duration_ms` before. Ids of
-blocks hold in one session, its sub-agents included.
+result. Its marker is stamped when it ends, so it began `duration_ms` before, and its
+requests came as long after that as they say. Ids of blocks hold in one session, its
+sub-agents included.
 
 A folder of such files is one trace. There is no clock that they share: all
 sessions come at once, unless the stream has arrivals of its own.
@@ -23,13 +24,14 @@ from typing import TYPE_CHECKING, cast
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import (
-    FAULTS_SHOWN,
     BadRow,
     FaultLog,
     LineReader,
     NothingKeptError,
+    read_into,
     read_sessions,
 )
+from factorysim.workload.marks import Marks
 from factorysim.workload.readers.fields import once
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import common_blocks, ids_of, runs_of_ids, runs_of_lists
@@ -75,35 +77,46 @@ def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     Raises
     ------
     TraceError
-        When the last file ends, with the faults of all files.
+        When the last file ends, with the faults of all files, or when there are too many.
     """
-    faults: list[Fault] = []
     files = weka_files(path)
-    alone, kept = len(files) == 1, False
-    parse = partial(_parse, set[int]())
+    if repair is not None and len(files) > 1:
+        yield from _repaired(path, files, repair)
+        return
+    seen = Marks()
+    log = FaultLog(path, repair)
     for file in files:
-        came, before = False, 0 if repair is None else repair.count
+        try:
+            yield from read_into(
+                log, file, lambda lines, told: _parse(seen, iter(lines), told), ROW_BYTES
+            )
+        except TraceError as error:
+            if log.full:
+                raise
+            for fault in error.faults:
+                log.keep(fault)
+    log.path = path
+    log.close()
+
+
+def _repaired(path: Path, files: Iterable[Path], repair: Repairs) -> Iterator[Session]:
+    """Yield what can be kept of a folder's sessions: a file of which nothing can is dropped."""
+    kept = False
+    parse = partial(_parse, Marks())
+    for file in files:
+        came, before = False, repair.count
         try:
             for session in read_sessions(file, parse, ROW_BYTES, repair):
-                if not faults:
-                    came = kept = True
-                    yield session
+                came = kept = True
+                yield session
         except TraceError as error:
-            if repair is None or alone:
-                faults += error.faults
-            elif came:
+            if came:
                 repair.note("rest unread", error.faults[0])
             elif repair.count == before or not isinstance(error, NothingKeptError):
                 repair.note("file dropped", error.faults[0])  # else told session by session
-    if repair is not None and not kept and not faults:
+    if not kept:
         found, expected = "no file that could be kept", "sessions that hold together"
-        faults.append(Fault(str(path), "", found, expected))
-    more = len(faults) - FAULTS_SHOWN
-    if more > 0:
-        rest = Fault(str(path), "", f"{more:,} more faults", "none", "mend these first")
-        faults = [*faults[:FAULTS_SHOWN], rest]
-    if faults:
-        raise TraceError(*faults)
+        raise TraceError(Fault(str(path), "", found, expected))
 
 
 def weka_files(path: Path) -> list[Path]:
@@ -139,7 +152,7 @@ def weka_block_tokens(path: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _parse(seen: set[int], lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def _parse(seen: Marks, lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     """Read sessions; their ids are unique in all files of a trace."""
     for number, text in lines:
         try:
@@ -249,7 +262,7 @@ class _Builder:
         """Add a request, and before it the wait for tools or user."""
         sent_ns = row.nanoseconds("t", NS)
         if self.zero_ns is None:
-            self.zero_ns = sent_ns
+            self.zero_ns = 0 if sub else sent_ns
         prompt = row.tokens("in")
         output = row.whole("out", 0, MAX_TOKENS)
         hashes = () if row.problems else self._hashes(row, prompt)
@@ -269,7 +282,7 @@ class _Builder:
         repeated = 0
         if line.last is not None:
             repeated = min(common_blocks(line.last.hashes, hashes) * self.size, prompt)
-        at_ns = None if sub else sent_ns - self.zero_ns or None
+        at_ns = sent_ns if sub else sent_ns - self.zero_ns or None
         node = LlmNode(
             prompt, max(output, 1), repeated, line.after, delay_ns, at_ns, initiator,
             hashes, self.size if hashes else None, 0, line.context,
@@ -330,12 +343,25 @@ class _Builder:
             self._request(f"{where}.requests.{number}", Row(data), line, sub=True)
         if len(self.nodes) == first:
             return
+        self._place(first, ended_ns - lasted_ns)
         begin = self.nodes[first]
         assert isinstance(begin, LlmNode)
         begin.delay_ns = max(0, ended_ns - lasted_ns - main.end_ns)
         main.joined.append(len(self.nodes) - 1)
         main.joined_ns = max(main.joined_ns if len(main.joined) > 1 else 0, ended_ns)
         self._mark(marker, row, first)
+
+    def _place(self, first: int, began_ns: int) -> None:
+        """Start a sub-agent's calls when they did, on the main agent's clock.
+
+        Their own is told from its first request; where that is a republication's, of the
+        whole session, the times between them are the same.
+        """
+        calls = [node for node in self.nodes[first:] if isinstance(node, LlmNode)]
+        behind_ns = began_ns - (self.zero_ns or 0) - (calls[0].at_ns or 0)
+        for node in calls:
+            at_ns = max(0, (node.at_ns or 0) + behind_ns)
+            node.at_ns = at_ns if node.after else at_ns or None
 
     def _mark(self, marker: dict[str, Json], row: Row, first: int) -> None:
         """Keep a sub-agent's marker, and which nodes are its own."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from factorysim.graph.io_work import DPUS, SPARE, IoPlan, Server
-from factorysim.graph.plan import HostPlan, ToolPlan
+from factorysim.graph.plan import DPUS, SPARE, HostPlan, IoPlan, Server, ToolPlan
 from factorysim.physics.io_work import IoCost
 from tests.unit.sim.builders import plan
 
