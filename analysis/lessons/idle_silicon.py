@@ -245,8 +245,9 @@ def _(found):
 
     Neither can exceed 1. So $X$ is at most $1 / D_g$, and at most $c / D_c$, whichever is less:
 
-    $$U_g \le \min\left(1,\ c\,\frac{{D_g}}{{D_c}}\right) \qquad c^* = \frac{{D_c}}{{D_g}} = {
-        balance():.1f}\ \text{{cores for a GPU}}$$
+    $$U_g \le \min\left(1,\ c\,\frac{{D_g}}{{D_c}}\right)$$
+
+    The two bounds meet at the balance, $c^* = D_c / D_g = {balance():.1f}$ cores for a GPU.
 
     With 4 cores that is {100 * 4 / balance():.0f} %, and no scheduler changes it. Nor does a GPU
     twice as quick: it finishes no more rounds and is busy half as long. Far left the GPU idles,
@@ -284,7 +285,7 @@ def _(found):
        {100 * 4 * need.call_s / (need.call_s + need.build_s):.0f} % of the time.
     3. Divide $2 + 0.05\,c$ by $X(c)$. The least is at
        {min(range(2, 41), key=lambda c: (2 + 0.05 * c) / rounds_per_s(16, c))} cores: more than
-       the balance, since cores are the cheaper of the two.
+    the balance, since cores are the cheaper of the two.
 
     ///
 

@@ -27,7 +27,12 @@ with app.setup:
     """Of a replication. The nearer the knee, the longer one wait follows from another."""
     LAWS = {"always the same": 0.0, "exponential": 1.0, "a few very long ones": 2.0}
     """Length of a call -> standard deviation over mean."""
-    GUESSES = {"1.8 times": 1.8, "2.5 times": 2.5, "5 times": 5.0, "20 times": 20.0}
+    GUESSES = {
+        "1.8 times as long": 1.8,
+        "2.5 times as long": 2.5,
+        "5 times as long": 5.0,
+        "20 times as long": 20.0,
+    }
 
 
 @app.class_definition
@@ -139,7 +144,7 @@ def _():
 
 @app.cell(hide_code=True)
 def _():
-    guess_form = mo.ui.radio(GUESSES, label="My prediction: as long as before, times").form(
+    guess_form = mo.ui.radio(GUESSES, label="My prediction").form(
         submit_button_label="Commit to it"
     )
     guess_form
@@ -191,12 +196,11 @@ def _(found):
     when it has gone down to 5 %, the same clump lasts twice as long. So waiting grows as **1 /
     spare time**. With one server, random arrivals and exponential lengths (M/M/1):
 
-    $$W = \frac{{S}}{{1 - \rho}} \qquad S = {
-        alone_s():.2f}\ \text{{s alone}}, \quad \rho = \text{{utilization}}$$
+    $$W = \frac{{S}}{{1 - \rho}}$$
 
-    At 50 % that is $2S$, at 80 % $5S$, at 90 % $10S$. Nothing breaks at the knee: the curve is
-    the same hyperbola all along. The slowest 1 % fare worse: their time is $\ln 100 = 4.6$ times
-    the mean.
+    where a call alone takes $S = {alone_s():.2f}$ s, and $\rho$ is the utilization. At 50 % that
+    is $2S$, at 80 % $5S$, at 90 % $10S$. Nothing breaks at the knee: the curve is the same
+    hyperbola all along. The slowest 1 % fare worse: their time is $\ln 100 = 4.6$ times the mean.
 
     **Lengths.** If their standard deviation is $c$ times their mean, waiting is multiplied by
     $(1 + c^2)/2$ (Pollaczek and Khinchine): half if all are alike, 2.5 times if $c = 2$. With
