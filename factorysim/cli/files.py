@@ -314,6 +314,11 @@ def check_file(path: Path, inputs: Sequence[Path | None] = ()) -> None:
         raise OutputError(Fault(str(path), "", "a file that is read", "a place to write", cure))
 
 
+def files_of_run(folder: Path) -> list[Path]:
+    """List what a run directory is made of: its results, not what was drawn from them."""
+    return [file for kind in ("parquet", "json", "yaml") for file in folder.glob(f"*.{kind}")]
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, and rename it when it is whole.
 
@@ -322,23 +327,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     OutputError
         If the place cannot be written; nothing is left behind.
     """
-    import os
-    import tempfile
-
-    from factorysim.store.folder import writing
+    from factorysim.store.folder import write_bytes, writing
 
     with writing(path):
         if path.exists() and not path.is_file():
             raise IsADirectoryError(21, "Is a directory")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        staged = Path(name)
-        try:
-            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
-                file.write(data)
-            mask = os.umask(0)
-            os.umask(mask)
-            staged.chmod(0o666 & ~mask)
-            staged.replace(path)
-        except BaseException:
-            staged.unlink(missing_ok=True)
-            raise
+    write_bytes(path, [data])

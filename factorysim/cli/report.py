@@ -28,8 +28,11 @@ def report(
     ] = None,
 ) -> None:
     """Write a run, or several side by side, as one page of HTML."""
+    from factorysim.cli.files import check_file, files_of_run
     from factorysim.report.run_page import report as write
 
+    if out is not None:
+        check_file(out, [file for run in runs for file in files_of_run(run)])
     place = out if out is not None or len(runs) == 1 else HERE
     typer.echo(str(write(*runs, out=place)))
 

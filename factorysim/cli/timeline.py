@@ -35,7 +35,7 @@ def timeline(
     ] = None,
 ) -> None:
     """Write a run as a timeline that opens in ui.perfetto.dev."""
-    from factorysim.cli.files import check_file
+    from factorysim.cli.files import check_file, files_of_run
     from factorysim.marked import printable
     from factorysim.report.numbers import amount
     from factorysim.report.timeline import look, write_timeline
@@ -44,7 +44,7 @@ def timeline(
     instants = _instant("--from", start), _instant("--to", stop)
     opened = open_run(run)
     place = run / DEFAULT if out is None else out
-    check_file(place, [*run.glob("*.parquet"), *run.glob("*.json"), *run.glob("*.yaml")])
+    check_file(place, files_of_run(run))
     made = write_timeline(look(opened, replication, *instants), place, sessions)
     size = amount(float(made.size_bytes), "B")
     typer.echo(printable(f"{made.path}: {size}, to be opened in https://ui.perfetto.dev"))

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", "scenario.resolved.yaml"
+KEYS = (
+    "scenario", "catalog_sha256", "inputs", "seed", "policies", "kind", "warmup", "window",
+    "horizon_s", "replications_asked", "conditional", "interrupted", "overload", "slo", "devices",
+    "layout", "assumed_facts", "notes", "replications", "model_error", "summary_sha256", "outputs",
+)  # fmt: skip
+"""Of a manifest, which what is told of a run is made from."""
 LARGEST = 64 * 2**20
 """Bytes of a manifest or summary; those of a thousand replications are far below."""
 AGAIN = "The scenario beside it, scenario.resolved.yaml, can be run again."
@@ -76,6 +82,13 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     if not unbroken(manifest):
         told = f"other content than {SEAL} seals" if SEAL in manifest else f"no {SEAL}"
         raise UserError(Fault(str(place), "", told, "a manifest as it was written", AGAIN))
+    faults = [
+        Fault(str(place), name, "nothing", "what this version writes of a run", AGAIN)
+        for name in KEYS
+        if name not in manifest
+    ]
+    if faults:
+        raise UserError(*faults)
     return manifest
 
 
@@ -101,6 +114,8 @@ def _json(place: Path) -> object:
         If it cannot be read, or is no JSON; says what it is.
     """
     try:
+        if not place.is_file():  # reading from a pipe or a device may never end
+            raise ValueError("no regular file")
         if (size := place.stat().st_size) > LARGEST:
             raise ValueError(f"{size:,} bytes")
         return json.loads(place.read_text(encoding="utf-8"))

@@ -116,9 +116,7 @@ def publish(staged: Path, final: Path) -> None:
     """
     check_place(final)
     with writing(final):
-        umask = os.umask(0)
-        os.umask(umask)
-        staged.chmod(0o777 & ~umask)
+        staged.chmod(0o777 & ~_umask())
         if not final.exists():
             staged.rename(final)
             return
@@ -187,6 +185,9 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, parts: Iterable[bytes]) -> None:
     """Write bytes as they come, in parts, under their name only when all of them are there.
 
+    Until then they are in a new file beside it, whose name nobody could have foreseen: a run
+    directory of a stranger's has no link lying in wait there.
+
     Raises
     ------
     OutputError
@@ -200,11 +201,20 @@ def write_bytes(path: Path, parts: Iterable[bytes]) -> None:
     ...     (Path(folder) / "some").read_bytes()
     b'onetwo'
     """
-    partial = path.with_name(f".{path.name}.partial")
     with writing(path):
+        handle, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+        partial = Path(name)
         try:
-            with partial.open("wb") as file:
+            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
                 file.writelines(parts)
+            partial.chmod(0o666 & ~_umask())
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Read what new files may not be; there is no way but to set it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,6 +1,7 @@
 """`factorysim report`, and the page that `run` leaves, as a user meets them."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -95,3 +96,20 @@ def test_a_page_that_fails_costs_no_run(home, tmp_path, monkeypatch):
     assert factorysim("report", tmp_path / "x").code == 1
     monkeypatch.undo()
     assert factorysim("report", tmp_path / "x").code == 0
+
+
+@pytest.mark.parametrize("name", ["calls.parquet", "manifest.json", "scenario.resolved.yaml"])
+def test_a_page_is_not_written_over_the_run_that_it_tells(home, name):
+    place, _ = home
+    before = (place / "a" / name).read_bytes()
+    told = factorysim("report", place / "a", place / "c", "--out", place / "a" / name)
+    assert told.code == 2
+    assert "a file that is read" in told.err
+    assert (place / "a" / name).read_bytes() == before
+
+
+def test_no_two_elements_of_a_page_have_one_id(home):
+    place, _ = home
+    ids = re.findall(r'\sid="([^"]*)"', (place / "a" / "report.html").read_text(encoding="utf-8"))
+    assert sorted(ids) == sorted(set(ids))
+    assert "factory" in ids

@@ -29,7 +29,7 @@ def _of_run(one: Shown, several: bool) -> Markup:
         told = tag("pre", str(error), tabindex="0")
         return tag("div", tag("p", "Not drawn.", class_="empty"), why, told)
     label = f"The factory of {one.title}"
-    name = f"factory{one.letter}"
+    name = f"plan{one.letter}"
     if several:  # side by side there is the room of a telephone for each
         return factory_svg(found.narrow, found.loads, name=name, label=label)
     return factory_svg(found.layout, found.loads, name=name, label=label, narrow=found.narrow)

@@ -1,6 +1,7 @@
 """A run directory is opened only as it was written: whole, of this version, unchanged."""
 
 import json
+import os
 import shutil
 
 import pyarrow.parquet as pq
@@ -113,3 +114,33 @@ def test_what_is_no_run_directory_is_told(tmp_path):
 def test_runs_inside_are_named(folder):
     assert "There are runs inside" in told(folder.parent)
     assert str(folder) in told(folder.parent)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"\\ud800"'])
+def test_what_no_manifest_of_ours_holds_breaks_the_seal(folder, value):
+    place = folder / "manifest.json"
+    text = place.read_text(encoding="utf-8")
+    place.write_text(text.replace('"seed": 7', f'"seed": {value}', 1), encoding="utf-8")
+    assert place.read_text(encoding="utf-8") != text
+    assert "other content than manifest_sha256 seals" in told(folder)
+
+
+def test_a_sealed_manifest_without_what_is_read_from_it_is_told(folder):
+    place = folder / "manifest.json"
+    manifest = json.loads(place.read_text(encoding="utf-8"))
+    del manifest["slo"], manifest["summary_sha256"]
+    place.write_text(json.dumps(sealed(manifest)), encoding="utf-8")
+    assert "slo: found nothing" in told(folder)
+    assert "summary_sha256: found nothing" in told(folder)
+
+
+def test_a_pipe_is_not_waited_for(folder):
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+    assert "no regular file" in told(folder)
+
+
+def test_a_device_without_end_is_not_read(folder):
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").symlink_to("/dev/zero")
+    assert "no regular file" in told(folder)

@@ -1,12 +1,21 @@
 """A run directory is whole under its final name, or not there."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from factorysim.errors import OutputError
-from factorysim.store import check_place, made_folder, publish, staging, write_bytes, write_json
+from factorysim.store import (
+    check_place,
+    made_folder,
+    publish,
+    staging,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 
 def run_folder(path, text="old"):
@@ -114,3 +123,23 @@ def test_bytes_that_stop_coming_leave_what_was_there(tmp_path):
         write_bytes(tmp_path / "some", parts())
     assert (tmp_path / "some").read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["some"]
+
+
+def test_a_link_that_lies_in_wait_beside_a_file_is_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for name in (".page.partial", "page.partial", "page"):
+        (tmp_path / name).symlink_to(victim)
+    write_text(tmp_path / "page", "new")
+    assert victim.read_text() == "precious"
+    assert (tmp_path / "page").read_text() == "new"
+    assert not (tmp_path / "page").is_symlink()
+
+
+def test_a_file_may_be_read_by_whom_the_umask_says(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_text(tmp_path / "page", "new")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "page").stat().st_mode & 0o777 == 0o640
