@@ -210,9 +210,11 @@ def _swatches(layout: Layout, loads: Loads | None) -> list[Swatch]:
 
 
 def _order(layout: Layout, loads: Loads | None) -> Sequence[str]:
-    """Say how to tell kinds apart where colours do not."""
+    """Say how to tell kinds apart where colours do not, and what percentages are of."""
     if loads is None:
         return ()
+    of = ("A percentage at a pool is of those of its devices that something is deployed on.",)
     counts: Mapping[str, object] = layout.contents.counts
     kinds = [plural(kind) for kind in KINDS if kind in counts and kind not in TIERS]
-    return (f"In a tray, from the left: {', '.join(kinds)}.",) if len(kinds) > 1 else ()
+    order = (f"In a tray, from the left: {', '.join(kinds)}.",) if len(kinds) > 1 else ()
+    return of + order

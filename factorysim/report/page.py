@@ -23,6 +23,9 @@ CUT = 300
 """Characters of a text that a page shows; a field of a user's file may hold 100,000."""
 
 
+QUESTION = 500
+"""Characters of a scenario's question, on a page and in a terminal."""
+
 PARTS = {"report.html": ("factory",)}
 """Template -> names of other templates whose fragments it holds: they bring their styles."""
 

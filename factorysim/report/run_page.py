@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from factorysim.report.page import cut, render_page
+from factorysim.report.page import QUESTION, cut, render_page
 from factorysim.report.sections import COMPARISON, RUN
 from factorysim.report.sections.section import view_of
 
@@ -102,6 +102,6 @@ def _page(view: View) -> str:
         version=__version__,
         title=" against ".join(cut(name, 80) for name in names),
         kicker="Comparison" if view.several else "Run",
-        question=None if view.several else cut(first["question"], 500),
+        question=None if view.several else cut(first["question"], QUESTION),
         sections=made,
     )

@@ -8,6 +8,7 @@ from factorysim.marked import printable
 from factorysim.metrics.names import metric
 from factorysim.metrics.recovery import NO_SPIKES
 from factorysim.report.numbers import of_unit, percent, seconds
+from factorysim.report.page import QUESTION, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -164,7 +165,7 @@ def verdict(run: Run) -> list[Text]:
     scenario = run.manifest["scenario"]
     return [
         Text(scenario["name"], style="bold"),
-        Text(printable(scenario["question"]), style="italic"),
+        Text(printable(cut(scenario["question"], QUESTION)), style="italic"),
         Text(),
         *(mark(f"{one.head}: ", one.text, STYLES[one.state]) for one in said(run)),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from os.path import commonpath
 from typing import TYPE_CHECKING
 
 from factorysim.study.compare import Comparison, compare_runs
@@ -39,12 +40,23 @@ def pair_runs(runs: Sequence[Run]) -> list[Comparison]:
 
 
 def names_of(runs: Sequence[Run]) -> list[str]:
-    """Name runs by their scenarios, and by their directories too where scenarios are the same."""
+    """Name runs by their scenarios, and by their directories too where scenarios are the same.
+
+    Of the directories only what tells them apart: what is above them is nobody's business, and
+    the same runs elsewhere have the same names.
+    """
     scenarios = [str(run.manifest["scenario"]["name"]) for run in runs]
     return [
-        name if scenarios.count(name) == 1 else f"{name} in {run.path}"
-        for name, run in zip(scenarios, runs, strict=True)
+        name if scenarios.count(name) == 1 else f"{name} in {place}"
+        for name, place in zip(scenarios, _places(runs), strict=True)
     ]
+
+
+def _places(runs: Sequence[Run]) -> list[str]:
+    """Give directories of runs, from the innermost folder that all of them are in."""
+    paths = [run.path.resolve() for run in runs]
+    above = commonpath([path.parent for path in paths])
+    return [path.relative_to(above).as_posix() for path in paths]
 
 
 def _unlike(a: Run, b: Run) -> Iterator[str]:

@@ -42,7 +42,9 @@ def energy_figure(rungs: Sequence[Rung], width: Width = "column") -> Figure:
             total = rung.joules / scale.factor
             sheet.axes.barh(row, before, 0.72, color=GRID, linewidth=0)
             sheet.axes.barh(row, total - before, 0.72, left=before, color=COLOURS[0], linewidth=0)
-            low, high = (None if v is None else v / scale.factor for v in (rung.low, rung.high))
+            low, high = (  # no energy is negative: names of rows stand there
+                None if v is None else max(v, 0.0) / scale.factor for v in (rung.low, rung.high)
+            )
             interval(sheet.axes, row, low, high)
             before = total
         if any(rung.low is not None for rung in known):

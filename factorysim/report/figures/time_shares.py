@@ -32,6 +32,8 @@ FILLS = {
     "gap": (GREY, HATCHES[0]),
 }
 """Kind of time -> its colour and hatch, in every figure."""
+MOST = 13
+"""Bars: of all streams, and of twelve."""
 SEEN = 5e-4
 """Share that the thinnest line of a bar has; less is in no legend."""
 
@@ -43,6 +45,8 @@ def time_shares_figure(chart: TimeShares, width: Width = "column") -> Figure:
         return nothing_to_draw(TITLE, chart.reason or "users' gaps are all of it", width)
     if len(bars) == 2 and bars[0].stream == ALL:
         bars = bars[1:]  # of one stream all streams say the same
+    more = len(bars) - MOST
+    bars = bars[:MOST]
     with on_paper(width, height_of(len(bars))) as sheet:
         for kind in FILLS:
             shares = [bar.without_gaps.get(kind, 0.0) for bar in bars]
@@ -53,6 +57,8 @@ def time_shares_figure(chart: TimeShares, width: Width = "column") -> Figure:
         name_rows(sheet, [name_of(bar.stream, 20) for bar in bars], told)
         if told:
             sheet.note("Right: the user's gaps, of all the time; bars: all else")
+        if more > 0:
+            sheet.note(f"{more} more streams are not drawn")
         for what, why in chart.withheld:
             sheet.note(f"Not told: {what} ({name_of(why, 200)})")
         linear(sheet.axes.xaxis)

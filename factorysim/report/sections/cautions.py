@@ -58,6 +58,7 @@ def _found(one: Shown) -> Iterator[tuple[str, str, str]]:
     broken = [law for law, held in one.run.audit.items() if not held]
     if broken:
         yield "The books do not balance", f"broken: {', '.join(broken)}", "bad"
+    yield from _nothing(summary)
     yield from _censored(summary)
     if manifest["conditional"]:
         yield "Conditional", manifest["conditional"], "mild"
@@ -73,6 +74,15 @@ def _found(one: Shown) -> Iterator[tuple[str, str, str]]:
         yield "Assumed", told, "mild"
 
 
+def _nothing(summary: Summary) -> Iterator[tuple[str, str, str]]:
+    """Say so where there was nothing to measure: all that is told is of an idle factory."""
+    arrived, completed = summary.get("sessions.arrived"), summary.get("sessions.completed")
+    if arrived is not None and arrived.value == 0:
+        yield "Nothing arrived", "no session came in the window that is measured", "bad"
+    elif completed is not None and completed.value == 0:
+        yield "Nothing ended", "no session that was measured was completed", "bad"
+
+
 def _censored(summary: Summary) -> Iterator[tuple[str, str, str]]:
     for kind in ("sessions", "calls"):
         arrived, left = summary.get(f"{kind}.arrived"), summary.get(f"{kind}.censored")
@@ -81,10 +91,15 @@ def _censored(summary: Summary) -> Iterator[tuple[str, str, str]]:
         if isinstance(arrived.value, float) and isinstance(left.value, float) and left.value:
             share = percent(left.value / arrived.value)
             told = (
-                f"{digits(left.value)} {kind} a replication ({share}) were still in flight at "
+                f"{_number(left.value)} {kind} a replication ({share}) were still in flight at "
                 "the end: their durations are longer than told, by how much nobody knows"
             )
             yield "Censored", told, "mild"
+
+
+def _number(mean: float) -> str:
+    """Write a mean of counts: one that is whole as a count."""
+    return f"{mean:,.0f}" if mean.is_integer() or mean >= 100 else digits(mean)
 
 
 def _withheld(summary: Summary) -> Markup | None:

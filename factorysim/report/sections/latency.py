@@ -94,8 +94,12 @@ def _mean(values: Sequence[float] | None, asked: int) -> str:
     return seconds(sum(values) / len(values))
 
 
-def _side_by_side(view: View, charts: Mapping[str, LatencyChart]) -> Markup | None:
-    """Draw one kind of latency of every run, on the same axes; None: nobody has any."""
+def _side_by_side(view: View, whole: Mapping[str, LatencyChart]) -> Markup | None:
+    """Draw one kind of latency of every run, on the same axes; None: nobody has any.
+
+    As many streams as there are looks, so that no two curves have the same.
+    """
+    charts = {k: c._replace(curves=c.curves[: lines.LOOKS]) for k, c in whole.items()}
     curves = [curve.curve for chart in charts.values() for curve in chart.curves]
     known = [curve for curve in curves if len(curve.value)]
     if not known:
@@ -109,10 +113,16 @@ def _side_by_side(view: View, charts: Mapping[str, LatencyChart]) -> Markup | No
             _chart(view, chart, x),
             lines.key(_legend(view, chart)),
             _ends(chart),
+            _left_out(len(whole[letter].curves) - len(chart.curves)),
         )
         for letter, chart in charts.items()
     ]
     return join(drawn) if not view.several else tag("div", drawn, class_="versus")
+
+
+def _left_out(more: int) -> Markup | None:
+    told = f"{more:,} more streams are not drawn; their quantiles are above."
+    return note(told) if more else None
 
 
 def _of(view: View, letter: str) -> Markup | None:

@@ -57,12 +57,15 @@ def over_time(view: View) -> Section:
 
 
 def _side_by_side(view: View, charts: Mapping[str, TimeChart]) -> Markup:
-    top = max([_most(chart) for chart in charts.values()])
+    drawn_of = {letter: _drawn(chart) for letter, chart in charts.items()}
+    top = max([_most(chart) for chart, _ in drawn_of.values()])
     end = max(float(chart.edges_s[-1]) for chart in charts.values())
     x = linear(0.0, end, FRAME.across, "s", tight=True)
     unit = next(iter(charts.values())).unit
     y = linear(0.0, top or 1.0, FRAME.upward, unit, most=4)
-    drawn = [_figure(view, one, charts[one.letter], x, y) for one in view.runs]
+    drawn = [
+        _figure(view, one, charts[one.letter], *drawn_of[one.letter], x, y) for one in view.runs
+    ]
     return drawn[0] if not view.several else tag("div", drawn, class_="versus")
 
 
@@ -77,12 +80,13 @@ def _most(chart: TimeChart) -> float:
     return max([0.0, *tops, *limits])
 
 
-def _figure(view: View, one: Shown, chart: TimeChart, x: Scale, y: Scale) -> Markup:
+def _figure(
+    view: View, one: Shown, whole: TimeChart, chart: TimeChart, left_out: str, x: Scale, y: Scale
+) -> Markup:
     name = tag("span", f" {one.title}", class_="of") if view.several else None
     caption = tag("figcaption", tag("b", chart.title), name)
     if not chart.series:
         return tag("figure", caption, tag("p", f"Not drawn: {chart.reason}.", class_="empty"))
-    chart, left_out = _drawn(chart)
     looks = _looks(view, chart)
     return tag(
         "figure",
@@ -90,15 +94,22 @@ def _figure(view: View, one: Shown, chart: TimeChart, x: Scale, y: Scale) -> Mar
         _chart(one, chart, x, y, looks),
         lines.key(_legend(chart, looks, y)),
         note(left_out) if left_out else None,
-        folded("Values", _values(one, chart)),
+        folded("Values", _values(one, chart if chart.name == "power" else whole)),
     )
 
 
 def _drawn(chart: TimeChart) -> tuple[TimeChart, str]:
-    """Leave out racks where there are many, or one alone: all together are drawn in any case."""
+    """Leave out racks where there are many, or one alone: all together are drawn in any case.
+
+    Of others there are as many as there are looks, so that no two lines have the same.
+    """
+    if chart.name != "power":
+        more = len(chart.series) - lines.LOOKS
+        told = f"{more:,} more are not drawn; the values below are of all." if more > 0 else ""
+        return chart._replace(series=chart.series[: lines.LOOKS]), told
     whole = tuple(one for one in chart.series if one.name == WHOLE)
     racks = len(chart.series) - len(whole)
-    if chart.name != "power" or not whole or 1 < racks <= lines.GREYS:
+    if not whole or 1 < racks <= lines.GREYS:
         return chart, ""
     told = f"{racks} racks together; none is drawn by itself." if racks > 1 else ""
     return chart._replace(series=whole), told

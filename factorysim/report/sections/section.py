@@ -76,11 +76,6 @@ def view_of(runs: Sequence[Run], comparisons: Sequence[Comparison] = ()) -> View
     return View(shown, tuple(comparisons), looks)
 
 
-def scenario_name(one: Shown) -> str:
-    """Name the scenario of a run, as a command takes it."""
-    return str(one.run.manifest["scenario"]["name"])
-
-
 def each(view: View, fragment: Callable[[Shown], Content]) -> Markup:
     """Show every run: one as it is, several side by side (on a phone under each other)."""
     if not view.several:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from factorysim.report.sections.section import Shown, View
 
 
+MOST = 13
+"""Bars: of all streams, and of twelve."""
 NARROW = 360.0
 """Pixels of bars on a telephone, where wider ones would shrink with all that is written on them."""
 
@@ -71,6 +73,8 @@ def _bars(
 ) -> Markup:
     if not bars:
         return tag("p", "Nothing is left without them.", class_="empty")
+    more = len(bars) - MOST
+    bars = bars[:MOST]
     rows = [
         (cut(stream, 60), [
             Part(share, f"t-{kind}", percent(share),
@@ -85,6 +89,9 @@ def _bars(
         tag("div", stack(label, rows, width), class_="broad"),
         tag("div", stack(label, rows, NARROW), class_="slim"),
         _key([(kind, found.words[kind]) for kind in seen]),
+        note(f"{more:,} more streams are not drawn; the values below are of all.")
+        if more > 0
+        else None,
     )
 
 

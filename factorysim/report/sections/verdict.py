@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from factorysim.metrics.names import metric
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import of_unit, percent
-from factorysim.report.sections.section import Section, Shown, each, interval, note, scenario_name
+from factorysim.report.sections.section import Section, Shown, each, interval, note
 from factorysim.report.svg.bars import whisker
 from factorysim.report.svg.frame import Frame, svg
 from factorysim.report.svg.scale import linear
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from factorysim.metrics.summary import Line
+    from factorysim.report.markup import Content
     from factorysim.report.sections.section import View
 
 MARKS = {"good": "✓", "bad": "✗", "unknown": "?", "plain": "·"}
@@ -34,13 +35,19 @@ MOST = 100.0
 
 
 def verdict(view: View) -> Section:
-    """Say first whether what was asked for was met, how full the factory is, and what it takes."""
-    compared = tag("p", view.comparisons[0].verdict, class_="lead") if view.several else None
-    others = [tag("p", one.verdict, class_="lead") for one in view.comparisons[1:]]
+    """Say first whether what was asked for was met, how full the factory is, and what it takes.
+
+    Of more than two runs each is compared with the first, and it is said which is.
+    """
+    many = len(view.comparisons) > 1
+    compared = [
+        tag("p", f"A and {other.letter}: " if many else None, one.verdict, class_="lead")
+        for other, one in zip(view.runs[1:], view.comparisons, strict=False)
+    ]
     return Section(
         "verdict",
         "Verdict",
-        join(compared, others, each(view, lambda one: _of_run(one, view.several))),
+        join(compared, each(view, lambda one: _of_run(one, view.several))),
     )
 
 
@@ -171,12 +178,18 @@ def _times(full: float) -> str:
 
 
 def _caveat(one: Shown) -> Markup:
+    """Say what the room rests on, and how to do better: where an SLO could be missed."""
     steady = one.run.manifest["kind"] == "steady_state"
+    if not any(slo_limits(slo) for slo in one.run.manifest["slo"].values()):
+        how: tuple[Content, ...] = ("Latency goes first.",)
+    else:
+        how = (
+            "Latency goes first: in the run's directory, ",
+            tag("code", "factorysim capacity scenario.resolved.yaml"),
+            " finds the load at which SLOs are missed, by simulating it.",
+        )
     return note(
-        "If fullness grows in proportion to load. Latency goes first: "
-        if steady
-        else "If fullness grows in proportion to load, and the load stays as it was on average. "
-        "Latency goes first: ",
-        tag("code", f"factorysim capacity {scenario_name(one)}"),
-        " finds the load at which SLOs are missed, by simulating it.",
+        "If fullness grows in proportion to load",
+        ". " if steady else ", and the load stays as it was on average. ",
+        *how,
     )

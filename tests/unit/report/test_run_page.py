@@ -14,6 +14,7 @@ from factorysim.errors import UserError
 from factorysim.report.run_page import comparison_page, report, run_page
 from factorysim.report.sections import COMPARISON, RUN
 from factorysim.report.sections.section import between, view_of
+from factorysim.report.svg.lines import LOOKS
 from factorysim.run import Run, simulate
 from factorysim.study.pairing import pair_runs
 from tests.unit.report.hostile import HOSTILE, Page
@@ -70,6 +71,40 @@ def test_the_verdict_says_what_was_met_how_full_it_is_and_what_it_takes(runs, pa
     power = summary["power.facility_w.mean"]
     assert between(power.ci_low, power.ci_high, "W") in text
     assert "in 1 rack" in text
+
+
+def test_a_page_names_no_command_made_of_what_a_file_is_called(runs, tmp_path):
+    """It would be pasted into a shell; and the name of a scenario is not where it lies."""
+    named = simulate(mm1(), out=tmp_path / "run", workers=1, name="x; rm -rf ~")
+    text = Page(section(run_page(named), "verdict")).text("code")
+    assert text == "factorysim capacity scenario.resolved.yaml"
+
+
+def test_no_capacity_is_asked_for_where_no_slo_could_be_missed(tmp_path):
+    free = mm1(slo=False)
+    text = section(run_page(simulate(free, out=tmp_path / "run", workers=1)), "verdict")
+    assert "factorysim capacity" not in text
+    assert "Latency goes first." in text
+
+
+def test_a_run_in_which_nothing_came_says_so(tmp_path):
+    idle = simulate(mm1(rate="0.000001 /s"), out=tmp_path / "run", workers=1)
+    assert idle.summary["sessions.arrived"].value == 0
+    assert "Nothing arrived" in Page(section(run_page(idle), "warnings")).text()
+
+
+def test_no_two_lines_of_a_chart_look_alike(tmp_path):
+    """Of more streams than there are looks some are left out, and that is said."""
+    names = [f"calls{number}" for number in range(LOOKS + 3)]
+    run = simulate(mm1(rate="0.03 /s", streams=names), out=tmp_path / "run", workers=1)
+    text = run_page(run)
+    for name in ("latency", "time"):
+        for figure in re.findall(r"<figure>.*?</figure>", section(text, name), re.DOTALL):
+            looks = re.findall(r'<path class="line (k\d+)"', figure)
+            assert all(looks.count(look) == 2 for look in looks), "a line, and its entry in the key"
+    assert "3 more streams are not drawn" in section(text, "latency")
+    assert "3 more are not drawn" in section(text, "time")
+    assert "calls12" in section(text, "time")
 
 
 def test_an_overloaded_run_says_so_first_and_withholds(runs):
@@ -166,6 +201,13 @@ def test_a_comparison_pairs_and_shows_both(runs):
         json.loads(one["data-stops"]) for one in Page(text).named("svg") if "data-stops" in one
     ]
     assert stops[0]["head"] == stops[1]["head"], "both are drawn on the same axis"
+
+
+def test_of_three_runs_it_is_said_whom_a_verdict_is_of(runs):
+    text = comparison_page(pair_runs([runs["one"], runs["two"], runs["over"]]))
+    said = Page(section(text, "verdict")).text("p")
+    assert "A and B: " in said
+    assert "A and C: " in said
 
 
 def test_several_runs_need_a_place(runs, tmp_path):

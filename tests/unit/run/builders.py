@@ -3,9 +3,16 @@
 from factorysim.spec.scenario import ScenarioSpec
 
 
-def mm1(rate="0.5 /s", servers=1, **run):
+def mm1(rate="0.5 /s", servers=1, streams=("calls",), slo=True, **run):
     """Poisson calls of one token, exponential prompts of a mean second, one at a time."""
     one = {"mean": 1}
+    stream = {
+        "llm": "any",
+        "calls": {"prompt_tokens": one, "output_tokens": one},
+        "arrivals": {"process": "poisson", "rate": rate},
+    }
+    if slo:
+        stream["slo"] = {"ttft": "4 s", "attain": 0.5}
     settings = {"window": "200 s", "warmup": "20 s", "drain": "50 s", "replications": 3, "seed": 7}
     return ScenarioSpec.model_validate(
         {
@@ -27,14 +34,7 @@ def mm1(rate="0.5 /s", servers=1, **run):
                     },
                 }
             },
-            "streams": {
-                "calls": {
-                    "llm": "any",
-                    "calls": {"prompt_tokens": one, "output_tokens": one},
-                    "arrivals": {"process": "poisson", "rate": rate},
-                    "slo": {"ttft": "4 s", "attain": 0.5},
-                }
-            },
+            "streams": dict.fromkeys(streams, stream),
             "serving": {
                 "max_sequences": 1,
                 "token_budget": 16,

@@ -44,5 +44,5 @@ def test_another_demand_leaves_no_interval_and_is_noted(run):
 def test_runs_of_one_scenario_are_told_apart_by_their_places(run):
     first, other = run("e"), run("f")
     assert names_of([first]) == ["mine"]
-    assert names_of([first, other]) == [f"mine in {first.path}", f"mine in {other.path}"]
-    assert str(other.path) in pair_runs([first, other])[0].verdict
+    assert names_of([first, other]) == [f"mine in {first.path.name}", f"mine in {other.path.name}"]
+    assert f"mine in {other.path.name}" in pair_runs([first, other])[0].verdict

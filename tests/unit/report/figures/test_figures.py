@@ -238,6 +238,17 @@ def test_rungs_stand_on_the_ones_before():
     assert "Energy per output token (J/token)" in told(figure)
 
 
+def test_an_interval_of_energy_ends_where_names_of_rows_stand():
+    spans = [line.get_xdata() for line in energy_figure(rungs(low=-0.5)).axes[0].lines]
+    assert [span[0] for span in spans] == [0.0] * 4
+
+
+def test_bars_of_more_streams_than_are_read_are_left_out_and_that_is_said():
+    figure = time_shares_figure(shares([f"s{number}" for number in range(500)]))
+    assert len(figure.axes[0].containers[0]) == 13
+    assert "488 more streams are not drawn" in told(figure)
+
+
 def test_bars_of_pools_are_their_shares():
     figure = pools_figure(bars(reason="no peak is known"))
     widths = [patch.get_width() for patch in figure.axes[0].patches]
