@@ -185,7 +185,8 @@ def said(run: Run) -> list[Said]:
         lines.append(Said(overload["state"].capitalize(), overload["text"], "bad"))
     elif saturation is not None and isinstance(saturation.value, float):
         full = f"the fullest pool is {percent(saturation.value)} full on average"
-        lines.append(Said("Sustained" if overload else "Load", full, "good"))
+        sustained = overload is not None  # else how full it was, which is neither good nor bad
+        lines.append(Said("Sustained", full, "good") if sustained else Said("Load", full, "plain"))
     if bottleneck is not None and isinstance(bottleneck.value, str):
         lines.append(Said("Bottleneck", bottleneck.value, "plain"))
     return lines

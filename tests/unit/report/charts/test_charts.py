@@ -72,11 +72,14 @@ def test_one_server_holds_one_sequence_while_it_is_busy(source, over_time):
     assert over_time["batch"].series[0].most == 1.0
 
 
-def test_kv_is_a_share_of_the_cache(over_time):
+def test_kv_is_a_share_of_the_cache(source, over_time):
+    """A call of two tokens holds one block as long as it is in a step."""
     kv = over_time["kv"].series[0]
     assert kv.most == 1.0
-    assert (kv.values >= 0).all()
-    assert 0 < kv.values.max() < 0.01  # a block of one call
+    [place] = source.places
+    found = in_window(source, over_time["kv"], "queue")
+    expected = of(source, "utilization.gpu") / (place.replicas * place.kv_blocks)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_sessions_are_there_from_arrival_to_end(source, over_time):
