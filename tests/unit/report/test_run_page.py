@@ -6,14 +6,21 @@ import shutil
 from base64 import b64encode
 from hashlib import sha256
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from factorysim.errors import UserError
+from factorysim.metrics.names import metric
+from factorysim.report.charts.over_time import time_charts
+from factorysim.report.charts.source import Source
+from factorysim.report.numbers import digits, of_unit, seconds
 from factorysim.report.run_page import comparison_page, report, run_page
 from factorysim.report.sections import COMPARISON, RUN
+from factorysim.report.sections.over_time import BINS
 from factorysim.report.sections.section import between, view_of
+from factorysim.report.sections.verdict import FIGURES
 from factorysim.report.svg.lines import LOOKS
 from factorysim.run import Run, simulate
 from factorysim.study.pairing import pair_runs
@@ -46,6 +53,10 @@ def section(text, name):
     return re.search(f'<section id="{name}".*?</section>', text, re.DOTALL).group()
 
 
+def row(text, name):
+    return re.search(f'<tr><th scope="row">{name}</th>.*?</tr>', text).group()
+
+
 def test_sections_come_in_the_order_of_the_tuple(runs, page):
     view = view_of([runs["one"]])
     assert titles(page) == [make(view).title for make in RUN]
@@ -68,6 +79,8 @@ def test_the_verdict_says_what_was_met_how_full_it_is_and_what_it_takes(runs, pa
     assert f"{100 * full.value:.1f} % full on average" in text
     assert f"{1 / full.value:.2f} times this load" in text
     assert f"{1 / min(full.ci_high, 1):.2f} to {1 / full.ci_low:.2f}" in text
+    for name in FIGURES:
+        assert of_unit(summary[name].value, metric(name).unit) in text
     power = summary["power.facility_w.mean"]
     assert between(power.ci_low, power.ci_high, "W") in text
     assert "in 1 rack" in text
@@ -103,6 +116,12 @@ def test_no_two_lines_of_a_chart_look_alike(tmp_path):
             looks = re.findall(r'<path class="line (k\d+)"', figure)
             assert all(looks.count(look) == 2 for look in looks), "a line, and its entry in the key"
     assert "3 more streams are not drawn" in section(text, "latency")
+    table = run.metrics.query("by == 'stream' and key == 'calls0' and name == 'ttft_s.mean'")
+    assert f'<td class="n">{seconds(table["value"].mean())}</td>' in row(text, "calls0: TTFT")
+    line = time_charts(Source(run), BINS)[0].series[0].mean
+    middle = (np.arange(BINS) + 0.5) * Source(run).end_s(0) / BINS
+    highest = line[(middle >= 20) & (middle < 220)].max()
+    assert f"{digits(float(highest))}</td></tr>" in row(section(text, "time"), "calls0")
     assert "3 more are not drawn" in section(text, "time")
     assert "calls12" in section(text, "time")
 

@@ -10,10 +10,12 @@ from factorysim.metrics.quantiles import distribution
 from factorysim.report.charts.energy import energy_ladder
 from factorysim.report.charts.latency import latency_charts
 from factorysim.report.charts.over_time import Series, TimeChart, racks_together, time_charts
+from factorysim.report.charts.paired import paired_chart
 from factorysim.report.charts.pools import pool_bars, utilizations
 from factorysim.report.charts.source import Source
 from factorysim.report.charts.time_shares import ALL, time_shares
 from factorysim.run import simulate
+from factorysim.study.pairing import pair_runs
 from tests.unit.run.builders import mm1
 
 EXACT = {"window": "200 s", "warmup": "40 s", "drain": "60 s"}
@@ -164,3 +166,14 @@ def test_racks_of_a_kind_are_added_up():
     assert [one.name for one in chart.series] == ["hgx (2 racks)", "fabric"]
     assert chart.series[0].values.tolist() == (3 * ones).tolist()
     assert chart.series[1].values.tolist() == (3 * ones).tolist()
+
+
+def test_differences_are_those_of_the_summaries(source, tmp_path):
+    two = simulate(mm1(rate="0.8 /s", servers=2, **EXACT), out=tmp_path / "two", workers=1)
+    a, b = source.run.summary, two.summary
+    found = paired_chart(pair_runs([source.run, two])[0]).differences
+    assert {"ttft_s.mean", "power.it_w.mean"} <= {one.name for one in found}
+    for one in (one for one in found if one.name in a):
+        expected = b[one.name].value / a[one.name].value - 1
+        assert one.share == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert one.low is None or one.low <= one.share <= one.high
