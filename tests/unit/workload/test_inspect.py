@@ -240,3 +240,11 @@ def test_a_session_of_a_century_is_told_without_what_is_forgotten(scope):
     summary = summarize([Session("s", 0, [first, *waits, last], hash_scope=scope)])
     assert summary.hit_share == pytest.approx(2 / 5)
     assert summary.ttl_hit_share is None
+
+
+def test_calls_at_one_instant_are_looked_up_as_their_sessions_came():
+    """The first session's second call and the second session ask for the same at 10 s."""
+    early, late = at(0, hashed(1), hashed(9, after=(0,), delay_s=10)), at(10, hashed(9))
+    told = summarize([early, late])
+    assert told.later_hit_share == 0.0
+    assert told.hit_share == pytest.approx(1 / 3)
