@@ -81,7 +81,8 @@ def source_sessions(
 
     from factorysim.workload.traces import read_trace
     from factorysim.workload.twin.chain import all_single, chained
+    from factorysim.workload.twin.source import held
 
-    sessions = list(islice(read_trace(file, known), limit))
+    sessions = held(islice(read_trace(file, known), limit), file)
     join = all_single(sessions) if joined is None else joined
     return (chained(sessions), True) if join else (sessions, False)
