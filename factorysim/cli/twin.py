@@ -43,7 +43,9 @@ def fit(
     from factorysim.workload.detect import detect_format
     from factorysim.workload.twin.compare import compare_twin
     from factorysim.workload.twin.fit import fit_twin
+    from factorysim.workload.write import keep_apart
 
+    keep_apart(file, out)
     known = detect_format(file) if trace_format == "auto" else trace_format
     sessions, were_joined = source_sessions(file, known, joined, limit)
     twin = fit_twin(sessions, file.name, known, joined=were_joined)

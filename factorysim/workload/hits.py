@@ -25,7 +25,7 @@ PIECE = 2**18
 """Ids that there is room made for at a time."""
 
 LATEST_S = 2**31 - 2
-"""68 years after the trace's time 0. Later instants, which no clock tells, are taken as that one."""
+"""68 years after the trace's time 0. Later instants are taken as that one."""
 
 _NEVER = 2**31 - 1
 
