@@ -58,10 +58,12 @@ def _mount() -> None:
         capacity,
         catalog,
         check,
+        figures,
         files,
         imports,
         pareto,
         predict,
+        report,
         runs,
         timeline,
         trace,
@@ -69,9 +71,11 @@ def _mount() -> None:
     )
 
     runs.register(app)
+    report.register(app)
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
+    figures.register(app)
     timeline.register(app)
     files.register(app)
     check.register(app)
