@@ -51,6 +51,8 @@ class Page:
     def run(self, block: Block) -> None:
         """Run a block; what differs from the page is an `AssertionError` that says where."""
         match block.language:
+            case "python" | "json" if block.title:
+                self._write(block)
             case "console":
                 self._console(block)
             case "python":
@@ -63,8 +65,6 @@ class Page:
                 self._doctest(block)
             case "yaml":
                 self._yaml(block)
-            case "json":
-                self._write(block)
 
     def _console(self, block: Block) -> None:
         asked = steps(block)
@@ -98,9 +98,8 @@ class Page:
         assert told.code == block.marks.code, f"{block.where}\n{told.out}{told.err}"
 
     def _write(self, block: Block) -> str:
-        if block.title:
-            (self.folder / block.title).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / block.title).write_text(block.text, encoding="utf-8")
+        (self.folder / block.title).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / block.title).write_text(block.text, encoding="utf-8")
         return block.title
 
     def _lay_over(self, block: Block) -> str:
@@ -129,7 +128,7 @@ class Page:
 @contextmanager
 def terminal(folder: Path) -> Iterator[None]:
     """Stand in a folder, before 80 columns, on one core."""
-    before, had = Path.cwd(), dict(os.environ)
+    before, had, modules = Path.cwd(), dict(os.environ), set(sys.modules)
     commands = folder.parent / "bin"
     commands.mkdir(exist_ok=True)
     for name, call in (("factorysim", "-m factorysim"), ("python", "")):
@@ -139,9 +138,14 @@ def terminal(folder: Path) -> Iterator[None]:
     path = f"{commands}{os.pathsep}{had.get('PATH', '')}"
     os.environ.update(_TERMINAL, PATH=path, PYTHONPATH=str(ROOT))
     os.chdir(folder)
+    sys.path.insert(0, str(folder))
     try:
         yield
     finally:
+        sys.path.remove(str(folder))
+        for name in set(sys.modules) - modules:
+            if getattr(sys.modules[name], "__file__", None) == str(folder / f"{name}.py"):
+                del sys.modules[name]
         os.chdir(before)
         os.environ.clear()
         os.environ.update(had)
