@@ -43,7 +43,7 @@ SIGNS = (
     (bounds.Gt, "gt", "above {}"),
     (bounds.Le, "le", "at most {}"),
     (bounds.Lt, "lt", "below {}"),
-    (bounds.MinLen, "min_length", "at least {} entries"),
+    (bounds.MinLen, "min_length", "with at least {}"),
 )
 
 
