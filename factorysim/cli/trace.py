@@ -149,6 +149,7 @@ def convert(
     from factorysim.workload.detect import detect_format
     from factorysim.workload.traces import read_trace
 
+    _apart(file, out)
     known = detect_format(file) if trace_format == "auto" else trace_format
     repairs = _repairs(repair)
     lines = _write(to, out, read_trace(file, known, repair=repairs), file, known)
@@ -179,17 +180,22 @@ def cut(
     from factorysim.workload.detect import detect_format
     from factorysim.workload.traces import read_trace
 
-    share = _quantity("sample", sample, "ratio")
+    _apart(file, out)
+    share = _quantity("sample", sample, "ratio", such="10%")
     if share > 1:
-        raise SpecError(Fault("--sample", "", repr(sample), "a share of at most 100 %"))
+        expected = "a share of at most 100 %"
+        cure = f"with its sign it would be '{sample}%'" if sample.isdecimal() else ""
+        raise SpecError(Fault("--sample", "", repr(sample), expected, cure))
     wanted = Cut(
-        from_ns=round(_quantity("from", begin, "seconds", zero=True) * 1e9),
-        to_ns=None if end is None else round(_quantity("to", end, "seconds") * 1e9),
+        from_ns=round(_quantity("from", begin, "seconds", zero=True, such="10 min") * 1e9),
+        to_ns=None if end is None else round(_quantity("to", end, "seconds", such="10 min") * 1e9),
         share=share,
         speed=speed,
         limit=limit,
         seed=seed,
     )
+    if wanted.to_ns is not None and wanted.to_ns <= wanted.from_ns:
+        raise SpecError(Fault("--to", "", repr(end), f"a time after --from, {begin}"))
     known = detect_format(file) if trace_format == "auto" else trace_format
     to = _target(known)
     repairs = _repairs(repair)
@@ -204,6 +210,16 @@ def cut(
     _write(to, out, _some(counted(), file), file, known, wanted.from_ns)
     typer.echo(f"{out}: {kept:,} sessions in {to}")
     _tell(repairs)
+
+
+def _apart(file: Path, out: Path) -> None:
+    """Refuse to write over the trace that is read."""
+    from factorysim.errors import Fault, OutputError
+
+    same = file.exists() and out.exists() and out.samefile(file)
+    if same or (file.is_dir() and file.resolve() in out.resolve().parents):
+        expected, cure = "another file: what is recorded stays", "choose another name"
+        raise OutputError(Fault(str(out), "", "the trace that is read", expected, cure))
 
 
 def _some(sessions: Iterator[Session], file: Path) -> Iterator[Session]:
@@ -268,7 +284,9 @@ def _target(known: TraceFormat) -> Target:
             return "fstrace"
 
 
-def _quantity(key: str, text: str, dimension: Dimension, *, zero: bool = False) -> float:
+def _quantity(
+    key: str, text: str, dimension: Dimension, *, zero: bool = False, such: str = ""
+) -> float:
     """Read an option as SI, above 0 or, if that will do, 0."""
     from factorysim.errors import Fault, SpecError
     from factorysim.units import example, parse_quantity
@@ -278,14 +296,16 @@ def _quantity(key: str, text: str, dimension: Dimension, *, zero: bool = False) 
         if value < 0 or (value == 0 and not zero):
             raise ValueError
     except ValueError:
-        expected = f"a quantity above zero such as {example(dimension)!r}"
-        raise SpecError(Fault(f"--{key}", "", repr(text), expected)) from None
+        least = "of at least" if zero else "above"
+        expected = f"a quantity {least} zero such as {(such or example(dimension))!r}"
+        cure = "give it a unit" if text.replace(".", "", 1).isdecimal() else ""
+        raise SpecError(Fault(f"--{key}", "", repr(text), expected, cure)) from None
     return value
 
 
 def _plain(summary: TraceSummary) -> dict[str, object]:
     """Turn a summary into what JSON can hold."""
-    from factorysim.workload.inspect import Lengths
+    from factorysim.workload.samples import Lengths
 
     return {
         key: value._asdict() if isinstance(value, Lengths) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
-_SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+_SMALL = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 _LARGE = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 

@@ -9,8 +9,9 @@ from factorysim.report.numbers import digits, percent, seconds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from factorysim.workload.inspect import Lengths, TraceSummary
+    from factorysim.workload.inspect import TraceSummary
     from factorysim.workload.repair import Repair
+    from factorysim.workload.samples import Lengths
 
     Row = tuple[str, str | None]
 
@@ -69,6 +70,7 @@ def _groups(s: TraceSummary) -> list[tuple[str, list[Row]]]:
                 ("endless, without first calls", _share(s.later_hit_share)),
                 ("endless, had by others only", _share(s.cross_session_share)),
                 *((f"for {time} after the last use", _share(ttl[time])) for time in ttl),
+                ("calls out of order (too many)", _count(s.early_calls)),
             ],
         ),
         (

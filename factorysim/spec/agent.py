@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from factorysim.spec.base import Bytes, PositiveSeconds, Ratio, Seconds, Spec, refuse
+from factorysim.spec.shape import either, nearest
 
 Kind = Literal[
     "measured",
@@ -426,9 +427,15 @@ class AgentSpec(Sourced):
         wide = sum(w * share for w, share in self.parallel.shares.items() if w > 1)
         shares = self.tools.shares
         if strange := [name for name in self.parallel.tools if name not in shares]:
-            raise ValueError(f"parallel tools of the mix, not {', '.join(strange)}")
-        if sum(shares[name] for name in self.parallel.tools) < wide / width - 1e-12:
-            raise ValueError("enough of the parallel tools in the mix for the wide batches")
+            cure = nearest(strange[0], tuple(shares)) or "add it to tools.shares, or leave it out"
+            found = ", ".join(f'"{name}"' for name in strange)
+            expected = f"classes of tools.shares ({either(tuple(shares))})"
+            raise refuse("parallel.tools", found, expected, cure)
+        together = sum(shares[name] for name in self.parallel.tools)
+        if together < wide / width - 1e-12:
+            found = f"{wide / width:.3g} of the calls in batches, of tools with {together:.3g}"
+            cure = "name more tools in parallel.tools, or give batches of one a larger share"
+            raise refuse("parallel", found, "no more than the tools' share of the mix", cure)
         return self
 
 

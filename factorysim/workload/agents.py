@@ -22,7 +22,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from factorysim.errors import Fault, SpecError
+from factorysim.marked import shown
 from factorysim.spec.agent import AgentSpec
+from factorysim.spec.shape import either, nearest
 from factorysim.workload.draws import (
     count_table,
     draw_counts,
@@ -577,7 +579,10 @@ def _check(
 ) -> None:
     """Refuse what the agent's file alone could not tell."""
     faults = [
-        Fault(where, f"tools.shares.{name}", f'"{name}"', "a tool class", _classes(classes))
+        Fault(
+            *(where, f"tools.shares.{name}", shown(name)),
+            *(f"a tool class ({either(tuple(classes))})", nearest(name, tuple(classes))),
+        )
         for name in spec.tools.shares
         if name not in classes
     ]
@@ -588,10 +593,6 @@ def _check(
         faults += _count_faults(spec, effort, where)
     if faults:
         raise SpecError(*faults)
-
-
-def _classes(classes: Mapping[str, ToolClassSpec]) -> str:
-    return f"classes: {', '.join(classes)}"
 
 
 def _count_faults(spec: AgentSpec, effort: Effort, where: str) -> list[Fault]:

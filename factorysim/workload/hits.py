@@ -21,6 +21,9 @@ DENSE_MOST = 2**26
 SPARSE_MOST = 2_000_000
 """Of the ids above; some 200 MB. Beyond, nothing is told."""
 
+PIECE = 2**18
+"""Ids that there is room made for at a time."""
+
 _NEVER = 2**31 - 1
 
 
@@ -42,6 +45,8 @@ class BlockTimes:
     def __init__(self, *, cleared: bool = False) -> None:
         self.full = False
         """Whether there were too many ids to go on."""
+        self._latest_s = 0
+        """Until which any block was used."""
         self._dense = array("i")  # negated, so that later is less
         self._sparse: dict[int, int] = {}
         self._touched: list[tuple[int, int]] | None = [] if cleared else None
@@ -58,12 +63,11 @@ class BlockTimes:
             last.extend(self._read(first, count))
             if last[-1] == _NEVER:
                 break
-        # A cache holds a block only with all before it: what is held ends at the oldest.
-        oldest = list(accumulate(last, max)) if len(last) < 256 else _running_max(last)
-        held = [bisect_right(oldest, _NEVER - 1)]
-        held += [bisect_right(oldest, ttl_s - now_s, 0, held[0]) for ttl_s in TTL_S]
+        held = _held(last, now_s)
+        again = until_s < self._latest_s
         for first, count in runs:
-            self._write(first, count, -until_s)
+            self._write(first, count, -until_s, again)
+        self._latest_s = max(self._latest_s, until_s)
         return held
 
     def clear(self) -> None:
@@ -73,6 +77,7 @@ class BlockTimes:
             self._dense[first : first + count] = array("i", [_NEVER]) * count
         self._touched.clear()
         self._sparse.clear()
+        self._latest_s = 0
 
     def _read(self, first: int, count: int) -> array[int]:
         if first + count <= len(self._dense):
@@ -80,28 +85,57 @@ class BlockTimes:
         if first + count <= DENSE_MOST:
             self._grow(first + count)
             return self._dense[first : first + count]
+        if first < DENSE_MOST:
+            both = self._read(first, DENSE_MOST - first)
+            both.extend(self._read(DENSE_MOST, first + count - DENSE_MOST))
+            return both
         seen = self._sparse.get
         return array("i", [seen(block, _NEVER) for block in range(first, first + count)])
 
     def _grow(self, size: int) -> None:
-        more = min(DENSE_MOST, max(size, 2 * len(self._dense), 2**12)) - len(self._dense)
-        self._dense.extend(array("i", [_NEVER]) * more)
+        """Make room, in small pieces: what is doubled at once is in memory twice."""
+        more = min(DENSE_MOST, max(size, len(self._dense) * 9 // 8, 2**12)) - len(self._dense)
+        piece = array("i", [_NEVER]) * min(more, PIECE)
+        while more > 0:
+            self._dense.extend(piece[:more])
+            more -= len(piece)
 
-    def _write(self, first: int, count: int, value: int) -> None:
+    def _write(self, first: int, count: int, value: int, again: bool) -> None:
+        """Note the use of a run; where it may have been used for longer already, the longer one."""
         if first + count <= DENSE_MOST:
             if first + count > len(self._dense):
                 self._grow(first + count)
-            self._dense[first : first + count] = array("i", [value]) * count
+            values = array("i", [value]) * count
+            if again:
+                values = array("i", map(min, values, self._dense[first : first + count]))
+            self._dense[first : first + count] = values
             if self._touched is not None:
                 self._touched.append((first, count))
+        elif first < DENSE_MOST:
+            self._write(first, DENSE_MOST - first, value, again)
+            self._write(DENSE_MOST, first + count - DENSE_MOST, value, again)
         elif len(self._sparse) + count <= SPARSE_MOST:
-            self._sparse.update(dict.fromkeys(range(first, first + count), value))
+            seen, blocks = self._sparse, range(first, first + count)
+            if again:
+                seen.update((block, min(value, seen.get(block, _NEVER))) for block in blocks)
+            else:
+                seen.update(dict.fromkeys(blocks, value))
         else:
             self.full = True
 
 
-def _running_max(values: array[int]) -> list[int]:
+def _held(last: array[int], now_s: int) -> list[int]:
+    """Count the leading blocks of a prompt that caches hold, from their last uses.
+
+    A cache holds a block only with all before it: what is held ends at the oldest.
+    """
+    if len(last) < 256:
+        oldest = list(accumulate(last, max))
+        held = [bisect_right(oldest, _NEVER - 1)]
+        return held + [bisect_right(oldest, ttl_s - now_s, 0, held[0]) for ttl_s in TTL_S]
     import numpy as np
 
-    oldest: list[int] = np.maximum.accumulate(np.frombuffer(values, dtype=np.int32)).tolist()
-    return oldest
+    falling = np.maximum.accumulate(np.frombuffer(last, dtype=np.int32))
+    bounds = [_NEVER - 1, *(min(ttl_s - now_s, _NEVER - 1) for ttl_s in TTL_S)]
+    ends = np.searchsorted(falling, np.array(bounds, np.int32), side="right")
+    return [int(blocks) for blocks in ends]

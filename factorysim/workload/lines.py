@@ -35,6 +35,8 @@ EXPANSION = 200
 FREE_BYTES = 32 * 2**20
 """Expanded before the ratio is looked at: small files of blanks are harmless."""
 FAULTS_SHOWN = 20
+FAULTS_MOST = 1_000
+"""After so many a trace that is refused is not read on: ten million bad rows tell no more."""
 BLOCK_BYTES = 2**18
 """Read at a time."""
 
@@ -67,17 +69,18 @@ class OutOfOrder(Problem):
 
 
 class FaultLog:
-    """Gathers the faults of a trace: keeps the first ones, counts them all.
+    """Gathers the faults of a trace: keeps the first ones, counts them up to `FAULTS_MOST`.
 
     Parameters
     ----------
     repair
         If given, what is wrong with rows and sessions is noted there, and the trace goes on
-        without them.
+        without them, however many there are.
     """
 
     def __init__(self, path: Path, repair: Repairs | None = None) -> None:
         self.path = path
+        """What is read now: a log may serve the files of a folder, one after another."""
         self.repair = repair
         self.count = 0
         self.faults: list[Fault] = []
@@ -86,10 +89,16 @@ class FaultLog:
         self._late: Fault | None = None
 
     def add(self, line: int | None, problem: Problem, what: What = "row dropped") -> None:
-        """Note one problem at a line, or of the whole file."""
+        """Note one problem at a line, or of the whole file.
+
+        Raises
+        ------
+        TraceError
+            If there are too many to read on.
+        """
         fault = Fault(str(self.path) if line is None else f"{self.path}:{line}", *problem)
         if self.repair is None:
-            self._keep(fault)
+            self.keep(fault)
         elif isinstance(problem, OutOfOrder):
             self._late = fault
         elif line is None or line != self._line:
@@ -98,12 +107,28 @@ class FaultLog:
 
     def refuse(self, line: int | None, problem: Problem) -> None:
         """Note what no repair can mend."""
-        self._keep(Fault(str(self.path) if line is None else f"{self.path}:{line}", *problem))
+        self.keep(Fault(str(self.path) if line is None else f"{self.path}:{line}", *problem))
 
-    def _keep(self, fault: Fault) -> None:
+    def keep(self, fault: Fault) -> None:
+        """Note a fault that is told already, without repair.
+
+        Raises
+        ------
+        TraceError
+            If there are too many to read on.
+        """
         self.count += 1
         if self.count <= FAULTS_SHOWN:
             self.faults.append(fault)
+        if self.full:
+            found = f"over {FAULTS_MOST:,} faults, these among them: reading stopped there"
+            cure = "is it another format? --repair reads on and counts them all"
+            raise TraceError(*self.faults, Fault(fault.where, "", found, "none", cure))
+
+    @property
+    def full(self) -> bool:
+        """Whether there were too many faults to read on."""
+        return self.count > FAULTS_MOST
 
     def in_order(self, session: Session, last_ns: int) -> bool:
         """Hold a session to the last instant, if it is not too far behind; tell whether it is."""
@@ -314,7 +339,8 @@ def read_sessions(
     Raises
     ------
     TraceError
-        At the end of the file, with every fault; also if there is no session.
+        At the end of the file, or after `FAULTS_MOST` faults, with the first ones and their
+        number; also if there is no session.
     """
     return read_blocks(path, lambda lines, log: parse(iter(lines), log), row_bytes, repair)
 
@@ -327,17 +353,34 @@ def read_blocks(
 ) -> Sessions:
     """Do as `read_sessions`, for a parser that takes many lines at once."""
     log = FaultLog(path, repair)
-    found = False
+    if not (yield from read_into(log, path, parse, row_bytes)):
+        raise NothingKeptError(*log.faults)
+    log.close()
+
+
+def read_into(
+    log: FaultLog,
+    path: Path,
+    parse: Callable[[LineReader, FaultLog], Sessions],
+    row_bytes: int | None = None,
+) -> Generator[Session, None, bool]:
+    """Do as `read_blocks`, but leave the faults in a log that may have some already.
+
+    Returns
+    -------
+    Whether there was anything in the file, be it at fault.
+    """
+    log.path, before, found = path, log.count, False
     with LineReader(path, log, row_bytes) as lines:
         sessions = parse(lines, log)
-        for session in sessions if repair is None else _ordered(sessions, log):
+        for session in sessions if log.repair is None else _ordered(sessions, log):
             found = True
             if not log.count:
                 yield session
-    if not found and not log.count:
-        log.refuse(None, _nothing(repair))
-        raise NothingKeptError(*log.faults)
-    log.close()
+    if not found and log.count == before:
+        log.refuse(None, _nothing(log.repair))
+        return False
+    return True
 
 
 def _ordered(sessions: Sessions, log: FaultLog) -> Sessions:

@@ -47,12 +47,11 @@ def session_model(
     >>> session_model("chat").nodes(stream(7, 0, "desk", "session", 0))[0].shared_tokens
     500
     """
-    from factorysim.workload.agents import AgentModel, find_agent
     from factorysim.workload.twin.model import TwinModel
 
     twin = find_twin(name)
     if twin is None:
-        return AgentModel(find_agent(name), effort, name=name, images=images)
+        return _agent_model(name, effort, images)
     asked = {"reasoning_effort": effort, "images": images}
     faults = [
         Fault(name, key, "a value", "none on a twin", "remove it: its source is as it is")
@@ -62,6 +61,26 @@ def session_model(
     if faults:
         raise SpecError(*faults)
     return TwinModel(twin)
+
+
+def _agent_model(name: str, effort: Effort | None, images: ImagesSpec | None) -> SessionModel:
+    """Make the model of an agent; what is wrong with a user's file is told at its line."""
+    from factorysim.workload.agents import AgentModel, find_agent
+    from factorysim.yaml_reader import read_yaml
+
+    spec = find_agent(name)
+    try:
+        return AgentModel(spec, effort, name=name, images=images)
+    except SpecError as error:
+        if not is_file(name):
+            raise
+        tree = read_yaml(Path(name))
+        told = []
+        for fault in error.faults:
+            path = fault.key.split(".")
+            ours = tree.child(path[0]) is not None  # else it is the stream's
+            told.append(fault._replace(where=str(tree.nearest(path))) if ours else fault)
+        raise SpecError(*told) from None
 
 
 class ToolUse(NamedTuple):
@@ -110,9 +129,14 @@ def find_twin(name: str) -> TwinSpec | None:
     from factorysim.workload.files import read_spec
     from factorysim.yaml_reader import read_yaml
 
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
+    if not is_file(name):
         return None
+    path = Path(name)
     schema = read_yaml(path).entries().get("schema")
     is_twin = schema is not None and schema.value == TWIN
     return read_spec(path, TwinSpec) if is_twin else None
+
+
+def is_file(name: str) -> bool:
+    """Tell a file from the name of an agent of the catalog."""
+    return Path(name).suffix in (".yaml", ".yml")

@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, assert_never
 
 from factorysim.errors import Fault, TraceError
-from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.session import Attempt, GapNode, LlmNode, ToolNode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +147,7 @@ def _hurried(session: Session) -> Session:
                 node.delay_ns = 0
             if isinstance(node, ToolNode):
                 node.remote_ns = 0
+                node.failed = tuple(Attempt(tried.cpu_s, 0, 0) for tried in node.failed)
         nodes.append(node)
     session.nodes = nodes
     return session

@@ -40,14 +40,14 @@ def parse_object(text: str) -> dict[str, Json]:
     >>> parse_object('{"t": 1.5}')
     {'t': Decimal('1.5')}
     """
-    if len(text) > WEIGHED:
-        _weigh(text)
+    weigh(text)
     try:
         value: Json = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text) - 1
         cure = "the row is cut off" if cut else "one JSON object a line"
-        found = f"broken JSON ({error.msg} at column {error.colno})"
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        found = f"broken JSON ({error.msg} at {line}column {error.colno})"
         raise BadRow(Problem("", found, "a JSON object", cure)) from None
     except (ValueError, ArithmeticError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100] or "a number out of range"
@@ -58,12 +58,19 @@ def parse_object(text: str) -> dict[str, Json]:
     return data
 
 
-def _weigh(text: str) -> None:
-    """Refuse a row whose values would take far more memory than its text, before they are made.
+def weigh(text: str) -> None:
+    """Refuse JSON whose values would take far more memory than its text, before they are made.
 
     Three characters may be a list of 80 bytes: a row within the bounds of its format would
     take gigabytes.
+
+    Raises
+    ------
+    BadRow
+        If they would take more than `HEAVIEST`.
     """
+    if len(text) <= WEIGHED:
+        return
     taken = sum(text.count(mark) * weight for mark, weight in _WEIGHTS.items())
     if taken > HEAVIEST:
         found = f"a row whose values would take {taken / 2**20:,.0f} MB"

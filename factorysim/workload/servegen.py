@@ -17,24 +17,25 @@ References
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import Fault, TraceError
-from factorysim.workload.lines import FaultLog, LineReader, Problem
+from factorysim.marked import shown
+from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem
+from factorysim.workload.rows import as_map, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from factorysim.spec.arrivals import Family
+    from factorysim.workload.rows import Json
 
 ENDS = ("-trace.csv", "-trace.csv.gz")
 FOLDER_MOST = 100_000
 WINDOWS_MOST = 1_000_000
 DATASET_BYTES = 64 * 2**20
 VALUES_MOST = 1_000_000
+"""Of all lengths of a client."""
 TOKENS_MOST = 100_000_000
 CV_MOST = 500.0
 """Of the gaps in a window: the published ones go to 149."""
@@ -110,7 +111,7 @@ def read_pool(folder: Path, most: int | None = None) -> Pool:
     Raises
     ------
     TraceError
-        With the faults of every file, or if no client has lengths.
+        With the faults of every file, if one cannot be opened, or if no client has lengths.
     """
     stamps = [
         (path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in pool_files(folder)
@@ -121,19 +122,15 @@ def read_pool(folder: Path, most: int | None = None) -> Pool:
 @lru_cache(maxsize=4)
 def _read_pool(folder: Path, most: int | None, stamps: tuple[tuple[Path, int, int], ...]) -> Pool:
     """Read a folder once for all replications, as long as its files stay the same."""
-    faults: list[Fault] = []
+    log = FaultLog(folder)
     clients: list[Client] = []
     spans: dict[float, str] = {}
     for path in client_files(folder):
-        try:
-            client, window_s = _client(path)
-        except TraceError as error:
-            faults += error.faults
-            continue
+        client, window_s = _client(path, log)
         clients.append(client)
         spans.setdefault(window_s, path.name)
-    if faults:
-        raise TraceError(*faults)
+    log.path = folder
+    log.close()
     if len(spans) > 1:
         told = ", ".join(f"{span:g} s in {name}" for span, name in spans.items())
         raise TraceError(Fault(str(folder), "", f"windows of {told}", "windows of one length"))
@@ -185,16 +182,16 @@ def _dataset_of(trace: Path) -> Path | None:
     return None
 
 
-def _client(path: Path) -> tuple[Client, float]:
-    windows, window_s = _windows(path)
+def _client(path: Path, log: FaultLog) -> tuple[Client, float]:
+    windows, window_s = _windows(path, log)
     dataset = _dataset_of(path)
-    datasets = [] if dataset is None else _datasets(dataset)
+    datasets = [] if dataset is None else _datasets(dataset, log)
     return Client(path.name[: path.name.index(ENDS[0])], windows, datasets), window_s
 
 
-def _windows(path: Path) -> tuple[list[Window], float]:
+def _windows(path: Path, log: FaultLog) -> tuple[list[Window], float]:
     """Read a client's windows, and how long each is."""
-    log = FaultLog(path)
+    log.path, before = path, log.count
     windows: list[Window] = []
     window_s = 0.0
     with LineReader(path, log) as lines:
@@ -215,11 +212,10 @@ def _windows(path: Path) -> tuple[list[Window], float]:
             if len(windows) > WINDOWS_MOST:
                 log.add(number, Problem("", "too many windows", f"at most {WINDOWS_MOST:,}"))
                 break
-    if not log.count and len(windows) < 2:
+    if log.count == before and len(windows) < 2:
         log.add(
             None, Problem("", f"{len(windows)} windows", "at least two, to know how long one is")
         )
-    log.close()
     return windows, window_s
 
 
@@ -257,45 +253,57 @@ def _number(cell: str) -> float | None:
     return value if 0.0 <= value < float("inf") else None
 
 
-def _datasets(path: Path) -> list[Dataset]:
+def _datasets(path: Path, log: FaultLog) -> list[Dataset]:
     """Read the lengths of a client, window by window; those without any are left out."""
-    log = FaultLog(path)
+    log.path, before = path, log.count
     with LineReader(path, log, DATASET_BYTES) as lines:
-        text = "".join(_within(lines, log))
-    log.close()
+        text = _whole(lines, log)
+    if log.count > before:
+        return []
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise TraceError(Fault(str(path), "", f"broken JSON ({reason})", "a JSON object")) from None
+        data = parse_object(text)
+    except BadRow as bad:
+        for problem in bad.problems:
+            log.add(None, problem)
+        return []
     datasets: list[Dataset] = []
-    for key, entry in data.items() if isinstance(data, dict) else [("", None)]:
-        start_s = _number(key)
-        if start_s is None or not isinstance(entry, dict):
-            log.add(None, Problem(str(key)[:40], "something else", "{window_start_s: {..}}"))
+    values = 0
+    for key, entry in data.items():
+        start_s, lists = _number(key), as_map(entry)
+        if start_s is None or lists is None:
+            log.add(None, Problem(shown(key), "something else", "{window_start_s: {..}}"))
             continue
-        read = [_lengths(entry.get(name), log, f"{key}.{name}") for name in _NAMES]
+        read = [_lengths(lists.get(name), log, f"{key}.{name}") for name in _NAMES]
+        values += sum(len(lengths.tokens) for lengths in read if lengths is not None)
+        if values > VALUES_MOST:
+            log.add(None, Problem(key, "too many values", f"at most {VALUES_MOST:,} of a client"))
+            break
         if read[0] is not None and read[1] is not None:
             datasets.append(Dataset(start_s, read[0], read[1]))
-    log.close()
     return sorted(datasets)
 
 
 _NAMES = ("input_tokens", "output_tokens")
 
 
-def _within(lines: Iterator[tuple[int, str]] | LineReader, log: FaultLog) -> Iterator[str]:
-    """Pass lines on as long as they are no more than a dataset may have."""
+def _whole(lines: LineReader, log: FaultLog) -> str:
+    """Read a file that is one JSON object, if it is no more than a dataset may have."""
+    blocks: list[bytes] = []
     size = 0
-    for number, text in lines:
-        size += len(text)
+    for number, block in lines.blocks():
+        size += len(block)
         if size > DATASET_BYTES:
             log.add(number, Problem("", f"over {DATASET_BYTES:,} bytes", "fewer of a client"))
-            return
-        yield text
+            return ""
+        blocks.append(block)
+    try:
+        return b"".join(blocks).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        log.add(None, Problem("", f"text that is not UTF-8 (byte {error.start:,})", "UTF-8"))
+        return ""
 
 
-def _lengths(literal: object, log: FaultLog, key: str) -> Lengths | None:
+def _lengths(literal: Json, log: FaultLog, key: str) -> Lengths | None:
     """Parse a dict literal of whole numbers and shares; None if it is empty, or at fault.
 
     A length of 0 counts as 1: what a replica serves has tokens both ways.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from factorysim.workload.session import Session
 
 
+OTHER_PACKING = (".xz", ".bz2", ".zip", ".tar", ".tgz", ".7z", ".lz4", ".br", ".parquet")
+"""Ends of names that promise what is not written."""
 PIECE_BYTES = 2**16
 """Written at a time."""
 
@@ -30,8 +32,10 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
     Raises
     ------
     OutputError
-        If the file cannot be written. Nothing is left behind then.
+        If the file cannot be written: of a read-only one nothing is changed, though its
+        folder would allow it. Nothing is left behind then.
     """
+    _check_place(path)
     try:
         with ExitStack() as stack:
             raw = stack.enter_context(
@@ -47,6 +51,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
         reason = error.strerror or str(error)
         cure = "choose a folder that can be written to"
         raise OutputError(Fault(str(path), "", reason, "a file to write", cure)) from None
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a name that cannot be meant."""
+    found = cure = ""
+    if path.is_dir():
+        found, cure = "a folder", "name a file in it"
+    elif path.is_file() and not path.stat().st_mode & 0o222:
+        found, cure = "a read-only file", "choose another name, or make it writable"
+    elif path.suffix in OTHER_PACKING:
+        found, cure = f"a name that ends in {path.suffix}", "end it in .gz, .zst, or neither"
+    if found:
+        raise OutputError(Fault(str(path), "", found, "a file to write", cure))
 
 
 def lone_call(

@@ -611,7 +611,14 @@ AGENT = (resource_root("scenarios").parent / "factorysim/catalog/agents/chat.yam
         (changed("value: 500", "value: -5", AGENT), "a whole number"),
         (changed("60 s,", "60,", AGENT), "a time above zero"),
         (changed("mean: 4.0", "mean: 1e300", AGENT), "a number from 1 to 10000"),
-        (changed("calculate: 1.0", "calcluate: 1.0", AGENT), "calcluate"),
+        (changed("calculate: 1.0", "calcluate: 1.0", AGENT), "me.yaml:16: tools.shares.calc"),
+        (changed("calculate: 1.0", "calcluate: 1.0", AGENT), 'did you mean "calculate"?'),
+        (
+            changed(
+                "parallel: {shares: {1: 1.0}", "parallel: {shares: {2: 1.0}, tools: [x]", AGENT
+            ),
+            'me.yaml:17: parallel.tools: found "x", expected classes of tools.shares (calculate)',
+        ),
         (changed("turns:", "truns:", AGENT), 'did you mean "turns"?'),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from factorysim.cli.trace import app
-from factorysim.errors import SpecError, TraceError
+from factorysim.errors import OutputError, SpecError, TraceError
 from factorysim.resources import resource_root
 
 QUICKSTART = str(resource_root("scenarios") / "traces" / "quickstart.jsonl.gz")
@@ -69,6 +69,50 @@ def test_a_cut_of_nothing_or_more_than_all_is_refused(tmp_path):
     for option in (("--sample", "150%"), ("--sample", "0%"), ("--from", "soon"), ("--to", "0 s")):
         assert isinstance(run("cut", QUICKSTART, out, *option).exception, SpecError)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--from", "10"), "--from: found '10', expected a quantity of at least zero"),
+        (("--from", "10"), "give it a unit"),
+        (("--to", "3"), "above zero such as '10 min'"),
+        (("--from", "9 min", "--to", "5 min"), "--to: found '5 min', expected a time after"),
+        (("--sample", "10"), "with its sign it would be '10%'"),
+    ],
+)
+def test_slips_in_the_options_of_a_cut_are_told_with_a_cure(tmp_path, option, told):
+    done = run("cut", QUICKSTART, str(tmp_path / "o"), *option)
+    assert isinstance(done.exception, SpecError)
+    assert told in str(done.exception)
+
+
+@pytest.mark.parametrize("command", ["cut", "convert"])
+def test_the_trace_that_is_read_is_never_written_over(tmp_path, command):
+    trace, link, folder = tmp_path / "t.jsonl", tmp_path / "l.jsonl", tmp_path / "weka"
+    trace.write_text('{"timestamp": 5, "input_length": 600, "output_length": 8}\n' * 3)
+    link.symlink_to(trace)
+    folder.mkdir()
+    before = trace.read_bytes()
+    for read, out in ((trace, trace), (trace, link), (link, trace), (folder, folder / "o.jsonl")):
+        done = run(command, str(read), str(out))
+        assert isinstance(done.exception, OutputError)
+        assert "the trace that is read" in str(done.exception)
+    assert trace.read_bytes() == before
+    assert not list(folder.iterdir())
+
+
+def test_places_that_cannot_be_meant_are_not_written(tmp_path):
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text("mine")
+    kept.chmod(0o444)
+    packed = tmp_path / "o.jsonl.xz"
+    for out, told in ((kept, "a read-only file"), (packed, ".xz"), (tmp_path, "a folder")):
+        done = run("convert", QUICKSTART, str(out))
+        assert isinstance(done.exception, OutputError)
+        assert told in str(done.exception)
+    assert kept.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 def test_repair_tells_what_it_dropped(tmp_path):

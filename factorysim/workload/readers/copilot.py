@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.workload.intervals import waits_by_time
 from factorysim.workload.lines import BadRow, Problem
+from factorysim.workload.marks import Marks
 from factorysim.workload.readers.fields import (
     MS,
     adopt,
@@ -74,7 +75,7 @@ def parse_copilot(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[S
     """Yield the sessions of a Copilot trace, lazily: one session is in memory at a time."""
     zero_ns: int | None = None
     last_ns = 0
-    seen: set[int] = set()
+    seen = Marks()
     for number, text in lines:
         try:
             session = _session(number, Row(present(text)))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.marked import shown
 from factorysim.workload.lines import BadRow, Problem
+from factorysim.workload.marks import Marks
 from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_map, parse_object
 from factorysim.workload.weave import BadSession
 
@@ -91,25 +92,23 @@ def ident(row: Row, key: str, default: str | None = None) -> str:
     return row.text(key, default)
 
 
-def once(key: str, sid: str, seen: set[int]) -> None:
+def once(key: str, sid: str, seen: Marks) -> None:
     """Refuse a session whose id another one has: nobody could tell them apart.
 
     Parameters
     ----------
     seen
-        Of the ids so far: some 60 bytes each.
+        Of the ids so far.
 
     Examples
     --------
-    >>> seen = set()
+    >>> seen = Marks()
     >>> once("id", "a", seen), once("id", "b", seen)
     (None, None)
     """
-    mark = hash(sid)
-    if mark in seen:
+    if not seen.first(hash(sid)):
         cure = "put the rows of a session together, or rename one of two"
         raise BadRow(Problem(key, f"{shown(sid)} again, after others", "each session once", cure))
-    seen.add(mark)
 
 
 def sources(

@@ -10,7 +10,9 @@ if there is one, comes first. Times are integer nanoseconds. A record without
 - A tool of `dur` with `cpu_s` waits ``dur - cpu_s / cores`` elsewhere; without
   `cpu_s` nothing is known of its CPU work and all of `dur` is a wait.
 - In `delta` mode a prompt is the last one, its output unless `retain_out` is
-  false, and the new tokens; `reset` starts afresh.
+  false, and the new tokens; `reset` starts afresh. Its blocks are the full ones of
+  those before and those of the new tokens: a block that is not full becomes another
+  one by what follows, so its id ends with the prompt that it ends.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from factorysim.workload.lines import BadRow, FaultLog, LineReader, Problem, read_sessions
+from factorysim.workload.marks import Marks
 from factorysim.workload.readers.family import families, waits_of
 from factorysim.workload.readers.fields import once
 from factorysim.workload.readers.fsrecords import (
@@ -31,7 +34,7 @@ from factorysim.workload.readers.fsrecords import (
 )
 from factorysim.workload.readers.mooncake import unsorted
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
-from factorysim.workload.runs import blocks_in, common_blocks, runs_of
+from factorysim.workload.runs import blocks_in, common_blocks, head_of, runs_of
 from factorysim.workload.session import Attempt, GapNode, LlmNode, Session, ToolNode
 
 if TYPE_CHECKING:
@@ -55,7 +58,7 @@ SESSION_BLOCKS = 20_000_000
 def read_fstrace(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     """Yield the sessions of an fstrace, lazily: one session is in memory at a time.
 
-    Ids of sessions seen cost some 60 bytes each, to find those that come twice.
+    Ids of sessions seen cost eight bytes each, to find those that come twice.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def read_fstrace_meta(path: Path) -> Meta:
 
 def _parse(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     meta: Meta | None = None
-    seen: set[int] = set()
+    seen = Marks()
     last_ns = 0
     for records in families(_grouped(lines, log), log, SESSION_RECORDS):
         first = records[0]
@@ -306,6 +309,8 @@ class _NodeBuilder:
         self.at_ns = at_ns
         self.last: dict[int, tuple[LlmNode, bool]] = {}
         """Of each context the last call, and whether its output is in the context."""
+        self.full: dict[int, Runs] = {}
+        """Of each context those blocks of the last call that later ones go on with (delta)."""
         self.blocks = 0
 
     def node(self, record: Record, after: tuple[int, ...]) -> Node:
@@ -343,13 +348,15 @@ class _NodeBuilder:
         if row.flag("reset", default=False):
             last = None
         cached = row.whole("cached", 0, prompt, default=0)
-        if self.meta.prompt_mode == "delta" and last is not None:
+        delta = self.meta.prompt_mode == "delta"
+        if delta:
+            hashes, size = self._joined(record, prompt, last, hashes, size)
+        if delta and last is not None:
             before = last.prompt_tokens + (last.output_tokens if retained else 0)
             prompt, cached = prompt + before, cached or before
             if prompt > MAX_TOKENS:
                 problem = Problem("in", f"a prompt of {prompt:,}", f"at most {MAX_TOKENS:,}")
                 raise _BadSession(record.line, problem)
-            hashes = runs_of(last.hashes + hashes)
         elif last is not None and last.hashes and hashes and last.block_tokens == size:
             cached = min(common_blocks(last.hashes, hashes) * (size or 0), prompt)
         initiator = cast("Initiator", row.data.get("initiator", "user"))
@@ -363,6 +370,24 @@ class _NodeBuilder:
         )
         self.last[context] = node, row.flag("retain_out", default=True)
         return node
+
+    def _joined(
+        self, record: Record, new_tokens: int, last: LlmNode | None, new: Runs, size: int | None
+    ) -> tuple[Runs, int | None]:
+        """Put the blocks of new tokens behind those of the context that are full."""
+        context = record.row.whole("context", 0, MAX_CONTEXTS, default=0)
+        before = () if last is None else self.full[context]
+        if before and last is not None and size != last.block_tokens:
+            if new:
+                expected = f"{last.block_tokens}, as in the prompt that it goes on with"
+                raise _BadSession(record.line, Problem("bs", f"{size}", expected))
+            size = last.block_tokens
+        if not before + new:
+            self.full[context] = ()
+            return (), None
+        assert size is not None
+        self.full[context] = runs_of(before + head_of(new, new_tokens // size))
+        return runs_of(before + new), size
 
     def _hashes(self, record: Record, prompt: int, last: LlmNode | None) -> tuple[Runs, int | None]:
         """Read ids and runs ``[first, count]``, of no more blocks than the prompt has."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.workload.lines import BadRow
+from factorysim.workload.marks import Marks
 from factorysim.workload.readers.fields import (
     adopt,
     ident,
@@ -51,7 +52,7 @@ USED = (
 def parse_llmservingsim(lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     """Yield the requests or sessions of an LLMServingSim workload, lazily."""
     ordinal = last_ns = 0
-    seen: set[int] = set()
+    seen = Marks()
     for number, text in lines:
         try:
             session = _session(number, Row(present(text)), ordinal)

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, cast
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import (
-    FAULTS_SHOWN,
     BadRow,
     FaultLog,
     LineReader,
     NothingKeptError,
+    read_into,
     read_sessions,
 )
+from factorysim.workload.marks import Marks
 from factorysim.workload.readers.fields import once
 from factorysim.workload.rows import MAX_TOKENS, Row, as_list, as_map, parse_object
 from factorysim.workload.runs import common_blocks, ids_of, runs_of_ids, runs_of_lists
@@ -75,35 +76,46 @@ def read_weka(path: Path, repair: Repairs | None = None) -> Iterator[Session]:
     Raises
     ------
     TraceError
-        When the last file ends, with the faults of all files.
+        When the last file ends, with the faults of all files, or when there are too many.
     """
-    faults: list[Fault] = []
     files = weka_files(path)
-    alone, kept = len(files) == 1, False
-    parse = partial(_parse, set[int]())
+    if repair is not None and len(files) > 1:
+        yield from _repaired(path, files, repair)
+        return
+    seen = Marks()
+    log = FaultLog(path, repair)
     for file in files:
-        came, before = False, 0 if repair is None else repair.count
+        try:
+            yield from read_into(
+                log, file, lambda lines, told: _parse(seen, iter(lines), told), ROW_BYTES
+            )
+        except TraceError as error:
+            if log.full:
+                raise
+            for fault in error.faults:
+                log.keep(fault)
+    log.path = path
+    log.close()
+
+
+def _repaired(path: Path, files: Iterable[Path], repair: Repairs) -> Iterator[Session]:
+    """Yield what can be kept of a folder's sessions: a file of which nothing can is dropped."""
+    kept = False
+    parse = partial(_parse, Marks())
+    for file in files:
+        came, before = False, repair.count
         try:
             for session in read_sessions(file, parse, ROW_BYTES, repair):
-                if not faults:
-                    came = kept = True
-                    yield session
+                came = kept = True
+                yield session
         except TraceError as error:
-            if repair is None or alone:
-                faults += error.faults
-            elif came:
+            if came:
                 repair.note("rest unread", error.faults[0])
             elif repair.count == before or not isinstance(error, NothingKeptError):
                 repair.note("file dropped", error.faults[0])  # else told session by session
-    if repair is not None and not kept and not faults:
+    if not kept:
         found, expected = "no file that could be kept", "sessions that hold together"
-        faults.append(Fault(str(path), "", found, expected))
-    more = len(faults) - FAULTS_SHOWN
-    if more > 0:
-        rest = Fault(str(path), "", f"{more:,} more faults", "none", "mend these first")
-        faults = [*faults[:FAULTS_SHOWN], rest]
-    if faults:
-        raise TraceError(*faults)
+        raise TraceError(Fault(str(path), "", found, expected))
 
 
 def weka_files(path: Path) -> list[Path]:
@@ -139,7 +151,7 @@ def weka_block_tokens(path: Path) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _parse(seen: set[int], lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
+def _parse(seen: Marks, lines: Iterator[tuple[int, str]], log: FaultLog) -> Iterator[Session]:
     """Read sessions; their ids are unique in all files of a trace."""
     for number, text in lines:
         try:

@@ -32,7 +32,8 @@ def test_units(value, unit, text):
 
 
 def test_extremes():
-    assert seconds(5e-7) == "0.500 us"
+    assert seconds(5e-7) == "500 ns"
+    assert seconds(1e-9) == "1.00 ns"
     assert seconds(3e5) == "3.47 d"
     assert percent(1.0) == "100 %"
     assert percent(0.0) == "0.0 %"

@@ -244,7 +244,7 @@ def test_unknown_agents_tools_and_efforts_are_refused(tmp_path):
     strange = spec.model_copy(
         update={"tools": spec.tools.model_copy(update={"shares": {"hammer": 1.0}})}
     )
-    with pytest.raises(SpecError, match=r'mine: tools\.shares\.hammer: found "hammer"'):
+    with pytest.raises(SpecError, match=r"mine: tools\.shares\.hammer: found 'hammer'"):
         AgentModel(strange, name="mine")
     only_low = spec.model_copy(update={"efforts": {"low": spec.efforts["low"]}})
     with pytest.raises(SpecError, match='found "high", expected one of low'):

@@ -41,11 +41,46 @@ def test_as_many_leading_blocks_are_held_as_one_by_one(calls, dense, again):
         hits.DENSE_MOST = before
 
 
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(
+    calls=st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(0, 12), st.integers(1, 6)), min_size=1, max_size=3),
+            st.integers(0, 400),
+            st.integers(0, 2000),
+        ),
+        max_size=12,
+    )
+)
+def test_runs_across_the_end_of_the_array_are_held_like_others(calls):
+    """Ids from 8 on go to the dictionary; uses may end before the end of one that began before."""
+    before, hits.DENSE_MOST = hits.DENSE_MOST, 8
+    try:
+        times = BlockTimes()
+        last: dict[int, int] = {}
+        now = 0
+        for runs, wait, took in calls:
+            now += wait
+            ids = [first + n for first, count in runs for n in range(count)]
+            assert times.use(tuple(runs), now, now + took) == naive(last, ids, now)
+            last.update({block: max(last.get(block, 0), now + took) for block in ids})
+    finally:
+        hits.DENSE_MOST = before
+
+
 def test_long_prompts_are_counted_as_short_ones_are():
     times = BlockTimes()
     assert times.use(((0, 1000), (5000, 500)), 10, 10) == [0, 0, 0, 0]
     assert times.use(((0, 1000), (5000, 499), (9000, 1)), 80, 80) == [1499, 0, 1499, 1499]
     assert times.use(((0, 400), (7000, 600)), 100, 100) == [400, 400, 400, 400]
+
+
+def test_long_prompts_are_held_as_one_by_one():
+    """A prompt of 300 blocks of which the 200th was used last an hour ago."""
+    times = BlockTimes()
+    times.use(((0, 300),), 0, 0)
+    times.use(((0, 199),), 3500, 3500)
+    assert times.use(((0, 300),), 3550, 3550) == [300, 199, 199, 300]
 
 
 def test_too_many_scattered_ids_are_given_up(monkeypatch):

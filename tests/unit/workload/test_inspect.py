@@ -1,8 +1,12 @@
 """Figures of a trace from a few rows that can be counted by hand."""
 
+import numpy as np
 import pytest
 
+from factorysim.report.trace import trace_lines
+from factorysim.workload import tally
 from factorysim.workload.inspect import summarize
+from factorysim.workload.runs import runs_of_ids
 from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
 
 
@@ -169,3 +173,59 @@ def test_times_that_nobody_recorded_are_not_0():
     assert told.tools_below_1s_share == 1.0
     assert told.ttl_hit_share["1 min"] == told.hit_share
     assert told.user_gap_seconds is None
+
+
+def hashed(*ids: int, after=(), delay_s=0.0) -> LlmNode:
+    return LlmNode(
+        512 * len(ids), 1, after=after, delay_ns=round(delay_s * 1e9),
+        hashes=runs_of_ids(ids), block_tokens=512,
+    )  # fmt: skip
+
+
+def test_sessions_side_by_side_hit_in_order_of_time():
+    """A call at 100 s of the first session comes after those of sessions at 10 and 90 s."""
+    late = at(0, hashed(1), hashed(1, 2, after=(0,), delay_s=100))
+    told = summarize([late, at(10, hashed(1, 2)), at(90, hashed(7))])
+    # At 10 s nobody had block 2; at 100 s both blocks are there, used 90 s ago.
+    assert told.block_hit_share == pytest.approx((1 + 2) / 6)
+    assert told.ttl_hit_share == pytest.approx({"1 min": 1 / 6, "5 min": 3 / 6, "60 min": 3 / 6})
+    assert told.early_calls == 0
+
+
+def test_the_order_in_which_sessions_overlap_is_that_of_one_cache():
+    """Any sessions with any delays against a cache that sees all calls sorted by time."""
+    rng = np.random.default_rng(3)
+    sessions, calls = [], []
+    for ordinal, at_s in enumerate(sorted(rng.integers(0, 2000, 60).tolist())):
+        delays = rng.integers(0, 300, 5).tolist()
+        lists = [rng.integers(0, 9, rng.integers(1, 4)).tolist() for _ in delays]
+        nodes = [
+            hashed(*ids, after=(n - 1,) if n else (), delay_s=delays[n] if n else 0)
+            for n, ids in enumerate(lists)
+        ]
+        sessions.append(at(at_s, *nodes))
+        begins = np.cumsum([at_s, *delays[1:]]).tolist()
+        calls += [(b, ordinal, ids) for b, ids in zip(begins, lists, strict=True)]
+    seen, held, total = {}, {"1 min": 0, "60 min": 0}, 0
+    for now, _, ids in sorted(calls):
+        total += len(ids)
+        for name, ttl in (("1 min", 60), ("60 min", 3600)):
+            gone = [n for n, b in enumerate(ids) if now - seen.get(b, -(10**9)) > ttl]
+            held[name] += gone[0] if gone else len(ids)
+        seen.update(dict.fromkeys(ids, now))
+    told = summarize(sessions).ttl_hit_share
+    assert {name: told[name] for name in held} == pytest.approx(
+        {name: blocks / total for name, blocks in held.items()}
+    )
+
+
+def test_calls_that_wait_are_bounded_and_those_out_of_order_told(monkeypatch):
+    monkeypatch.setattr(tally, "WAITING_MOST", 50)
+    days = [
+        at(0, hashed(1), hashed(1, 2, after=(0,), delay_s=86_400 + second)) for second in range(30)
+    ]
+    told = summarize(days)
+    assert told.early_calls == 20  # ten of five fit
+    assert told.block_hit_share == pytest.approx((29 + 30 + 29) / 90)
+    lines = "\n".join(trace_lines(told))
+    assert "calls out of order" in lines

@@ -7,7 +7,7 @@ import pytest
 
 from factorysim.errors import TraceError
 from factorysim.workload.replay import LOOKED_AT, replayed, sped
-from factorysim.workload.session import GapNode, LlmNode, Session, ToolNode
+from factorysim.workload.session import Attempt, GapNode, LlmNode, Session, ToolNode
 
 S = 10**9
 PATH = Path("t.jsonl")
@@ -89,6 +89,14 @@ def test_think_only_keeps_users_and_work_and_drops_recorded_waits():
     assert [node.delay_ns for node in nodes] == [0, 0, 0, 0, 60 * S, 0, 0]
     assert [node.after for node in nodes] == [node.after for node in recorded().nodes]
     assert (nodes[1].remote_ns, nodes[1].cpu_s) == (0, 0.5)
+
+
+def test_think_only_drops_the_waits_of_failed_attempts_and_keeps_their_work():
+    tool = ToolNode("shell", remote_ns=S, failed=(Attempt(0.5, 7 * S, 3 * S),))
+    session = Session("x", 0, [LlmNode(10, 1), tool, LlmNode(20, 1, after=(1,))])
+    tool.after = (0,)
+    assert one("think_only", session).nodes[1].failed == (Attempt(0.5, 0, 0),)
+    assert tool.failed == (Attempt(0.5, 7 * S, 3 * S),)  # that it was given stays
 
 
 def test_a_mode_does_not_change_what_it_was_given():

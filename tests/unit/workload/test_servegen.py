@@ -9,6 +9,7 @@ import pytest
 
 from factorysim.errors import TraceError
 from factorysim.spec.stream import StreamSpec
+from factorysim.workload import servegen
 from factorysim.workload.demand import build_demand
 from factorysim.workload.notes import demand_notes
 from factorysim.workload.servegen import client_files, read_pool
@@ -116,8 +117,12 @@ def test_windows_of_other_lengths_are_refused(tmp_path):
     ("dataset", "message"),
     [
         ("{", "broken JSON"),
-        ("[]", "window_start_s"),
+        ('{\n"0": 1,\n}', "at line 3, column 1"),
+        ("[]", "a list of 0, expected a JSON object"),
         ("[" * 100_000, "broken JSON"),
+        (f'{{"0": [{"[]," * 3_000_000}0]}}', "a row whose values would take"),
+        ('{"0": 1, "0": 2}', "a key twice"),
+        ('{"0": NaN}', "no number"),
         ({"0": {"input_tokens": "{1: 1.0}"}}, "dict literal"),
         ({"0": LENGTHS | {"input_tokens": "__import__('os').getcwd()"}}, "dict literal"),
         ({"0": LENGTHS | {"input_tokens": "{1: 0.5}"}}, "a sum of 0.5"),
@@ -133,6 +138,25 @@ def test_bad_lengths_are_refused_and_never_evaluated(tmp_path, dataset, message)
     client(tmp_path, "chunk-1", ["0.5,1,Gamma,1,1"] * 2, dataset)
     with pytest.raises(TraceError, match=message):
         read_pool(tmp_path)
+
+
+def test_values_of_all_windows_of_a_client_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(servegen, "VALUES_MOST", 5)
+    client(tmp_path, "chunk-1", ["0.5,1,Gamma,1,1"] * 2, {"0": LENGTHS})
+    read_pool(tmp_path)
+    windows = {"0": LENGTHS, "600": LENGTHS}
+    client(tmp_path, "chunk-1", ["0.5,1,Gamma,1,1"] * 2, windows)
+    with pytest.raises(TraceError, match="at most 5 of a client"):
+        read_pool(tmp_path)
+
+
+def test_faults_of_all_clients_are_told_and_their_number_is_right(tmp_path):
+    for name in range(23):
+        client(tmp_path, f"chunk-{name}", ["0.5,1,Gamma,1,1"] * 2, {"x": LENGTHS})
+    with pytest.raises(TraceError) as caught:
+        read_pool(tmp_path)
+    assert len({fault.where for fault in caught.value.faults[:20]}) == 20
+    assert caught.value.faults[20].found == "3 more faults"
 
 
 def test_files_that_lead_elsewhere_are_refused(tmp_path, folder):

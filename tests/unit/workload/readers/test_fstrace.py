@@ -1,16 +1,21 @@
 """`fstrace/1`: sessions as DAGs, read and written without loss, and what is refused."""
 
 import json
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from factorysim.errors import TraceError
 from factorysim.workload.agents import AgentModel, load_agent
 from factorysim.workload.draws import KeyedUniforms
 from factorysim.workload.fswrite import write_fstrace
+from factorysim.workload.inspect import summarize
 from factorysim.workload.readers import fstrace
 from factorysim.workload.readers.fsrecords import Meta
 from factorysim.workload.readers.fstrace import read_fstrace, read_fstrace_meta
+from factorysim.workload.runs import blocks_in, common_blocks, ids_of
 from factorysim.workload.session import Attempt, GapNode, LlmNode, Session, ToolNode
 
 META = '{"k":"meta","schema":"fstrace/1","name":"x","block_size":64}'
@@ -182,7 +187,63 @@ def test_prompts_of_a_delta_trace_are_written_out(tmp_path):
     [session] = read(tmp_path, lines_of(*rows), meta)
     assert [n.prompt_tokens for n in session.nodes] == [100, 155, 162, 30]
     assert [n.prefix_tokens for n in session.nodes] == [0, 105, 155, 0]
-    assert session.nodes[1].hashes == ((1, 3),)
+    assert session.nodes[1].hashes == ((1, 1), (3, 1))
+
+
+def delta(*rows: dict) -> list:
+    """Calls of a session in blocks of 64, each with new tokens only; every answer has 5."""
+    return [llm(f"c{n}", after=[f"c{n - 1}"] if n else [], **row) for n, row in enumerate(rows)]
+
+
+DELTA = META.replace('"block', '"prompt_mode":"delta","block')
+
+
+def test_a_block_that_was_not_full_is_another_one_in_the_next_prompt(tmp_path):
+    """100 tokens are block 1 and part of 2; 70 more are block 3 and part of 4."""
+    rows = delta(
+        {"in": 100, "hashes": [1, 2]}, {"in": 70, "hashes": [3, 4]}, {"in": 64, "hashes": [[5, 1]]}
+    )
+    [session] = read(tmp_path, lines_of(*rows), DELTA)
+    assert [list(ids_of(n.hashes)) for n in session.nodes] == [[1, 2], [1, 3, 4], [1, 3, 5]]
+
+
+def test_short_new_prompts_are_no_blocks_that_were_held(tmp_path):
+    """Of 64 + 5 + 9 + 5 tokens one block was computed whole, whatever is named after it."""
+    rows = delta(*[{"in": 64, "hashes": [1]}, *({"in": 9, "hashes": [n]} for n in (20, 30, 40))])
+    [session] = read(tmp_path, lines_of(*rows), DELTA)
+    told = summarize([session])
+    prompts = [64, 78, 92, 106]
+    assert [n.prompt_tokens for n in session.nodes] == prompts
+    assert told.block_hit_share == pytest.approx(3 * 64 / sum(prompts))
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(news=st.lists(st.tuples(st.integers(1, 300), st.booleans()), min_size=2, max_size=8))
+def test_no_more_is_held_of_a_delta_prompt_than_was_there(tmp_path_factory, news):
+    first, rows = 0, []
+    for tokens, last_too in news:
+        blocks = -(-tokens // 64) if last_too else tokens // 64
+        rows.append({"in": tokens} | ({"hashes": [[first, blocks]]} if blocks else {}))
+        first += blocks + 1
+    [session] = read(tmp_path_factory.mktemp("d"), lines_of(*delta(*rows)), DELTA)
+    for before, call in pairwise(session.nodes):
+        held = 64 * common_blocks(before.hashes, call.hashes)
+        assert held <= before.prompt_tokens
+        assert blocks_in(call.hashes) <= -(-call.prompt_tokens // 64)
+
+
+def test_a_delta_prompt_without_blocks_of_its_own_has_those_before(tmp_path):
+    rows = delta({"in": 128, "hashes": [1, 2]}, {"in": 7}, {"in": 64, "hashes": [3]})
+    [session] = read(tmp_path, lines_of(*rows), DELTA)
+    assert [n.hashes for n in session.nodes] == [((1, 2),), ((1, 2),), ((1, 3),)]
+    assert {n.block_tokens for n in session.nodes} == {64}
+
+
+def test_blocks_of_two_sizes_are_no_delta_prompt(tmp_path):
+    rows = delta({"in": 128, "hashes": [1, 2]}, {"in": 64, "hashes": [3], "bs": 32})
+    fault = faults(tmp_path, lines_of(*rows), DELTA)[0]
+    assert (fault.key, fault.found) == ("bs", "32")
+    assert fault.where.endswith(":3")
 
 
 def test_recorded_cache_hits_count_where_hashes_say_nothing(tmp_path):

@@ -177,6 +177,26 @@ def test_all_faults_of_all_files_are_told(tmp_path):
     assert caught.value.faults[-1].found == "10 more faults"
 
 
+def test_the_number_of_faults_of_a_folder_is_not_that_of_its_files(tmp_path):
+    for name in ("a", "b", "c"):
+        bad = "\n".join(["junk"] * 57)
+        (tmp_path / f"{name}.json").write_text(bad)
+    with pytest.raises(TraceError) as caught:
+        list(read_weka(tmp_path))
+    assert caught.value.faults[-1].found == f"{3 * 57 - 20} more faults"
+
+
+def test_a_file_that_cannot_be_opened_is_one_fault_of_its_folder(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "b.json").write_text("junk")
+    with pytest.raises(TraceError) as caught:
+        list(read_weka(tmp_path))
+    assert [fault.found.split(" (")[0] for fault in caught.value.faults] == [
+        "a folder, device or pipe",
+        "broken JSON",
+    ]
+
+
 def test_a_session_beyond_bounds_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(weka, "BLOCKS_MOST", 3)
     fault = faults(tmp_path, session(request(0), request(1)))[0]
