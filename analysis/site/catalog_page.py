@@ -49,6 +49,6 @@ def _keys(shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         if unit is not None:
             yield name, f"a fact in {code(unit)}" if unit else "a fact"
         elif shape.is_word(here):
-            yield name, "a word, a list of words, or true or false"
+            yield name, "text, a list of texts, or true or false"
         elif shape.is_map(here):
             yield from _keys(shape, here)

@@ -89,7 +89,7 @@ def _models(slot: Slot) -> Iterator[type[BaseModel]]:
 def _section(model: type[BaseModel], *, top: bool) -> str:
     title = "The file" if top else _title(model)
     rows = [_row(name, field) for name, field in model.model_fields.items()]
-    head = ("Key", "Takes", "Default", "Meaning")
+    head = ("Key", "Takes", "Meaning")
     return f"## {title} {{ #{_anchor(model)} }}\n\n{prose(model.__doc__)}\n\n{table(head, rows)}"
 
 
@@ -101,15 +101,15 @@ def _anchor(model: type[BaseModel]) -> str:
     return _title(model).lower()
 
 
-def _row(name: str, field: FieldInfo) -> tuple[str, str, str, str]:
+def _row(name: str, field: FieldInfo) -> tuple[str, str, str]:
     slot = Slot.of(field.annotation, field.metadata)
-    limits = _limits(field.metadata)
-    takes = _takes(slot) + (f", {limits}" if limits else "")
-    key = field.alias or name
-    return code(key), takes, _default(field, slot), cell(field.description or "")
+    limits, default = _limits(field.metadata), _default(field, slot)
+    takes = _takes(slot) + (f", {limits}" if limits else "") + (f"; {default}" if default else "")
+    return code(field.alias or name), takes, cell(field.description or "")
 
 
 def _default(field: FieldInfo, slot: Slot) -> str:
+    """Tell what holds where a key is not given, unless that is nothing."""
     if field.is_required():
         return "**required**"
     value = field.default
@@ -120,7 +120,8 @@ def _default(field: FieldInfo, slot: Slot) -> str:
         value = quantity.write(value)
     if isinstance(value, list | tuple):
         value = f"[{', '.join(map(str, value))}]"
-    return code(str(value).lower() if isinstance(value, bool) else value)
+    told = code(str(value).lower() if isinstance(value, bool) else value)
+    return "" if told == _takes(slot) else f"default {told}"  # it is the only choice
 
 
 def _quantity(slot: Slot) -> Quantity | None:
