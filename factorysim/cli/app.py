@@ -63,6 +63,7 @@ def _mount() -> None:
         pareto,
         predict,
         runs,
+        timeline,
         trace,
         twin,
     )
@@ -71,6 +72,7 @@ def _mount() -> None:
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
+    timeline.register(app)
     files.register(app)
     check.register(app)
     imports.register(app, catalog.app)

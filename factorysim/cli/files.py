@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from factorysim.errors import Fault, OutputError, SpecError, UserError
+from factorysim.errors import CapacityError, Fault, OutputError, SpecError, UserError
 from factorysim.marked import printable
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ class Format(str, Enum):  # noqa: UP042 - its members print as their values in h
     json = "json"
     graphml = "graphml"
     png = "png"
+    svg = "svg"
+    pdf = "pdf"
+
+
+PICTURES = (Format.png, Format.svg, Format.pdf)
 
 
 def register(app: typer.Typer) -> None:
@@ -138,11 +143,14 @@ def show(
             return
         data = _text(spec).encode()
     else:
-        data = _rendered(spec, how)
+        if out is not None:
+            check_file(out)
+        elif how in (Format.png, Format.pdf) and sys.stdout.isatty():
+            cure = f"add --out FILE.{how.value}"
+            raise SpecError(Fault(f"--format {how.value}", "", "a terminal", "a file", cure))
+        data = _picture(name, spec, how) if how in PICTURES else _rendered(spec, how)
     if out is not None:
         write_atomic(out, data)
-    elif how is Format.png and sys.stdout.isatty():
-        raise SpecError(Fault("--format png", "", "a terminal", "a file", "add --out FILE.png"))
     else:
         sys.stdout.buffer.write(data)
 
@@ -158,15 +166,33 @@ def _rendered(spec: ScenarioSpec | TopologySpec, how: Format) -> bytes:
     if how is Format.json and not isinstance(spec, TopologySpec):
         data = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
         return (json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-    from factorysim.graph.draw import draw_bytes
     from factorysim.graph.exchange import write_graphml, write_node_link
 
     graph = _graph(spec)
-    if how is Format.png:
-        return draw_bytes(graph)
     if how is Format.graphml:
         return write_graphml(graph).encode()
     return write_node_link(graph).encode()
+
+
+def _picture(name: str, spec: ScenarioSpec | TopologySpec, how: Format) -> bytes:
+    """Draw the factory of a spec; what of a scenario does not fit is told beside the picture."""
+    from factorysim.graph.build import build_graph
+    from factorysim.report.factory_figure import factory_bytes
+    from factorysim.report.factory_layout import layout_factory
+    from factorysim.report.factory_plan import layout_of_plan
+    from factorysim.run.prepare import build_plan
+    from factorysim.spec.topology import TopologySpec
+
+    topology, catalog = _parts(spec)
+    if isinstance(spec, TopologySpec):
+        layout = layout_factory(build_graph(topology, catalog))
+    else:
+        try:
+            layout = layout_of_plan(build_plan(spec, catalog), topology, catalog)
+        except CapacityError as error:
+            layout = layout_factory(build_graph(topology, catalog))
+            print(printable(f"{name}: drawn without its deployments: {error}"), file=sys.stderr)
+    return factory_bytes(layout, how.value, title=name)
 
 
 def _graph(spec: ScenarioSpec | TopologySpec) -> Any:  # noqa: ANN401 - networkx loads late

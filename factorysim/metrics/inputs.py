@@ -129,6 +129,16 @@ class Station(NamedTuple):
         return 1 if self.pace is None else self.pace.draft_tokens + 1
 
 
+class Spike(NamedTuple):
+    """A time in which more sessions of a stream arrive than usual; seconds of the run."""
+
+    stream: str
+    name: str
+    """Names of several that overlap are joined by ``+``."""
+    start_s: float
+    end_s: float
+
+
 class Layout(NamedTuple):
     """The factory as metrics see it."""
 
@@ -144,6 +154,8 @@ class Layout(NamedTuple):
     """Of the KV cache."""
     tools_fail: bool = False
     """Whether an agent says what it does when a tool fails."""
+    spikes: tuple[Spike, ...] = ()
+    """Of its streams' arrivals, in order of time."""
 
     def serving(self) -> tuple[Station, ...]:
         """Deployments of LLMs, in order of their replicas."""
@@ -178,6 +190,6 @@ class Value(NamedTuple):
     """Observations behind it; 0 where it is not a statistic of a sample."""
     reason: str = ""
     by: str = "all"
-    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`, or the
-    kind of `io_work`."""
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`,
+    `spike`, or the kind of `io_work`."""
     key: str = ""

@@ -101,6 +101,19 @@ METRICS: dict[str, Metric] = {
     **_spread("turn_s", _SESSIONS, "arrivals", "longest turn of a session"),
     **_spread("session_s", _SESSIONS, "arrivals", "end - arrival, users' gaps included"),
     **_spread("session_active_s", _SESSIONS, "arrivals", "end - arrival - gaps"),
+    **{
+        f"recovery_s.{what}": Metric(
+            "s",
+            "spikes of arrivals",
+            "clock",
+            f"end of a spike until no more {text} than in 95 % of the time before it; the longest",
+        )
+        for what, text in (
+            ("waiting", "calls of its stream wait for a first token"),
+            ("calls", "calls of its stream are in flight"),
+            ("sessions", "sessions of its stream are there"),
+        )
+    },
     "goodput.sessions_per_s": Metric(
         "1/s", _SESSIONS, "arrivals", "sessions.in_slo / length of the window"
     ),

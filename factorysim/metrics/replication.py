@@ -19,6 +19,7 @@ from factorysim.metrics.handoffs import handoff_values
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.io_work import io_values
 from factorysim.metrics.quantiles import gap_values
+from factorysim.metrics.recovery import recovery_values
 from factorysim.metrics.slo import goodput, tenant_goodput
 from factorysim.metrics.speculation import speculation_values
 from factorysim.metrics.stations import pool_values
@@ -94,7 +95,7 @@ def replication_metrics(
     values += energy_values(tables, window, layout, activity)
     values += tool_values(tables, window, layout)
     values += tier_values(tables, window, layout, handoff_values(tables, window))
-    values += io_values(tables, window)
+    values += io_values(tables, window) + recovery_values(tables, window, layout)
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]
     values += [Value(f"audit.{slug(line.name)}", float(line.ok)) for line in audit]

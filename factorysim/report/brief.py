@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.report.terminal import footnotes, listing, rests_on, verdict
+from factorysim.report.terminal import footnotes, has_spikes, listing, rests_on, verdict
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,6 +29,13 @@ ROWS = {
 }
 """What decides, in the order in which people ask; `--details` and the report hold the rest."""
 
+FELT = {
+    "recovery_s.waiting": "recovery: calls that wait",
+    "recovery_s.calls": "recovery: calls in flight",
+    "recovery_s.sessions": "recovery: sessions",
+}
+"""After a spike of arrivals, until there are no more than before it; where there is one."""
+
 
 def brief_report(run: Run) -> list[RenderableType]:
     """Tell a run in as many lines as a screen has, the verdict and the numbers last.
@@ -37,5 +44,6 @@ def brief_report(run: Run) -> list[RenderableType]:
     """
     notes: dict[str, int] = {}
     head, question, blank, *said = verdict(run)
-    table = listing("", ROWS, run.summary, notes)
+    rows = ROWS | FELT if has_spikes(run.summary) else ROWS
+    table = listing("", rows, run.summary, notes)
     return [head, question, *rests_on(run), blank, *said, "", table, *footnotes(notes)]

@@ -52,7 +52,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["count"] = "{:,}".format
-    style, script = (_ours(name) for name in ("page.css", "page.js"))
+    style, script = _ours("page.css") + _ours("factory.css"), _ours("page.js")
     made.globals |= {
         "style": Markup(style),
         "script": Markup(script),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
+from factorysim.metrics.recovery import NO_SPIKES
 from factorysim.report.numbers import of_unit, percent, seconds
 
 if TYPE_CHECKING:
@@ -74,6 +75,11 @@ SANDBOXES = {
     "sandbox_wait_s.p95": "p95",
     "sandboxes.held.mean": "held at once, mean",
 }
+RECOVERY = {
+    "recovery_s.waiting": "wait for a first token",
+    "recovery_s.calls": "calls are in flight",
+    "recovery_s.sessions": "sessions are there",
+}
 LADDER = {
     "accelerator": "accelerators in steps",
     "host": "+ busy hosts, rest of racks",
@@ -121,6 +127,7 @@ def run_report(run: Run) -> list[RenderableType]:
         "",
         *_tools(summary, notes),
         *_io_work(summary, notes),
+        *_recovery(summary, notes),
         listing("Power and energy", POWER, summary, notes),
         "",
         listing(
@@ -307,6 +314,20 @@ def _io_work(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
         return []
     title = "Cores that TLS, packets and storage take"
     return [listing(title, IO_WORK, summary, notes), ""]
+
+
+def _recovery(summary: Summary, notes: dict[str, int]) -> list[RenderableType]:
+    """How long a spike is felt, where there is one."""
+    if not has_spikes(summary):
+        return []
+    title = "Time after a spike until no more than before"
+    return [listing(title, RECOVERY, summary, notes), ""]
+
+
+def has_spikes(summary: Summary) -> bool:
+    """Whether a run had spikes of arrivals to recover from."""
+    lines = [summary.get(name) for name in RECOVERY]
+    return any(line is not None and line.reason != NO_SPIKES for line in lines)
 
 
 def _plain(name: str, line: Line | None, notes: dict[str, int]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.errors import CapacityError, Fault, UserError
 from factorysim.metrics.inputs import Layout, Partner, Station
+from factorysim.run.spikes import spikes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +220,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
         tenants,
         tiers,
         tools_fail=_tools_fail(scenario),
+        spikes=spikes_of(scenario),
     )
 
 

@@ -342,7 +342,8 @@ class FactoryWorld:
     def _arrive(self, stream: Stream, plan: Session) -> None:
         number = self._sessions_arrived
         self._sessions_arrived += 1
-        live = Live(number, stream, plan, self.clock.now_fs)
+        now_fs, by_agent = self.clock.now_fs, self.tools.boxed_by_agent
+        live = Live(number, stream, plan, now_fs, by_agent=by_agent)
         if stream.shares or live.calls_left > 1:  # else nobody but itself repeats its call
             live.contents = self._contents(live)
         self._live[number] = live

@@ -117,9 +117,9 @@ class Holders:
         """Take back the sandboxes that are not held while the user thinks."""
         self._end_idle(session, lambda box: not box.pool.plan.through_gaps)
 
-    def parent_goes_on(self, session: int) -> None:
-        """Take back the sandboxes of sub-agents, which have handed back what they found."""
-        self._end_idle(session, lambda box: box.context != 0)
+    def agent_over(self, session: int, context: int) -> None:
+        """Take back the sandboxes of a sub-agent that has handed back what it found."""
+        self._end_idle(session, lambda box: box.context == context)
 
     def over(self, session: int) -> None:
         """Take back the sandboxes of a session that has ended; those in use once they are not."""

@@ -12,6 +12,7 @@ that ends the last node of one goes on into the next.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from factorysim.errors import CapacityError, Fault
@@ -171,6 +172,7 @@ class Live:
     """A session under way."""
 
     __slots__ = (
+        "_agents",
         "_links",
         "_stages",
         "arrived_fs",
@@ -191,7 +193,9 @@ class Live:
         "unfinished",
     )
 
-    def __init__(self, number: int, stream: Stream, plan: Session, arrived_fs: int) -> None:
+    def __init__(
+        self, number: int, stream: Stream, plan: Session, arrived_fs: int, *, by_agent: bool = False
+    ) -> None:
         self.number = number
         self.stream = stream
         self.plan = plan
@@ -212,6 +216,8 @@ class Live:
         """Of them."""
         self._links: _Links | None = None
         """None where no node of the stage waits for another."""
+        self._agents: Counter[int] | None = Counter() if by_agent else None
+        """Unfinished nodes of the stage by the sub-agent whose they are; None: nobody asks."""
         self.calls = self.tools = self.prompt_tokens = self.output_tokens = 0
         self.turns = 1
         self.turn_fs: int | None = arrived_fs
@@ -225,6 +231,9 @@ class Live:
         """Take up the next stage: which of its nodes wait for nothing. None if all is done."""
         self.nodes = nodes = next(self._stages, ())
         self.unfinished = count = len(nodes)
+        if self._agents is not None:
+            agents = [node.context for node in nodes if not isinstance(node, GapNode)]
+            self._agents = Counter(filter(None, agents))
         if count == 1:
             return _FIRST
         if any(node.after for node in nodes):
@@ -256,6 +265,14 @@ class Live:
             if not awaited[other]:
                 ready.append(other)
         return ready
+
+    def ends_agent(self, node: Node) -> bool:
+        """Count a node that has ended; tell whether it was the last of a sub-agent."""
+        agents = self._agents
+        if not agents or isinstance(node, GapNode) or not node.context:
+            return False
+        agents[node.context] -= 1
+        return not agents[node.context]
 
     def end_turn(self, now_fs: int) -> None:
         """End the present turn, if there is one; if it is the longest so far remember it."""
@@ -304,8 +321,6 @@ class Branch:
                     self._pause(delay_ns)
                     yield
                 if isinstance(node, LlmNode):
-                    if holders is not None and not node.context:
-                        holders.parent_goes_on(live.number)
                     if tools.llm_way is not None:
                         yield from self._pass(tools.llm_way)
                     live.calls_left -= 1
@@ -318,6 +333,9 @@ class Branch:
                     yield from self._use_tool(node)
             if live.failed:
                 return
+            if holders is not None and live.ends_agent(node):
+                assert not isinstance(node, GapNode)
+                holders.agent_over(live.number, node.context)
             ready = live.finish(index)
             if not ready:
                 if not live.unfinished:

@@ -86,7 +86,10 @@ class ToolWorld:
         """Jobs begun: attempts at tools, and checks."""
         self.using: dict[int, Use] = {}
         """Jobs under way, by number."""
-        self.holders = Holders() if any(plan.sandbox for plan in plans) else None
+        boxes = [plan.sandbox for plan in plans if plan.sandbox is not None]
+        self.holders = Holders() if boxes else None
+        self.boxed_by_agent = any(box.per == "agent" for box in boxes)
+        """Whether sub-agents have sandboxes of their own somewhere."""
         self.stations: list[ToolStation] = []
         self._pools: list[SandboxPool | None] = []
         self._series = [Series("busy_cores", plan.name, horizon_s, bins) for plan in plans]

@@ -12,6 +12,7 @@ from factorysim.store.folder import made_folder as made_folder
 from factorysim.store.folder import make_folder as make_folder
 from factorysim.store.folder import publish as publish
 from factorysim.store.folder import staging as staging
+from factorysim.store.folder import write_bytes as write_bytes
 from factorysim.store.folder import write_json as write_json
 from factorysim.store.folder import write_text as write_text
 from factorysim.store.hashing import content_hash as content_hash

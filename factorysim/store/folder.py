@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -181,10 +181,30 @@ def write_text(path: Path, text: str) -> None:
     OutputError
         If the place cannot be written.
     """
+    write_bytes(path, [text.encode()])
+
+
+def write_bytes(path: Path, parts: Iterable[bytes]) -> None:
+    """Write bytes as they come, in parts, under their name only when all of them are there.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_bytes(Path(folder) / "some", (b"one", b"two"))
+    ...     (Path(folder) / "some").read_bytes()
+    b'onetwo'
+    """
     partial = path.with_name(f".{path.name}.partial")
     with writing(path):
         try:
-            partial.write_text(text, encoding="utf-8", newline="\n")
+            with partial.open("wb") as file:
+                file.writelines(parts)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def _notes(stream: StreamSpec) -> Iterator[str]:
     if stream.mode == "open":
         yield "calls start when they did (mode: open), whatever the factory does"
     if stream.mode == "think_only":
-        yield "recorded waits of tools and clients are left out (mode: think_only)"
+        yield "tools take the time they took, on no host (mode: think_only)"
 
 
 def _left_out(clients: ClientsSpec) -> Iterator[str]:

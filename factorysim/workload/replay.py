@@ -1,4 +1,4 @@
-"""What of a recorded session is replayed: its starts, its dependencies, or users' times alone.
+"""What of a recorded session is replayed: its starts, its dependencies, or its waits alone.
 
 Three modes, told in `docs/replay.md`. Each rewrites the nodes of a session, so that
 whoever walks them needs to know one rule only: a node that waits for others begins
@@ -12,7 +12,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, assert_never
 
 from factorysim.errors import Fault, TraceError
-from factorysim.workload.session import Attempt, GapNode, LlmNode, ToolNode
+from factorysim.workload.session import GapNode, LlmNode, ToolNode
+from factorysim.workload.timeline import tool_ns, work_ns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def replayed(sessions: Iterator[Session], mode: ReplayMode | None, path: Path) -
         case "open":
             return (_opened(session, path) for session in rest)
         case "think_only":
-            return (_hurried(session) for session in rest)
+            return (_recorded_waits(session) for session in rest)
         case _:
             assert_never(mode)
 
@@ -134,20 +135,18 @@ def _kept(nodes: list[Node], starts: list[int | None]) -> list[bool]:
     return keep
 
 
-def _hurried(session: Session) -> Session:
-    """Leave out recorded waits of tools and clients; users and approvals take their time."""
+def _recorded_waits(session: Session) -> Session:
+    """Let all that is no call of an LLM take the time it took: tools too, on nobody's cores."""
     nodes: list[Node] = []
     for recorded in session.nodes:
-        node = copy(recorded)
-        if isinstance(node, GapNode):
-            if node.cls == "client":
-                node.delay_ns = 0
-        else:
-            if node.after:
-                node.delay_ns = 0
-            if isinstance(node, ToolNode):
-                node.remote_ns = 0
-                node.failed = tuple(Attempt(tried.cpu_s, 0, 0) for tried in node.failed)
+        node = recorded
+        if isinstance(recorded, ToolNode) and (recorded.cpu_s or recorded.failed):
+            node = copy(recorded)
+            node.remote_ns, node.cpu_s = tool_ns(recorded), 0.0
+            node.failed = tuple(
+                one._replace(remote_ns=one.remote_ns + work_ns(one.cpu_s, node.cores), cpu_s=0.0)
+                for one in recorded.failed
+            )
         nodes.append(node)
     session.nodes = nodes
     return session

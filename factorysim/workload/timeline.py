@@ -87,7 +87,12 @@ def tool_ns(tool: ToolNode) -> int:
     >>> tool_ns(ToolNode("x", cpu_s=3e-9, cores=2.0, remote_ns=5))
     7
     """
-    return tool.remote_ns + (round(tool.cpu_s / tool.cores * 1e9) if tool.cpu_s else 0)
+    return tool.remote_ns + work_ns(tool.cpu_s, tool.cores)
+
+
+def work_ns(cpu_s: float, cores: float) -> int:
+    """How long work for a reference core lasts on as many as it keeps busy."""
+    return round(cpu_s / cores * 1e9) if cpu_s else 0
 
 
 def _recorded(session: Session, count: int) -> dict[int, int]:

@@ -121,3 +121,17 @@ def test_a_burst_of_agents_is_felt_in_decoding_long_after_its_queue_is_gone():
     assert ttft["burst"][6] < 1.5 * ttft["calm"][6]
     assert tpot["burst"][6] > 2 * tpot["calm"][6]
     assert tpot["burst"][10] > 1.4 * tpot["calm"][10]
+
+
+def test_a_burst_tells_how_long_it_is_felt():
+    spikes = "streams.code.arrivals.spikes={launch: {at: 1 min, length: 10 s, times: 10}}"
+    words = ("--set", spikes, "--set", "run.window=5 min", "--reps", "1", "--workers", "1")
+    code, out, err = factorysim("run", "burst", *words, "--out", "out")
+    assert (code, err) == (0, "")
+    assert all(f"recovery: {what}" in out for what in ("calls that wait", "calls in flight"))
+    summary = json.loads(Path("out/summary.json").read_text(encoding="utf-8"))
+    felt = [summary[f"recovery_s.{what}"]["value"] for what in ("waiting", "calls", "sessions")]
+    assert 0 <= felt[0] <= felt[1] < 230
+    assert felt[2] is None
+    metrics = pd.read_parquet("out/metrics.parquet")
+    assert set(metrics[metrics["by"] == "spike"]["key"]) == {"code.launch"}

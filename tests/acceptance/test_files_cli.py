@@ -161,7 +161,15 @@ def test_what_show_resolves_loads_and_shows_the_same(run, scenario, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("how", "magic"), [("png", b"\x89PNG"), ("graphml", b"<?xml"), ("json", b"{"), ("text", b"")]
+    ("how", "magic"),
+    [
+        ("png", b"\x89PNG"),
+        ("svg", b"<?xml"),
+        ("pdf", b"%PDF"),
+        ("graphml", b"<?xml"),
+        ("json", b"{"),
+        ("text", b""),
+    ],
 )
 def test_show_writes_files(run, tmp_path, how, magic):
     out = tmp_path / f"graph.{how}"
@@ -171,14 +179,45 @@ def test_show_writes_files(run, tmp_path, how, magic):
     assert sorted(path.name for path in tmp_path.iterdir()) == [out.name]
 
 
+@pytest.mark.parametrize("how", ["json", "svg"])
 @pytest.mark.parametrize("place", ["missing/x.json", "folder", "/dev/null/x", "/proc/x"])
-def test_unwritable_places_are_told_and_leave_nothing(run, tmp_path, place):
+def test_unwritable_places_are_told_and_leave_nothing(run, tmp_path, place, how):
     (tmp_path / "folder").mkdir()
-    done = run("show", "teaching/one-gpu", "--format", "json", "--out", place)
+    done = run("show", "teaching/one-gpu", "--format", how, "--out", place)
     assert done.returncode == 2
     assert place in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_format_that_nobody_draws_is_told_with_those_that_are(run):
+    done = run("show", "teaching/one-gpu", "--format", "gif")
+    assert done.returncode == 2
+    for how in ("png", "svg", "pdf"):
+        assert how in done.stderr
+
+
+def test_a_picture_of_what_does_not_fit_shows_the_racks_and_says_so(run, scenario, tmp_path):
+    scenario.write_text(SCENARIO.replace("tp: 8", "tp: 96"))
+    done = run("show", "peak.yaml", "--format", "svg", "--out", "peak.svg")
+    assert done.returncode == 0
+    assert "peak.yaml: drawn without its deployments:" in done.stderr
+    assert "72 GPUs" in (tmp_path / "peak.svg").read_text()
+
+
+def test_a_graph_of_ones_own_is_drawn_and_its_names_are_words(run, tmp_path):
+    graph = run("show", "teaching/one-gpu", "--format", "graphml").stdout
+    hostile = "&lt;/script&gt;&lt;script&gt;$\\frac{1}{"
+    (tmp_path / "mine.graphml").write_text(
+        graph.replace("gpu/0", hostile).replace('node.pool">gpu<', 'node.pool">$x$<')
+    )
+    (tmp_path / "mine.yaml").write_text("schema: factorysim.topology/1\ngraph: mine.graphml\n")
+    for how in ("png", "svg"):
+        done = run("show", "mine.yaml", "--format", how, "--out", f"mine.{how}")
+        assert done.returncode == 0, done.stderr
+    svg = (tmp_path / "mine.svg").read_text()
+    assert "<script" not in svg
+    assert "<!-- $x$ -->" in svg
 
 
 @pytest.mark.parametrize("kind", ["scenario", "topology", "site", "agent"])

@@ -96,7 +96,7 @@ def test_calls_with_a_start_begin_then_in_open_replay_whatever_the_factory(nodes
 @pytest.mark.skipif(not WEKA.exists(), reason=f"{WEKA} is not here")
 @pytest.mark.parametrize("mode", MODES)
 def test_both_clocks_replay_recorded_coding_sessions_alike(mode):
-    """One session has sub-agents, which start where their caller has got to in every mode."""
+    """One session has sub-agents, which in `open` start when they did."""
     sessions = []
     for name in ("trace_0277", "trace_0016"):
         path = WEKA / f"{name}.json.gz"

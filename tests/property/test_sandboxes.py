@@ -206,7 +206,7 @@ def session_lists(draw):
             after = (len(nodes) - 1,) if nodes else ()
             kind = draw(st.sampled_from(["llm", "gap", "tool", "tool", "tools"]))
             if kind == "llm":
-                nodes.append(LlmNode(10, 2, after=after))
+                nodes.append(LlmNode(10, 2, after=after, context=draw(st.integers(0, 2))))
             elif kind == "gap":
                 nodes.append(GapNode(draw(st.sampled_from([10**8, 3 * 10**9])), after=after))
             else:

@@ -33,7 +33,7 @@ class Figures:
     Parameters
     ----------
     step_s
-        Median and P90 of an LLM call's duration, which time-outs of a cache feel too.
+        Median, P90 and P99 of an LLM call's duration, which time-outs of a cache feel too.
     """
 
     def __init__(self, model, sessions, key, step_s=None):
@@ -49,11 +49,15 @@ class Figures:
 
     @staticmethod
     def _steps(step_s, count, uniforms, ordinal):
+        """Durations of calls: lognormal between the quantiles, and on as before and after them."""
         if step_s is None:
             return np.zeros(count)
-        p50, p90 = step_s
         normals = ndtri(uniforms.at("step", ordinal).random(count))
-        return p50 * np.exp(np.log(p90 / p50) / ndtri(0.9) * normals)
+        at, known = ndtri((0.5, 0.9, 0.99)), np.log(step_s)
+        slopes = np.diff(known) / np.diff(at)
+        body = known[0] + slopes[0] * (normals - at[0])
+        tail = known[1] + slopes[1] * (normals - at[1])
+        return np.exp(np.where(normals < at[1], body, tail))
 
     def _sum(self, nodes, spent):
         calls = [node for node in nodes if isinstance(node, LlmNode)]
@@ -160,12 +164,20 @@ def chains(calls):
 
 
 def idle(nodes, spent):
-    """Seconds that the cache of each call waited: what the call waited for, and its duration."""
-    waits = []
+    """Seconds since the cache of each call was last used: at the end of the last of its context.
+
+    So a caller's cache waits as long as its sub-agents take. That of a context's first call
+    waits for what the call waits for.
+    """
+    ends, used, waits = [], {}, []
     for place, node in enumerate(nodes):
+        began = max((ends[before] for before in node.after), default=0.0)
+        ends.append(began + length(node, spent[place]))
         if isinstance(node, LlmNode):
             longest = max((length(nodes[i], spent[i]) for i in node.after), default=0.0)
-            waits.append(longest + spent[place])
+            since = used.get(node.context, began - longest)
+            waits.append(ends[-1] - since)
+            used[node.context] = ends[-1]
     return waits
 
 

@@ -15,8 +15,8 @@ from factorysim.workload.session import LlmNode
 from tests.validation.agent_figures import TTL_S, Figures
 
 SESSIONS = 4000
-STEP_S = (5.3, 21.0)
-"""P50 and P90 of an LLM step, TraceLab: 4.9-5.7 s and 20-22 s."""
+STEP_S = (5.3, 21.0, 84.0)
+"""P50, P90 and P99 of an LLM step, TraceLab: 4.9-5.7 s, 20-22 s and 84 s."""
 BASE = 2800 + 12_400
 
 pytestmark = pytest.mark.slow
@@ -49,12 +49,12 @@ def test_hits_under_a_time_to_live_lie_between_the_two_that_were_measured(
 ):
     """Check 1. TraceLab's sweep of an ideal TTL, and the same of Weka's 150 sessions by us.
 
-    At a minute they are up to 2 points above TraceLab's: of its tools 4 % last longer than that,
-    of the catalog's, in Copilot's mix, 1.5 % (docs/agents.md).
+    At a minute they are up to a point above TraceLab's: of its tools 4 % last longer than that,
+    of the catalog's, in Copilot's mix, 1.6 % (docs/agents.md).
     """
     assert ttl_s in TTL_S
     found = drawn.ratio(f"hit_{ttl_s:g}", "prompt")
-    assert found.within(weka, tracelab + (0.02 if ttl_s == 60.0 else 0.0))
+    assert found.within(weka, tracelab + (0.01 if ttl_s == 60.0 else 0.0))
     assert found[2] - found[1] < 0.02
 
 

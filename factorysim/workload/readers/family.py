@@ -2,7 +2,8 @@
 
 A session whose record names a `parent`, and that stands behind it in the file, is a
 sub-agent: its records get contexts of their own in the parent's session. They begin
-when what the tool that spawned them waited for has ended; whoever waits for that tool
+when what the tool that spawned them waited for has ended, in an open replay when the
+sub-agent's record says that it began; whoever waits for that tool
 waits for them instead, since what the tool took is the time that they took. A tool
 that did not block (`blocking: false`) keeps its time, and nobody waits for them.
 """
@@ -89,6 +90,7 @@ class _Family:
             log.add(group[0].line, problem, "session dropped")
             return
         sid, body = cast("str", _sid(group)), _body(group)
+        _begin(body, group[0].row.data.get("t"), self.root[0].row.data.get("t", 0))
         self.named[sid] = _by_id(body)
         base = self.contexts
         self.contexts += 1 + max(map(_context, body), default=0)
@@ -144,6 +146,18 @@ def _by_id(body: list[Record]) -> dict[str, Record]:
 
 def _context(record: Record) -> int:
     return cast("int", record.row.data.get("context", 0))
+
+
+def _begin(body: list[Record], began: Json, earliest: Json) -> None:
+    """Give what a sub-agent begins with the start that its session's record tells.
+
+    One before its parent's is of another clock, and tells nothing.
+    """
+    if not isinstance(began, int) or began < cast("int", earliest):
+        return
+    for record in body:
+        if record.kind in ("llm", "tool") and not waits_of(record) and "t" not in record.row.data:
+            record.row.data["t"] = began + cast("int", record.row.data.get("delay", 0))
 
 
 def _move(body: list[Record], sid: str, base: int, began: list[str]) -> list[str]:

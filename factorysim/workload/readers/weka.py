@@ -3,8 +3,9 @@
 Requests follow each other: `think_time` seconds of tools (where a request brings a
 `tool_result`) or of the user, then the request. A sub-agent's requests are a line
 of their own, between the request that called for it and the one that brings its
-result. Its marker is stamped when it ends, so it began `duration_ms` before. Ids of
-blocks hold in one session, its sub-agents included.
+result. Its marker is stamped when it ends, so it began `duration_ms` before, and its
+requests came as long after that as they say. Ids of blocks hold in one session, its
+sub-agents included.
 
 A folder of such files is one trace. There is no clock that they share: all
 sessions come at once, unless the stream has arrivals of its own.
@@ -261,7 +262,7 @@ class _Builder:
         """Add a request, and before it the wait for tools or user."""
         sent_ns = row.nanoseconds("t", NS)
         if self.zero_ns is None:
-            self.zero_ns = sent_ns
+            self.zero_ns = 0 if sub else sent_ns
         prompt = row.tokens("in")
         output = row.whole("out", 0, MAX_TOKENS)
         hashes = () if row.problems else self._hashes(row, prompt)
@@ -281,7 +282,7 @@ class _Builder:
         repeated = 0
         if line.last is not None:
             repeated = min(common_blocks(line.last.hashes, hashes) * self.size, prompt)
-        at_ns = None if sub else sent_ns - self.zero_ns or None
+        at_ns = sent_ns if sub else sent_ns - self.zero_ns or None
         node = LlmNode(
             prompt, max(output, 1), repeated, line.after, delay_ns, at_ns, initiator,
             hashes, self.size if hashes else None, 0, line.context,
@@ -342,12 +343,25 @@ class _Builder:
             self._request(f"{where}.requests.{number}", Row(data), line, sub=True)
         if len(self.nodes) == first:
             return
+        self._place(first, ended_ns - lasted_ns)
         begin = self.nodes[first]
         assert isinstance(begin, LlmNode)
         begin.delay_ns = max(0, ended_ns - lasted_ns - main.end_ns)
         main.joined.append(len(self.nodes) - 1)
         main.joined_ns = max(main.joined_ns if len(main.joined) > 1 else 0, ended_ns)
         self._mark(marker, row, first)
+
+    def _place(self, first: int, began_ns: int) -> None:
+        """Start a sub-agent's calls when they did, on the main agent's clock.
+
+        Their own is told from its first request; where that is a republication's, of the
+        whole session, the times between them are the same.
+        """
+        calls = [node for node in self.nodes[first:] if isinstance(node, LlmNode)]
+        behind_ns = began_ns - (self.zero_ns or 0) - (calls[0].at_ns or 0)
+        for node in calls:
+            at_ns = max(0, (node.at_ns or 0) + behind_ns)
+            node.at_ns = at_ns if node.after else at_ns or None
 
     def _mark(self, marker: dict[str, Json], row: Row, first: int) -> None:
         """Keep a sub-agent's marker, and which nodes are its own."""

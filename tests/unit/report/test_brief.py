@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from factorysim.metrics.names import metric
-from factorysim.report.brief import ROWS, brief_report
+from factorysim.report.brief import FELT, ROWS, brief_report
 from factorysim.report.numbers import of_unit
 from factorysim.run import simulate
 from tests.unit.run.builders import mm1
@@ -48,3 +48,17 @@ def test_every_row_is_the_summarys(run):
             assert of_unit(line.value, metric(name).unit) in row
         else:
             assert "(" in row
+
+
+def test_a_spike_adds_what_recovers_from_it(run):
+    assert "recovery" not in rendered(run)
+    one = mm1(window="300 s")
+    calls = one.streams["calls"]
+    spike = {"launch": {"at": "100 s", "length": "20 s", "times": 8}}
+    arrivals = calls.arrivals.model_dump() | {"spikes": spike}
+    streams = {"calls": calls.model_validate(calls.model_dump() | {"arrivals": arrivals})}
+    kind = one.run.model_copy(update={"kind": "terminating"})
+    burst = one.model_copy(update={"streams": streams, "run": kind})
+    text = rendered(simulate(burst, workers=1, name="burst"))
+    assert [row in text for row in FELT.values()] == [True] * 3
+    assert max(map(len, text.splitlines())) <= 80

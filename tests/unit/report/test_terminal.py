@@ -125,3 +125,22 @@ def test_a_comparison_fits_and_names_both(one_against_two, width):
         assert word in text
     a, b = (run.summary["power.it_w.mean"].value for run in (found.a, found.b))
     assert f"IT power differs by +{100 * (b / a - 1):.1f}% (B against A)." in text
+
+
+def test_what_a_spike_left_is_told_only_where_there_is_one(run):
+    title = "Time after a spike"
+    assert title not in rendered(run_report(run))
+    one = mm1(window="300 s")
+    calls = one.streams["calls"]
+    spike = {"launch": {"at": "100 s", "length": "20 s", "times": 8}}
+    arrivals = calls.arrivals.model_dump() | {"spikes": spike}
+    told = calls.model_validate(calls.model_dump() | {"arrivals": arrivals})
+    burst = one.model_copy(
+        update={
+            "streams": {"calls": told},
+            "run": one.run.model_copy(update={"kind": "terminating"}),
+        }
+    )
+    text = rendered(run_report(simulate(burst, workers=1, name="burst")))
+    assert title in text
+    assert "wait for a first token" in text

@@ -55,14 +55,15 @@ def test_each_call_may_have_a_sandbox_of_its_own():
     assert [why for _, _, why, _ in boxes.ended] == ["used", "used"]
 
 
-def test_sub_agents_have_their_own_and_give_them_back_when_their_parent_goes_on():
+def test_sub_agents_have_their_own_and_give_them_back_when_they_are_done():
     boxes = Boxes(tool_plan(sandbox("agent"), host(memory=20)))
     jobs = [boxes.add(0.0, number, session=5, context=number) for number in range(3)]
-    boxes.at(5.0, lambda: boxes.holders.parent_goes_on(5))
+    boxes.at(4.0, lambda: boxes.holders.agent_over(5, 2))
+    boxes.at(5.0, lambda: boxes.holders.agent_over(5, 1))
     boxes.add(6.0, 7, session=5)
     assert boxes.run() == {0: 2.0, 1: 2.0, 2: 2.0, 7: 7.0}
     assert len({id(job.owner) for job in jobs}) == 3
-    assert [(number, at) for number, _, _, at in boxes.ended] == [(1, 5.0), (2, 5.0)]
+    assert [(number, at) for number, _, _, at in boxes.ended] == [(2, 4.0), (1, 5.0)]
 
 
 def test_a_warm_sandbox_is_taken_at_once_and_replaced_at_the_price_of_its_start():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from factorysim.graph.plan import CheckPlan
-from factorysim.workload.session import Attempt, GapNode, LlmNode, Session, ToolNode
+from factorysim.workload.session import (
+    Attempt,
+    GapNode,
+    LlmNode,
+    Session,
+    StagedNodes,
+    ToolNode,
+    side_by_side,
+)
 from tests.unit.sim import builders
 from tests.unit.sim.box_builders import host, sandbox, start_class, tool_plan
 
@@ -245,3 +253,88 @@ def test_both_clocks_tell_the_same(per):
     ways = [run(nodes, *tools, sessions=4, clock=clock)[0] for clock in ("run_length", "stepwise")]
     for name in ("sessions", "calls", "tools", "sandboxes"):
         assert ways[0][name] == ways[1][name]
+
+
+# Sub-agents' sandboxes
+
+
+def team(*, late_s=0):
+    """A lead, its sub-agent, and one of that's: each thinks for a second and uses a tool for one.
+
+    The inner one is done at 5 s; the outer one waits for it, thinks again, and then uses a
+    tool again; the lead goes on after that. `late_s` is a pause of the outer one.
+    """
+    pause = late_s * 10**9
+    return [
+        ToolNode("shell", cpu_s=1.0),
+        ToolNode("shell", cpu_s=1.0, after=(0,), context=1),
+        ToolNode("shell", cpu_s=1.0, after=(1,), context=2),
+        LlmNode(10, 2, after=(2,), context=2),
+        ToolNode("shell", cpu_s=1.0, after=(3,), delay_ns=pause, context=1),
+        LlmNode(10, 2, after=(4,), context=1),
+        ToolNode("shell", cpu_s=1.0, after=(5,)),
+    ]
+
+
+def boxed(per="agent", memory=100):
+    return tool_plan(sandbox(per, start=start_class(0.001, sigma=0.01)), host(memory=memory))
+
+
+@pytest.mark.parametrize("clock", ["run_length", "stepwise"])
+def test_a_sub_agents_sandbox_lasts_until_its_last_node(clock):
+    tables, _ = run(team(), boxed(), clock=clock)
+    ended = {row.context: row.ended_s for row in tables["sandboxes"]}
+    calls = sorted(row.finished_s for row in tables["calls"])
+    assert ended[2] == calls[0]
+    assert ended[1] == calls[1]
+    assert ended[0] == tables["sessions"][0].finished_s
+    assert ended[2] < ended[1] < ended[0]
+    assert len(tables["sandboxes"]) == 3  # the outer one's is there while it waits
+
+
+def test_what_a_nested_sub_agent_gives_back_is_there_for_others():
+    """There is room for three sandboxes: the second session's third waits for one of these."""
+    short, _ = run(team(late_s=50), boxed(memory=13), sessions=2)
+    first = [row for row in short["sandboxes"] if row.session == 0]
+    second = [row for row in short["sandboxes"] if row.session == 1]
+    assert max(row.granted_s for row in second if row.context == 2) < 50
+    assert min(row.ended_s for row in first) < 10
+
+
+def test_a_sub_agent_that_goes_on_beside_its_parent_keeps_its_sandbox():
+    """Its tools are seconds apart, and the parent calls an LLM meanwhile."""
+    nodes = [
+        ToolNode("shell", cpu_s=1.0, context=1),
+        LlmNode(10, 2, delay_ns=2 * 10**9),
+        ToolNode("shell", cpu_s=1.0, after=(0,), delay_ns=5 * 10**9, context=1),
+    ]
+    tables, _ = run(nodes, boxed())
+    (box,) = tables["sandboxes"]
+    assert box.tools == 2
+
+
+@pytest.mark.parametrize("clock", ["run_length", "stepwise"])
+def test_sub_agents_of_each_stage_have_sandboxes_of_their_own(clock):
+    def stages():
+        for _ in range(2):
+            yield [LlmNode(10, 2)]
+            chains = [
+                [[ToolNode("shell", cpu_s=1.0, context=k)], [LlmNode(10, 2, context=k)]]
+                for k in (1, 2)
+            ]
+            yield side_by_side(chains)
+
+    listed = [Session("s", 0, StagedNodes(6, stages))]
+    sink = builders.Rows()
+    builders.run_replication(
+        builders.scenario(run={"clock": clock}),
+        world(boxed()),
+        [builders.Listed("s", listed)],
+        replication=0,
+        horizon_s=100.0,
+        arrivals_end_s=100.0,
+        sink=sink,
+    )
+    boxes = sorted(sink.tables["sandboxes"])
+    assert [{row.context for row in boxes[at : at + 2]} for at in (0, 2)] == [{1, 2}, {1, 2}]
+    assert max(row.ended_s for row in boxes[:2]) < min(row.asked_s for row in boxes[2:])

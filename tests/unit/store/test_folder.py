@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from factorysim.errors import OutputError
-from factorysim.store import check_place, made_folder, publish, staging, write_json
+from factorysim.store import check_place, made_folder, publish, staging, write_bytes, write_json
 
 
 def run_folder(path, text="old"):
@@ -102,3 +102,15 @@ def test_an_unwritable_place_is_refused_early(tmp_path, monkeypatch):
 def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "x.json", {"x": float("nan")})
+
+
+def test_bytes_that_stop_coming_leave_what_was_there(tmp_path):
+    def parts():
+        yield b"new"
+        raise RuntimeError("the source dried up")
+
+    (tmp_path / "some").write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="dried up"):
+        write_bytes(tmp_path / "some", parts())
+    assert (tmp_path / "some").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["some"]

@@ -84,19 +84,30 @@ def test_open_takes_the_delay_of_a_first_node_for_its_start():
     assert (opened.at_ns, opened.delay_ns) == (7, 0)
 
 
-def test_think_only_keeps_users_and_work_and_drops_recorded_waits():
+def test_think_only_keeps_every_wait_and_takes_tools_off_the_hosts():
     nodes = one("think_only").nodes
-    assert [node.delay_ns for node in nodes] == [0, 0, 0, 0, 60 * S, 0, 0]
-    assert [node.after for node in nodes] == [node.after for node in recorded().nodes]
-    assert (nodes[1].remote_ns, nodes[1].cpu_s) == (0, 0.5)
+    before = recorded().nodes
+    assert [node.delay_ns for node in nodes] == [node.delay_ns for node in before]
+    assert [node.after for node in nodes] == [node.after for node in before]
+    assert (nodes[1].remote_ns, nodes[1].cpu_s) == (2.5 * S, 0.0)
+    assert [node for node in nodes if node is not nodes[1]] == [*before[:1], *before[2:]]
 
 
-def test_think_only_drops_the_waits_of_failed_attempts_and_keeps_their_work():
-    tool = ToolNode("shell", remote_ns=S, failed=(Attempt(0.5, 7 * S, 3 * S),))
-    session = Session("x", 0, [LlmNode(10, 1), tool, LlmNode(20, 1, after=(1,))])
-    tool.after = (0,)
-    assert one("think_only", session).nodes[1].failed == (Attempt(0.5, 0, 0),)
-    assert tool.failed == (Attempt(0.5, 7 * S, 3 * S),)  # that it was given stays
+def test_think_only_gives_a_tool_all_the_time_that_its_attempts_took():
+    failed = (Attempt(3.0, S, 7), Attempt(0.0, 2 * S, 0))
+    tool = ToolNode("test", cpu_s=6.0, cores=2.0, remote_ns=S, after=(0,), failed=failed)
+    session = Session("s", 0, [LlmNode(10, 1), tool])
+    [_, told] = one("think_only", session).nodes
+    assert told.failed == (Attempt(0.0, S + 1_500_000_000, 7), Attempt(0.0, 2 * S, 0))
+    assert (told.cpu_s, told.remote_ns) == (0.0, 4 * S)
+    assert (tool.cpu_s, tool.failed) == (6.0, failed)
+
+
+def test_think_only_is_closed_where_no_work_of_tools_is_told():
+    def session():
+        return Session("s", 0, [LlmNode(10, 1), ToolNode("t", remote_ns=S, after=(0,))])
+
+    assert one("think_only", session()) == one("closed", session())
 
 
 def test_a_mode_does_not_change_what_it_was_given():

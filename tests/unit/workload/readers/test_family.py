@@ -41,6 +41,11 @@ def read(tmp_path, *records, repair=None):
     return list(read_fstrace(path, repair))
 
 
+def helpers(session):
+    """Calls of the first sub-agent."""
+    return [n for n in session.nodes if isinstance(n, LlmNode) and n.context == 1]
+
+
 def follows(session, place):
     """What a node waits for, directly or not."""
     found, todo = set(), list(session.nodes[place].after)
@@ -99,6 +104,27 @@ def test_a_subagent_without_a_tool_begins_with_its_parent(tmp_path):
     alone[0] = alone[0] | {"parent": {"sid": "p"}}
     [session] = read(tmp_path, *PARENT, *alone)
     assert [n.after for n in session.nodes if isinstance(n, LlmNode)].count(()) == 2
+
+
+def test_a_subagent_keeps_the_start_that_its_record_tells(tmp_path):
+    [session] = read(tmp_path, *PARENT, *child("c"))
+    starts = {n.prompt_tokens: n.at_ns for n in session.nodes if isinstance(n, LlmNode)}
+    assert starts == {100: None, 200: None, 50: 2, 70: None}
+    late = child("c")
+    late[1] = late[1] | {"delay": 40}
+    [session] = read(tmp_path, *PARENT, *late)
+    assert [n.at_ns for n in helpers(session)][:1] == [42]
+    told = child("c")
+    told[1] = told[1] | {"t": 11}
+    [session] = read(tmp_path, *PARENT, *told)
+    assert [n.at_ns for n in helpers(session)][:1] == [6]
+
+
+def test_a_start_before_the_parents_is_of_another_clock(tmp_path):
+    early = child("c")
+    early[0] = early[0] | {"t": 3}
+    [session] = read(tmp_path, *PARENT, *early)
+    assert [n.at_ns for n in helpers(session)][:1] == [None]
 
 
 def test_elsewhere_it_is_a_session_of_its_own(tmp_path):

@@ -77,6 +77,8 @@ def test_sub_agents_run_side_by_side_between_the_call_and_its_result(tmp_path):
     assert [place for place, _ in calls] == [0, 1, 3, 4, 6, 7]
     assert [node.after for _, node in calls] == [(), (0,), (2,), (0,), (5,), (3, 6)]
     assert [node.delay_ns / S for _, node in calls] == [0, 0.5, 0, 0.5, 0, 0.5]
+    starts = [node.at_ns and node.at_ns / S for _, node in calls]
+    assert starts == [None, 2.5, 7.5, 2.5, 8.5, 13.0]
     initiators = [node.initiator for _, node in calls]
     assert initiators == ["user", "agent", "tool", "agent", "tool", "tool"]
     assert [node.prefix_tokens for _, node in calls] == [0, 64, 64, 64, 64, 128]
@@ -84,6 +86,23 @@ def test_sub_agents_run_side_by_side_between_the_call_and_its_result(tmp_path):
     assert [mark["nodes"] for mark in marks] == [[1, 4], [4, 7]]
     assert [mark["marker"]["subagent_type"] for mark in marks] == ["Explore", "Explore"]
     assert [node.context for _, node in calls] == [0, 1, 1, 2, 2, 0]
+
+
+def test_sub_agents_start_on_the_clock_of_a_session_that_starts_late(tmp_path):
+    marker = {"t": 110.5, "type": "subagent", "duration_ms": 8000}
+    helper = marker | {"requests": [request(0, 64), brings(5, 128, 3.0)]}
+    [told] = read(tmp_path, session(request(100), helper, brings(113, 200, 11.0)))
+    starts = [node.at_ns for node in told.nodes if isinstance(node, LlmNode)]
+    assert starts == [None, 2.5 * S, 7.5 * S, 13 * S]
+
+
+def test_a_sub_agent_before_all_else_starts_when_it_did(tmp_path):
+    """Nothing came before it, so the session's clock is the file's."""
+    marker = {"t": 8.0, "type": "subagent", "duration_ms": 8000}
+    helper = marker | {"requests": [request(0, 64), brings(5, 128, 3.0)]}
+    [told] = read(tmp_path, session(helper, brings(13, 200, 11.0)))
+    starts = [node.at_ns for node in told.nodes if isinstance(node, LlmNode)]
+    assert starts == [None, 5 * S, 13 * S]
 
 
 def test_what_is_not_recorded_is_counted(tmp_path):

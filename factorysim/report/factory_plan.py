@@ -1,0 +1,120 @@
+"""The picture of a factory on which something runs: of a plan, of a scenario, of a finished run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from factorysim.catalog import load_catalog
+from factorysim.report.factory_layout import NARROW, WIDTH, layout_factory
+from factorysim.report.factory_loads import loads_of_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from factorysim.catalog import Catalog
+    from factorysim.graph.plan import FactoryPlan
+    from factorysim.report.factory_layout import Layout
+    from factorysim.report.factory_loads import Loads
+    from factorysim.run import Run
+    from factorysim.spec.topology import TopologySpec
+
+
+def layout_of_plan(
+    plan: FactoryPlan, topology: TopologySpec, catalog: Catalog, *, width: float = WIDTH
+) -> Layout:
+    """Lay out the factory of a plan; every chip knows the deployment that runs on it.
+
+    Parameters
+    ----------
+    topology, catalog
+        That the plan was made from.
+
+    Raises
+    ------
+    UserError
+        If the graph that the topology names has gone, or is another by now.
+    """
+    from factorysim.graph.build import build_graph
+
+    graph = build_graph(topology, catalog)
+    layout = layout_factory(graph, uses_of(plan, list(graph)), width=width)
+    return layout._replace(notes=(*layout.notes, *_elsewhere(plan)))
+
+
+class Picture(NamedTuple):
+    """A run's factory, and how busy its parts were."""
+
+    layout: Layout
+    narrow: Layout
+    """The same on a sheet for a telephone."""
+    loads: Loads
+
+
+def picture_of_run(run: Run) -> Picture:
+    """Lay out the factory of a run, planned again from its resolved scenario.
+
+    Raises
+    ------
+    UserError
+        If that is not possible: the scenario, a catalog, a graph or a profile that it names is
+        not there, or says something else by now. The message is for the reader of the report.
+    """
+    from factorysim.load import load
+    from factorysim.run.prepare import build_plan
+    from factorysim.spec.topology import TopologySpec
+
+    scenario = load(str(run.path / "scenario.resolved.yaml"))
+    catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
+    plan, topology = build_plan(scenario, catalog), scenario.topology
+    assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
+    return Picture(
+        layout_of_plan(plan, topology, catalog),
+        layout_of_plan(plan, topology, catalog, width=NARROW),
+        loads_of_run(run.summary, _by_deployment(run.path / "metrics.parquet"), plan),
+    )
+
+
+def _by_deployment(metrics: Path) -> dict[str, float | None]:
+    """Mean utilization over replications of each deployment that has one of its own."""
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(
+        metrics, columns=["name", "key", "value"], filters=[("by", "==", "deployment")]
+    )
+    found: dict[str, list[float | None]] = {}
+    for row in rows.to_pylist():
+        if row["name"].startswith("utilization."):
+            found.setdefault(row["key"], []).append(row["value"])
+    return {name: _mean(values) for name, values in found.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def uses_of(plan: FactoryPlan, names: Sequence[str]) -> Mapping[str, str]:
+    """Node -> deployment that runs on it.
+
+    Parameters
+    ----------
+    names
+        Nodes of the plan's graph, in its order.
+    """
+    uses: dict[str, str] = {}
+    for serve in plan.serve:
+        for replica in serve.replicas:
+            for node in (*replica.devices, *replica.partners):
+                uses[names[node]] = serve.name
+    for tools in plan.tools:
+        if not tools.elastic:
+            uses.update({names[host.node]: tools.name for host in tools.hosts})
+    return uses
+
+
+def _elsewhere(plan: FactoryPlan) -> list[str]:
+    """Say what runs on nothing that is drawn."""
+    clouds = [tools.name for tools in plan.tools if tools.elastic]
+    return [f"Not drawn: the cloud that {name} runs in." for name in clouds]

@@ -1,0 +1,60 @@
+"""The factory of a run: what its directory tells of it, and what is said where it is too little."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from factorysim.catalog import load_catalog
+from factorysim.errors import UserError
+from factorysim.load import load
+from factorysim.report.factory_loads import uses_in
+from factorysim.report.factory_plan import layout_of_plan, picture_of_run
+from factorysim.resources import resource_names
+from factorysim.run import open_run, simulate
+from factorysim.run.prepare import build_plan
+from tests.unit.run.builders import mm1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "mm1"
+    simulate(mm1(), out=folder, workers=1)
+    return folder
+
+
+def test_a_run_directory_is_enough_for_the_picture_of_its_factory(folder):
+    run = open_run(folder)
+    picture = picture_of_run(run)
+    (use,) = (use for use in uses_in(picture.layout.contents, picture.loads) if use.deployment)
+    assert use.number == 1
+    assert use.load == pytest.approx(run.summary[f"utilization.{use.pool}"].value)
+    assert picture.narrow.contents == picture.layout.contents
+
+
+def test_a_factory_that_has_gone_is_told(folder, tmp_path):
+    resolved = (folder / "scenario.resolved.yaml").read_text()
+    assert "\ntopology:\n" in resolved
+    gone = resolved.replace("\ntopology:\n", "\ntopology:\n  graph: gone.graphml\n", 1)
+    (tmp_path / "scenario.resolved.yaml").write_text(gone)
+    with pytest.raises(UserError, match=r"gone\.graphml"):
+        picture_of_run(SimpleNamespace(path=tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", resource_names("scenarios"))
+def test_every_shipped_scenario_is_drawn_with_all_that_it_deploys(name):
+    scenario = load(name)
+    catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
+    plan = build_plan(scenario, catalog)
+    drawn = {}
+    for use in uses_in(layout_of_plan(plan, scenario.topology, catalog).contents):
+        drawn[use.deployment] = drawn.get(use.deployment, 0) + use.number
+    planned = {
+        serve.name: len(serve.replicas)
+        * (serve.devices_per_replica + (serve.partner.devices_per_replica if serve.partner else 0))
+        for serve in plan.serve
+    }
+    planned |= {tools.name: len(tools.hosts) for tools in plan.tools if not tools.elastic}
+    drawn.pop("", None)
+    assert drawn == planned
