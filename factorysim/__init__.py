@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from factorysim.errors import TraceError as TraceError
     from factorysim.errors import UserError as UserError
     from factorysim.load import load as load
+    from factorysim.report.figures import public as figures
     from factorysim.run import Run as Run
     from factorysim.run import simulate as simulate
     from factorysim.spec.scenario import ScenarioSpec as Scenario
@@ -49,6 +50,7 @@ __all__ = [
     "UserError",
     "__version__",
     "capacity",
+    "figures",
     "load",
     "load_catalog",
     "predict",
@@ -67,6 +69,7 @@ _HOME = {
     "TraceError": ("factorysim.errors", "TraceError"),
     "UserError": ("factorysim.errors", "UserError"),
     "capacity": ("factorysim.study.capacity", "capacity"),
+    "figures": ("factorysim.report.figures", "public"),
     "load": ("factorysim.load", "load"),
     "load_catalog": ("factorysim.catalog", "load_catalog"),
     "predict": ("factorysim.study.predict", "predict"),

@@ -58,6 +58,7 @@ def _mount() -> None:
         capacity,
         catalog,
         check,
+        figures,
         files,
         imports,
         pareto,
@@ -72,6 +73,7 @@ def _mount() -> None:
     capacity.register(app)
     pareto.register(app)
     predict.register(app)
+    figures.register(app)
     timeline.register(app)
     files.register(app)
     check.register(app)

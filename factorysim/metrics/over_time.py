@@ -35,32 +35,35 @@ class BinMeans:
         import numpy as np
 
         self._edges = edges_s
-        self._level = np.zeros(len(edges_s))
-        self._moment = np.zeros(len(edges_s))
+        self._change = np.zeros(len(edges_s))
+        self._partial = np.zeros(len(edges_s))
 
     def add(self, since_s: Floats, until_s: Floats, value: Floats | float = 1.0) -> None:
         """Add rows; one that ends before it begins must not be among them."""
-        self._change(since_s, value, 1.0)
-        self._change(until_s, value, -1.0)
+        self._changed(since_s, value, 1.0)
+        self._changed(until_s, value, -1.0)
 
-    def _change(self, at_s: Floats, value: Floats | float, sign: float) -> None:
-        """Let the level change at instants: what lies before the first edge counts from there."""
+    def _changed(self, at_s: Floats, value: Floats | float, sign: float) -> None:
+        """Let the level change at instants: what lies before the first edge counts from there.
+
+        A change counts in its own bin for what of the bin is left, and whole in all later
+        ones: so what has gone leaves nothing behind but the rounding of its own bin.
+        """
         import numpy as np
 
         count = len(self._edges)
-        at = np.maximum(at_s, self._edges[0]) - self._edges[0]
-        place = np.searchsorted(self._edges, at_s, side="left")
-        weight = np.broadcast_to(np.asarray(value, np.float64), at.shape)
-        kept = place < count
-        where = place[kept]
-        self._level += sign * np.bincount(where, weight[kept], count)
-        self._moment += sign * np.bincount(where, (weight * at)[kept], count)
+        weight = np.broadcast_to(np.asarray(value, np.float64), np.shape(at_s))
+        bins = np.searchsorted(self._edges, at_s, side="left")
+        kept = bins < count
+        where, much = bins[kept], sign * weight[kept]
+        left = self._edges[where] - np.maximum(at_s[kept], self._edges[0])
+        self._change += np.bincount(where, much, count)
+        self._partial += np.bincount(where, much * left, count)
 
     def means(self) -> Floats:
         """Mean of the sum of all rows in each bin, shape ``(bins,)``."""
         import numpy as np
 
-        since = self._edges - self._edges[0]
-        area = since * np.cumsum(self._level) - np.cumsum(self._moment)
-        mean: Floats = np.diff(area) / np.diff(self._edges)
+        before = np.cumsum(self._change)[:-1]
+        mean: Floats = before + self._partial[1:] / np.diff(self._edges)
         return mean

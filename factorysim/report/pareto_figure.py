@@ -9,28 +9,25 @@ they cover least. Drawn to be read at 1200 x 800 and printed in one column: text
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.marked import printable
+from factorysim.report.figures.axis import LOG_FROM, linear, logarithmic
+from factorysim.report.figures.saving import UNDATED
+from factorysim.report.figures.style import COLOURS, GRID, INK, paper
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from factorysim.study.pareto import Estimate, Pareto, Point
 
 INCHES = (7.0, 4.0 + 2 / 3)
 DPI = 1200 / 7.0
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of Okabe and Ito, "Color universal design" (2008): told apart by every kind of eye."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
-INK, GRID = "#222222", "#dddddd"
 TEXT, SMALL = 13.0, 10.5
 """Points."""
-LOG_FROM = 8.0
-"""Largest over smallest value of an axis, from which on it is logarithmic."""
 PANELS = (
     ("Output tokens/s per MW of facility", "tokens_per_s_per_mw", "on_mw_frontier"),
     ("Output tokens/s per GPU", "tokens_per_s_per_gpu", "on_gpu_frontier"),
@@ -54,7 +51,7 @@ def draw_pareto(found: Pareto, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with _own_settings():
+    with paper():
         figure: Any = Figure(figsize=INCHES, dpi=DPI, facecolor="white")
         canvas: Any = FigureCanvasAgg(figure)
         curves = _curves(found)
@@ -68,8 +65,7 @@ def draw_pareto(found: Pareto, path: Path) -> None:
         for axes, panel in zip(figure.axes, PANELS, strict=True):
             _Labels(axes, found, curves, panel[1], panel[2]).write()
         kind = path.suffix.removeprefix(".")
-        blank = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        figure.savefig(path, format=kind, dpi=DPI, metadata=blank.get(kind, {}))
+        figure.savefig(path, format=kind, dpi=DPI, metadata=UNDATED[kind])
 
 
 class _Curve(NamedTuple):
@@ -172,8 +168,6 @@ def _places(points: Sequence[Point], value: str) -> tuple[list[float], list[floa
 
 def _scale(axis: Any, estimates: list[Estimate]) -> None:  # noqa: ANN401
     """Choose a linear or a logarithmic axis, with ticks that people read."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
     values = [estimate.value for estimate in estimates]
     values += [bound for one in estimates for bound in (one.low, one.high) if bound and bound > 0]
     low, high = min(values), max(values)
@@ -182,29 +176,11 @@ def _scale(axis: Any, estimates: list[Estimate]) -> None:  # noqa: ANN401
     if high / low < LOG_FROM:
         room = 0.12 * (high - low or high)
         bounds(0.0 if high / low > 2 else max(0.0, low - room), high + room)
-        axis.set_major_locator(MaxNLocator(5))
+        linear(axis)
     else:
-        (axis.axes.set_xscale if along else axis.axes.set_yscale)("log")
+        logarithmic(axis, low, high)
         room = (high / low) ** 0.09
         bounds(low / room, high * room)
-        subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0, 3.0) if high / low < 1e3 else (1.0,)
-        axis.set_major_locator(LogLocator(10.0, subs=subs))
-        axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
-
-
-def tick(value: float) -> str:
-    """Write a value of an axis.
-
-    Examples
-    --------
-    >>> tick(0.5), tick(20.0), tick(1500.0), tick(2e6)
-    ('0.5', '20', '1.5k', '2M')
-    """
-    for factor, prefix in ((1e6, "M"), (1e3, "k"), (1.0, "")):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g}{prefix}"
-    return f"{value:.3g}"
 
 
 class _Box(NamedTuple):
@@ -377,15 +353,3 @@ def _stretches(points: Sequence[Point]) -> list[list[Point]]:
         else:
             stretches.append([point])
     return stretches
-
-
-@contextmanager
-def _own_settings() -> Generator[None]:
-    """Matplotlib's defaults for a while, whatever the user has set; the same ids in every SVG."""
-    import matplotlib
-
-    mpl: Any = matplotlib
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams["svg.hashsalt"] = "factorysim"
-        yield

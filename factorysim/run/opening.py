@@ -74,7 +74,7 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
         fault = Fault(str(place), "schema", _short(schema), RUN_SCHEMA, cure)
         raise UserError(fault)
     if not unbroken(manifest):
-        told = f"other content than {SEAL} seals"
+        told = f"other content than {SEAL} seals" if SEAL in manifest else f"no {SEAL}"
         raise UserError(Fault(str(place), "", told, "a manifest as it was written", AGAIN))
     return manifest
 

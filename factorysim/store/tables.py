@@ -92,7 +92,8 @@ def read_groups(path: Path, names: Sequence[str]) -> Iterator[Columns]:
 def read_replication(path: Path, names: Sequence[str], replication: int) -> Iterator[Columns]:
     """Read columns of one replication, a row group at a time.
 
-    No row group holds rows of two replications, and each says of which it does.
+    Row groups of others are passed over by their statistics. A file that another
+    program has written again may hold several in one group: of that, rows are picked.
     """
     import pyarrow.parquet as pq
 
@@ -101,8 +102,20 @@ def read_replication(path: Path, names: Sequence[str], replication: int) -> Iter
         place = file.schema_arrow.names.index("replication")
         for group in range(file.num_row_groups):
             known = file.metadata.row_group(group).column(place).statistics
-            if known is not None and known.min == replication:
+            bounds = None if known is None or not known.has_min_max else (known.min, known.max)
+            if bounds == (replication, replication):
                 yield as_columns(file.read_row_group(group, columns=held))
+            elif bounds is None or bounds[0] <= replication <= bounds[1]:
+                columns = dict.fromkeys([*held, "replication"])
+                yield _picked(file.read_row_group(group, columns=list(columns)), held, replication)
+
+
+def _picked(table: pa.Table, names: Sequence[str], replication: int) -> Columns:
+    """Pick the rows of one replication out of a row group of several."""
+    import pyarrow.compute as pc
+
+    mine = table.filter(pc.equal(table["replication"], replication))
+    return as_columns(mine.select(names))
 
 
 def join_columns(groups: Iterable[Columns], empty: Columns) -> Columns:

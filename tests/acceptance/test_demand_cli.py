@@ -120,7 +120,7 @@ def test_a_burst_of_agents_is_felt_in_decoding_long_after_its_queue_is_gone():
     assert ttft["burst"][5] > 2 * ttft["calm"][5]
     assert ttft["burst"][6] < 1.5 * ttft["calm"][6]
     assert tpot["burst"][6] > 2 * tpot["calm"][6]
-    assert tpot["burst"][10] > 1.4 * tpot["calm"][10]
+    assert tpot["burst"][10] > 1.15 * tpot["calm"][10]
 
 
 def test_a_burst_tells_how_long_it_is_felt():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.catalog.fact import Fact
+from factorysim.catalog.limits import ORDERS
 from factorysim.catalog.llms import build_llm
 from factorysim.catalog.names import fold
 from factorysim.catalog.overlay import SCHEMA
@@ -77,6 +78,7 @@ def import_llm(path: Path, catalog: Catalog, identity: str | None = None) -> Imp
     name = _name(path, whole, identity)
     chosen = _identity(identity, name, catalog)
     draft, architecture = _read(whole)
+    _hold_orders(whole, draft)
     if whole.faults:
         raise SpecError(*whole.faults)
     totals = _count(draft, chosen)
@@ -96,6 +98,17 @@ def import_llm(path: Path, catalog: Catalog, identity: str | None = None) -> Imp
             if leaf.note.endswith("its class takes this")
         ),
     )
+
+
+def _hold_orders(config: Config, draft: Draft) -> None:
+    """Refuse what the catalog would refuse of the record, in the words of the config."""
+    for order in ORDERS["llms"]:
+        small, large = draft.leaves.get(order.smaller), draft.leaves.get(order.larger)
+        if small is None or large is None or small.value is None or large.value is None:
+            continue
+        if small.value > large.value:
+            expected = f"at most {large.value}, which is {large.note}"
+            config.contradiction(small.note, f"{small.value}", expected, order.cure)
 
 
 def _name(path: Path, config: Config, identity: str | None) -> str:

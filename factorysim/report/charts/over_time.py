@@ -84,6 +84,23 @@ def time_charts(source: Source, bins: int = BINS) -> list[TimeChart]:
     ]
 
 
+def racks_together(chart: TimeChart) -> TimeChart:
+    """Add up the lines of racks of a kind: ``hgx/0``, ``hgx/1`` become ``hgx (2 racks)``."""
+    kinds: dict[str, list[Series]] = {}
+    for one in chart.series:
+        kinds.setdefault(one.name.partition("/")[0], []).append(one)
+    return chart._replace(
+        series=tuple(
+            Series(
+                f"{kind} ({len(racks)} racks)" if len(racks) > 1 else kind,
+                sum(one.values for one in racks[1:]) + racks[0].values,
+                None,
+            )
+            for kind, racks in kinds.items()
+        )
+    )
+
+
 CHARTS = {
     "sessions": ("Sessions in the system", "", "no session arrived"),
     "queue": ("Waiting, by deployment", "", "nothing is deployed"),

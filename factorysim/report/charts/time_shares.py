@@ -8,7 +8,7 @@ from factorysim.metrics.demand import SHARES
 from factorysim.report.terminal import SHARES as WORDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from factorysim.report.charts.source import Source
 
@@ -40,6 +40,8 @@ class TimeShares(NamedTuple):
     """Kind of time -> what it is called."""
     reason: str
     """Why there are no bars; blank where there are."""
+    withheld: tuple[tuple[str, str], ...] = ()
+    """What a kind of time is called that no bar has, and why."""
 
 
 def time_shares(source: Source) -> TimeShares:
@@ -60,7 +62,15 @@ def time_shares(source: Source) -> TimeShares:
         tuple(Bar(name, _means(found[name])) for name in (ALL, *source.streams) if name in found),
         WORDS,
         "" if found else reason,
+        tuple(_withheld(source)) if found else (),
     )
+
+
+def _withheld(source: Source) -> Iterator[tuple[str, str]]:
+    for kind in SHARES:
+        line = source.run.summary.get(f"time_share.{kind}")
+        if line is not None and line.value is None:
+            yield WORDS[kind], line.reason or "no reason given"
 
 
 def _means(values: Mapping[str, list[float]]) -> dict[str, float]:

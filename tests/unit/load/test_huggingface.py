@@ -9,7 +9,15 @@ from factorysim.catalog import load_catalog
 from factorysim.errors import SpecError
 from factorysim.load.huggingface import import_llm
 from factorysim.physics.shape import llm_shape
-from tests.unit.load.hf_configs import CONFIGS, deepseek, gpt_oss, llama, nemotron_h, qwen3
+from tests.unit.load.hf_configs import (
+    CONFIGS,
+    deepseek,
+    deepseek_v4,
+    gpt_oss,
+    llama,
+    nemotron_h,
+    qwen3,
+)
 
 CATALOG = load_catalog()
 UNKNOWN_CONFIGS = {
@@ -297,6 +305,13 @@ def test_more_experts_for_a_token_than_there_are_is_refused(tmp_path):
     config = gpt_oss(CATALOG.llm("gpt_oss_20b"))
     (fault,) = refused(tmp_path, config, num_experts_per_tok=64)
     assert fault.key == "num_experts_per_tok"
+
+
+def test_what_the_catalog_would_refuse_is_refused_in_the_words_of_the_config(tmp_path):
+    """DeepSeek V4 has one head of KV for all; 65 for 64 heads is a record that does not load."""
+    config = deepseek_v4(CATALOG.llm("deepseek_v4_flash"))
+    faults = refused(tmp_path, config, num_key_value_heads=65)
+    assert [(fault.key, fault.found) for fault in faults] == [("num_key_value_heads", "65")]
 
 
 def test_a_pattern_of_another_length_is_refused(tmp_path):
