@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from pieces import MADE
+from pydantic import BaseModel
 
 import factorysim
 
@@ -11,30 +14,39 @@ What `import factorysim as fs` offers; anything else may change from one version
 Names load where they are first used. `Run` reads its tables (`calls`, `sessions`, `tools`, ...)
 as pandas DataFrames, lazily.
 """
-VERBS = ("load", "load_catalog", "simulate", "predict", "capacity")
-THINGS = ("Run", "Catalog")
-SPECS = {"Scenario": "scenario", "Topology": "topology"}
-ERRORS = (
-    *("FactorysimError", "UserError", "SpecError"),
-    *("CapacityError", "TraceError", "SimulationError"),
-)
+SPECS = """\
+## Specs
+
+What `load` gives, frozen. Their fields are the keys of the files:
+"""
 
 
 def page() -> str:
-    """Name each public object where it is defined; all of ``__all__`` must have a place."""
-    places = {*VERBS, *THINGS, *SPECS, *ERRORS, "__version__"}
-    assert places == set(factorysim.__all__), places ^ set(factorysim.__all__)
+    """Name each public object where it is defined: what acts first, errors last."""
+    names = [name for name in factorysim.__all__ if not name.startswith("_")]
+    found = {name: getattr(factorysim, name) for name in names}
+    errors = [name for name in names if _is(found[name], Exception)]
+    specs = [name for name in names if _is(found[name], BaseModel)]
+    others = [name for name in names if name not in (*errors, *specs)]
+    others.sort(key=lambda name: isinstance(found[name], type | ModuleType))
     parts = [f"{MADE}# Python\n\n{INTRO}"]
-    parts += [_entry(name) for name in (*VERBS, *THINGS)]
-    parts += ["## Specs\n\nWhat `load` gives, frozen; fields are the keys of the files.\n"]
-    parts += [f"- `fs.{name}`: [{where} files]({where}.md)\n" for name, where in SPECS.items()]
+    parts += [_entry(name, found[name]) for name in others]
+    parts += [SPECS]
+    parts += [f"- `fs.{name}`: [{name.lower()} files]({name.lower()}.md)\n" for name in specs]
     parts += ["## Errors\n"]
-    parts += [_entry(name, "      heading_level: 3\n") for name in ERRORS]
+    parts += [_entry(name, found[name], level=3) for name in errors]
     return "\n".join(parts)
 
 
-def _entry(name: str, options: str = "") -> str:
+def _is(found: object, base: type) -> bool:
+    return isinstance(found, type) and issubclass(found, base)
+
+
+def _entry(name: str, found: object, level: int = 2) -> str:
     """Ask mkdocstrings for an object."""
-    found = getattr(factorysim, name)
-    asked = f"    options:\n{options}" if options else ""
-    return f"::: {found.__module__}.{found.__qualname__}\n{asked}"
+    if isinstance(found, ModuleType):
+        path = found.__name__
+    else:
+        path = f"{found.__module__}.{getattr(found, '__qualname__', '')}"
+    options = f"      heading: {name}\n      heading_level: {level}\n"
+    return f"::: {path}\n    options:\n{options}"
