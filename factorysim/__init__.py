@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from factorysim.errors import UserError as UserError
     from factorysim.load import load as load
     from factorysim.report.figures import public as figures
+    from factorysim.report.run_page import report as report
     from factorysim.run import Run as Run
+    from factorysim.run import open_run as open_run
     from factorysim.run import simulate as simulate
     from factorysim.spec.scenario import ScenarioSpec as Scenario
     from factorysim.spec.topology import TopologySpec as Topology
@@ -53,7 +55,9 @@ __all__ = [
     "figures",
     "load",
     "load_catalog",
+    "open_run",
     "predict",
+    "report",
     "simulate",
 ]
 
@@ -72,13 +76,15 @@ _HOME = {
     "figures": ("factorysim.report.figures", "public"),
     "load": ("factorysim.load", "load"),
     "load_catalog": ("factorysim.catalog", "load_catalog"),
+    "open_run": ("factorysim.run", "open_run"),
     "predict": ("factorysim.study.predict", "predict"),
+    "report": ("factorysim.report.run_page", "report"),
     "simulate": ("factorysim.run", "simulate"),
 }
 
 
 class _Package(ModuleType):
-    """A package whose public `load` is not hidden by its submodule `load`.
+    """A package whose public `load` and `report` are not hidden by submodules of these names.
 
     Importing a submodule binds it in its package; ``factorysim.load`` would
     then be the module or the function, depending on who came first.

@@ -474,6 +474,36 @@ def mva(population: int, demands_s: Sequence[float], think_s: float = 0.0) -> Cl
     return Closed(rate, tuple(sojourns), tuple(present))
 
 
+def cyclic_rate(population: int, service_s: float, other_s: float, servers: float) -> float:
+    """Give rounds a second of customers who go to and fro between one server and several.
+
+    The chain of the number at the other station, by birth and death (Gordon and Newell,
+    Oper. Res. 15, 1967). It holds where the one server is exponential, and the others are
+    too, or shared by all who are there, whatever their law (BCMP, as in `mva`).
+
+    Parameters
+    ----------
+    service_s
+        Mean service of the one server.
+    other_s
+        Mean service of one of the others, alone.
+    servers
+        How many of those; not whole where customers share what each could use a part of.
+
+    Examples
+    --------
+    >>> round(cyclic_rate(2, 1.0, 1.0, 2), 12)  # nobody waits for the others: as in `mva`
+    0.8
+    >>> round(cyclic_rate(2, 1.0, 1.0, 1), 12)  # two of a kind: one of three states idles each
+    0.666666666667
+    """
+    # At the other station there are n; one comes every service_s, and one of them goes.
+    terms = [1.0]
+    for n in range(1, population + 1):
+        terms.append(terms[-1] * other_s / service_s / min(float(n), servers))
+    return (1.0 - terms[-1] / sum(terms)) / service_s
+
+
 def closed_present(
     population: int, demands_s: Sequence[float], think_s: float, station: int, n: int
 ) -> float:

@@ -14,6 +14,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -42,6 +43,8 @@ MAX_BYTES = 2_000_000
 MAX_DEPTH = 24
 MAX_VALUES = 100_000
 """Values of one file with its aliases written out."""
+REMEMBERED_BYTES = 100_000
+"""Of a file whose tree is kept; those of users are far below."""
 
 
 def read_yaml(path: Path, name: str | None = None) -> Marked:
@@ -73,7 +76,14 @@ def read_yaml(path: Path, name: str | None = None) -> Marked:
     'a.yaml:2'
     """
     name = str(path) if name is None else name
-    return parse_yaml(read_bytes(path, name), name)
+    data = read_bytes(path, name)
+    return _parsed(data, name) if len(data) <= REMEMBERED_BYTES else parse_yaml(data, name)
+
+
+@lru_cache(maxsize=64)
+def _parsed(data: bytes, name: str) -> Marked:
+    """Parse a text once: a run meets its agents' files a dozen times, and trees do not change."""
+    return parse_yaml(data, name)
 
 
 def read_bytes(path: Path, name: str, limit: int = MAX_BYTES) -> bytes:

@@ -63,6 +63,7 @@ def _mount() -> None:
         imports,
         pareto,
         predict,
+        report,
         runs,
         timeline,
         trace,
@@ -70,6 +71,7 @@ def _mount() -> None:
     )
 
     runs.register(app)
+    report.register(app)
     capacity.register(app)
     pareto.register(app)
     predict.register(app)

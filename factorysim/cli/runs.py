@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from factorysim.cli.live import live_bar
+from factorysim.cli.report import page_of
 
 if TYPE_CHECKING:
     from factorysim.cli.live import Tell
@@ -52,6 +53,7 @@ def run(
 ) -> None:
     """Simulate a scenario and write its run directory."""
     from factorysim.report.brief import brief_report
+    from factorysim.report.run_page import report as write_report
     from factorysim.report.terminal import mark, run_report, verdict
     from factorysim.run import simulate
 
@@ -66,6 +68,7 @@ def run(
             progress=None if tell is None else lambda p: tell(name, p),
             name=name,
         )
+    page = page_of(lambda: write_report(done), done.path)
     if as_json:
         typer.echo((done.path / "summary.json").read_text(encoding="utf-8"), nl=False)
     elif quiet:
@@ -73,6 +76,7 @@ def run(
     else:
         print_parts(run_report(done) if details else brief_report(done))
         print_parts(["", mark("Run: ", str(done.path), "")])
+        print_page(page)
 
 
 def compare(
@@ -85,30 +89,56 @@ def compare(
     seed: Seed = None,
     reps: Reps = None,
     out: Annotated[
-        Path | None, typer.Option(help="Directory for a run directory of each; none if not given.")
+        Path | None,
+        typer.Option(help="Directory for a run directory of each; runs/A-vs-B if not given."),
     ] = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Run scenarios on the same demand, and pair their differences."""
+    from factorysim.report.run_page import PAGE, comparison_page, write_page
     from factorysim.report.versus import comparison_report
     from factorysim.study import compare as study
 
     loaded = [load(scenario, overrides, seed, reps) for scenario in scenarios]
     specs, names = [one.scenario for one in loaded], study.labels(scenarios)
+    place = out if out is not None else Path("runs") / _against(names)
     with running(quiet) as tell, locating(loaded):
-        found = study.compare(specs, names=names, out=out, workers=workers, progress=tell)
+        found = study.compare(specs, names=names, out=place, workers=workers, progress=tell)
+    page = page_of(lambda: write_page(place / PAGE, comparison_page(found)), place)
     if as_json:
         typer.echo(json.dumps([study.as_json(one) for one in found], indent=2, allow_nan=False))
         return
     for one in found:
         print_parts([one.verdict] if quiet else comparison_report(one))
+    if not quiet:
+        print_page(page)
+
+
+def print_page(page: Path | None) -> None:
+    """Say where a page is, if there is one."""
+    from factorysim.report.terminal import mark
+
+    if page is not None:
+        print_parts([mark("Report: ", str(page), "")])
+
+
+def _against(names: list[str]) -> str:
+    """Name a comparison after its scenarios, or after the first where there are many.
+
+    Examples
+    --------
+    >>> _against(["closed", "open"]), _against(["a", "b", "c", "d"])
+    ('closed-vs-open', 'a-vs-3-others')
+    """
+    return "-vs-".join(names if len(names) < 4 else [names[0], f"{len(names) - 1}-others"])
 
 
 @contextmanager
 def running(quiet: bool) -> Iterator[Tell | None]:
     """Show progress; leave with what an interrupted run has kept, and the exit code for it."""
+    from factorysim.report.run_page import report
     from factorysim.run import Interrupted
 
     try:
@@ -116,6 +146,8 @@ def running(quiet: bool) -> Iterator[Tell | None]:
             yield tell
     except Interrupted as stop:
         typer.echo(str(stop), err=True)
+        if (kept := stop.run) is not None and kept.path.is_dir():  # a search keeps none
+            page_of(lambda: report(kept), kept.path)
         raise typer.Exit(INTERRUPTED) from None
 
 

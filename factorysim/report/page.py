@@ -17,14 +17,28 @@ from factorysim.marked import printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 CUT = 300
 """Characters of a text that a page shows; a field of a user's file may hold 100,000."""
 
 
+PARTS = {"report.html": ("factory",)}
+"""Template -> names of other templates whose fragments it holds: they bring their styles."""
+
+
 def render_page(template: str, **content: object) -> str:
-    """Fill a template of this package; what it is given is text, never markup."""
-    return _environment().get_template(template).render(content)
+    """Fill a template of this package; what it is given is text, never markup.
+
+    Style and script are ``page.css`` and ``page.js``, and after them those of `PARTS` and those
+    that have the template's own name, where there are such.
+    """
+    style, script = _assets(template)
+    return (
+        _environment()
+        .get_template(template)
+        .render(content, style=style, script=script, policy=_policy(style, script))
+    )
 
 
 def cut(text: str, most: int = CUT) -> str:
@@ -41,7 +55,6 @@ def cut(text: str, most: int = CUT) -> str:
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     made = Environment(
         loader=PackageLoader("factorysim.report"),
@@ -52,13 +65,20 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["count"] = "{:,}".format
-    style, script = _ours("page.css") + _ours("factory.css"), _ours("page.js")
-    made.globals |= {
-        "style": Markup(style),
-        "script": Markup(script),
-        "policy": _policy(style, script),
-    }
     return made
+
+
+@cache
+def _assets(template: str) -> tuple[Markup, Markup]:
+    """Put the styles and the scripts of a page together."""
+    from markupsafe import Markup
+
+    names = ("page", *PARTS.get(template, ()), template.rpartition(".")[0])
+    style, script = (
+        "\n".join(filter(None, (_ours(f"{name}.{kind}") for name in names)))
+        for kind in ("css", "js")
+    )
+    return Markup(style), Markup(script)
 
 
 def _visible(value: object) -> object:
@@ -69,7 +89,9 @@ def _visible(value: object) -> object:
 
 
 def _ours(name: str) -> str:
-    return (files("factorysim.report") / "templates" / name).read_text(encoding="utf-8")
+    """Read a file of the package; blank: there is none."""
+    place = files("factorysim.report") / "templates" / name
+    return place.read_text(encoding="utf-8") if place.is_file() else ""
 
 
 def _policy(style: str, script: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
@@ -146,50 +146,67 @@ def run_report(run: Run) -> list[RenderableType]:
     return [*parts, "", *footnotes(notes), *rests_on(run)]
 
 
-def _turned_away(summary: Summary) -> list[Text]:
-    """Say which calls were not served, and why; and how many only came in late."""
-    calls = _value(summary, "calls.arrived")
-    gone = _value(summary, "calls.turned_away")
-    too_long = _value(summary, "calls.rejected") - gone
-    retried = _value(summary, "calls.retried")
-    lines: list[Text] = []
-    if too_long:
-        share = percent(too_long / calls)
-        why = "longer than the KV cache, or than the context of their LLM"
-        lines.append(mark("Rejected: ", f"{share} of calls: {why}", "red"))
-    if gone:
-        told = f"{percent(gone / calls)} of calls: by admission, to the last attempt"
-        lines.append(mark("Turned away: ", told, "red"))
-    if retried:
-        told = f"{percent(retried / calls)} of calls were sent more than once"
-        lines.append(mark("Came again: ", told, ""))
-    return lines
+class Said(NamedTuple):
+    """A line of a verdict."""
+
+    head: str
+    text: str
+    state: Literal["good", "bad", "unknown", "plain"]
+
+
+STYLES = {"good": "green", "bad": "red", "unknown": "yellow", "plain": ""}
 
 
 def verdict(run: Run) -> list[Text]:
     """SLO, load and bottleneck in a few lines."""
     from rich.text import Text
 
-    manifest, summary = run.manifest, run.summary
-    lines = [
-        Text(manifest["scenario"]["name"], style="bold"),
-        Text(printable(manifest["scenario"]["question"]), style="italic"),
+    scenario = run.manifest["scenario"]
+    return [
+        Text(scenario["name"], style="bold"),
+        Text(printable(scenario["question"]), style="italic"),
         Text(),
+        *(mark(f"{one.head}: ", one.text, STYLES[one.state]) for one in said(run)),
     ]
-    asked = {name: slo for name, slo in manifest["slo"].items() if _limits(slo)}
-    lines += [_slo_line(name, slo) for name, slo in asked.items()]
+
+
+def said(run: Run) -> list[Said]:
+    """Say who met their SLO, who was turned away, whether the load is sustained, what is full."""
+    manifest, summary = run.manifest, run.summary
+    asked = {name: slo for name, slo in manifest["slo"].items() if slo_limits(slo)}
+    lines = [_slo_line(name, slo) for name, slo in asked.items()]
     if not asked:
-        lines.append(mark("SLO: ", "no stream asks for any", ""))
+        lines.append(Said("SLO", "no stream asks for any", "plain"))
     lines += _turned_away(summary)
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":
-        lines.append(mark(f"{overload['state'].capitalize()}: ", overload["text"], "red"))
+        lines.append(Said(overload["state"].capitalize(), overload["text"], "bad"))
     elif saturation is not None and isinstance(saturation.value, float):
         full = f"the fullest pool is {percent(saturation.value)} full on average"
-        lines.append(mark("Sustained: " if overload else "Load: ", full, "green"))
+        lines.append(Said("Sustained" if overload else "Load", full, "good"))
     if bottleneck is not None and isinstance(bottleneck.value, str):
-        lines.append(mark("Bottleneck: ", bottleneck.value, ""))
+        lines.append(Said("Bottleneck", bottleneck.value, "plain"))
+    return lines
+
+
+def _turned_away(summary: Summary) -> list[Said]:
+    """Say which calls were not served, and why; and how many only came in late."""
+    calls = _value(summary, "calls.arrived")
+    gone = _value(summary, "calls.turned_away")
+    too_long = _value(summary, "calls.rejected") - gone
+    retried = _value(summary, "calls.retried")
+    lines: list[Said] = []
+    if too_long:
+        share = percent(too_long / calls)
+        why = "longer than the KV cache, or than the context of their LLM"
+        lines.append(Said("Rejected", f"{share} of calls: {why}", "bad"))
+    if gone:
+        told = f"{percent(gone / calls)} of calls: by admission, to the last attempt"
+        lines.append(Said("Turned away", told, "bad"))
+    if retried:
+        told = f"{percent(retried / calls)} of calls were sent more than once"
+        lines.append(Said("Came again", told, "plain"))
     return lines
 
 
@@ -199,20 +216,20 @@ def _value(summary: Summary, name: str) -> float:
     return line.value if line is not None and isinstance(line.value, float) else 0.0
 
 
-def _limits(slo: dict[str, Any]) -> str:
+def slo_limits(slo: dict[str, Any]) -> str:
     """Write the thresholds of a stream; empty: it has none."""
     return ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
 
 
-def _slo_line(stream: str, slo: dict[str, Any]) -> Text:
-    limits = _limits(slo)
+def _slo_line(stream: str, slo: dict[str, Any]) -> Said:
+    limits = slo_limits(slo)
     if slo["share"] is None:
-        return mark("SLO unknown: ", f"no session of {stream} has a verdict ({limits})", "yellow")
+        return Said("SLO unknown", f"no session of {stream} has a verdict ({limits})", "unknown")
     wanted = float(slo["attain"])
     met = slo["share"] >= wanted
     share = f"{percent(slo['share'])} of {stream} sessions{'' if met else ' met it'}"
-    said = f"{share}, {percent(wanted)} wanted ({limits})"
-    return mark("SLO met: " if met else "SLO missed: ", said, "green" if met else "red")
+    told = f"{share}, {percent(wanted)} wanted ({limits})"
+    return Said("SLO met" if met else "SLO missed", told, "good" if met else "bad")
 
 
 def mark(head: str, text: str, style: str) -> Text:
@@ -251,6 +268,8 @@ def cell(name: str, line: Line | None, notes: dict[str, int]) -> str:
         return line.value
     text = of_unit(line.value, metric(name).unit)
     if line.ci_low is None or line.ci_high is None or line.ci_high == line.ci_low:
+        return text
+    if text[0] in "<>":  # too small to write, and so is its interval
         return text
     number, _, unit = text.partition(" ")
     scale = float(number) / line.value if line.value else 0.0
@@ -402,7 +421,7 @@ def rests_on(run: Run) -> Iterable[Text]:
         f"{kept} of {len(laws)} laws of conservation hold in every replication",
         "green" if kept == len(laws) else "red",
     )
-    for warning in _warnings(manifest):
+    for warning in link_warnings(manifest):
         yield mark("Warning: ", warning, "yellow")
     assumed = len(manifest["assumed_facts"])
     if assumed:
@@ -441,7 +460,7 @@ def _model_error(run: Run) -> str:
     return f"{told['class']}{shown}"
 
 
-def _warnings(manifest: dict[str, Any]) -> list[str]:
+def link_warnings(manifest: dict[str, Any]) -> list[str]:
     """List links that slowed their flows: no law is broken, but a planner should know."""
     lines = [line for one in manifest["replications"] for line in one["audit"]]
     return sorted(

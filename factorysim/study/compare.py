@@ -21,6 +21,8 @@ W_PER_MW = 1e6
 SCALED = ("goodput.sessions_per_s", "goodput.output_tokens_per_s", "tokens.output_per_s",
           "sessions.completed_per_s")  # fmt: skip
 """Rates that are also given per serving device and per MW of IT power."""
+NOT_PAIRED = "not paired: "
+"""How the reasons of differences begin that have no interval for want of pairs."""
 
 
 class Pair(NamedTuple):
@@ -198,13 +200,30 @@ def _demand_notes(a: ScenarioSpec, b: ScenarioSpec) -> list[str]:
     return notes + [f"stream {name!r} differs between them" for name in differ]
 
 
-def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = ()) -> Comparison:
-    """Pair the replications of two runs of the same demand."""
+def compare_runs(
+    a: Run,
+    b: Run,
+    notes: tuple[str, ...] = (),
+    *,
+    unpaired: str = "",
+    names: tuple[str, str] | None = None,
+) -> Comparison:
+    """Pair the replications of two runs of the same demand.
+
+    Parameters
+    ----------
+    unpaired
+        Why the replications are no pairs: then differences are told without intervals.
+    names
+        What the verdict calls them; None: by their scenarios.
+    """
     of_a, of_b = _by_replication(a), _by_replication(b)
     steady = _state(a) == _state(b) == "steady"
     withheld = {n for run in (a, b) for n, line in run.summary.items() if line.value is None}
     pairs = {
-        name: _pair(name, of_a[name], of_b[name], steady)
+        name: _apart(name, of_a[name], of_b[name], steady, unpaired)
+        if unpaired
+        else _pair(name, of_a[name], of_b[name], steady)
         for name in of_a
         if name in of_b and name not in withheld
     }
@@ -212,7 +231,12 @@ def compare_runs(a: Run, b: Run, notes: tuple[str, ...] = ()) -> Comparison:
         lines = [run.summary[name] for run in (a, b) if name in run.summary]
         why = next((line.reason for line in lines if line.value is None), None)
         pairs[name] = Pair(None, None, None, None, None, None, None, why)
-    return Comparison(a, b, pairs, _verdict(a, b), notes)
+    called = names or (_name(a), _name(b))
+    return Comparison(a, b, pairs, _verdict(a, b, called), notes)
+
+
+def _name(run: Run) -> str:
+    return str(run.manifest["scenario"]["name"])
 
 
 def _by_replication(run: Run) -> dict[str, dict[int, float]]:
@@ -243,11 +267,30 @@ def _pair(name: str, a: dict[int, float], b: dict[int, float], steady: bool) -> 
         return Pair(None, None, None, None, None, None, None, "no replication has it in both")
     in_a, in_b = [a[r] for r in both], [b[r] for r in both]
     mean_a, mean_b = sum(in_a) / len(both), sum(in_b) / len(both)
-    ratio = mean_b / mean_a if steady and mean_a > 0 and not name.startswith("audit.") else None
+    ratio = _ratio(name, mean_a, mean_b, steady)
     if len(both) < 2:
         return Pair(mean_a, mean_b, mean_b - mean_a, None, None, ratio, None, ONE_REPLICATION)
     gap = paired_difference(in_a, in_b)
     return Pair(mean_a, mean_b, gap.mean, gap.low, gap.high, ratio, gap.variance_reduction, None)
+
+
+def _apart(
+    name: str, a: dict[int, float], b: dict[int, float], steady: bool, unpaired: str
+) -> Pair:
+    """Set two means side by side whose replications are no pairs."""
+    mean_a, mean_b = (sum(values.values()) / len(values) for values in (a, b))
+    ratio = _ratio(name, mean_a, mean_b, steady)
+    why = f"{NOT_PAIRED}{unpaired}"
+    return Pair(mean_a, mean_b, mean_b - mean_a, None, None, ratio, None, why)
+
+
+def are_pairs(found: Comparison) -> bool:
+    """Whether the replications of both runs met the same demand."""
+    return not any((pair.reason or "").startswith(NOT_PAIRED) for pair in found.pairs.values())
+
+
+def _ratio(name: str, a: float, b: float, steady: bool) -> float | None:
+    return b / a if steady and a > 0 and not name.startswith("audit.") else None
 
 
 def _state(run: Run) -> str:
@@ -255,11 +298,11 @@ def _state(run: Run) -> str:
     return "steady" if overload is None else str(overload["state"])
 
 
-def _verdict(a: Run, b: Run) -> str:
+def _verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
     """Say who sustains the demand."""
-    name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    name_a, name_b = names
     if a.manifest["kind"] == "terminating":
-        return _slo_verdict(a, b) or f"{name_a} and {name_b} ran to their ends."
+        return _slo_verdict(a, b, names) or f"{name_a} and {name_b} ran to their ends."
     over_a, over_b = (_state(run) == "overloaded" for run in (a, b))
     if over_a and over_b:
         return f"Neither {name_a} nor {name_b} sustains this demand."
@@ -269,13 +312,13 @@ def _verdict(a: Run, b: Run) -> str:
     if over_a or over_b:
         well, ill = (name_b, name_a) if over_a else (name_a, name_b)
         return f"{well} sustains this demand, {ill} does not."
-    return f"Both {name_a} and {name_b} sustain this demand. {_slo_verdict(a, b)}".strip()
+    return f"Both {name_a} and {name_b} sustain this demand. {_slo_verdict(a, b, names)}".strip()
 
 
-def _slo_verdict(a: Run, b: Run) -> str:
+def _slo_verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
     """Say who meets the SLOs of the streams; nothing where nobody asks for any."""
     met_a, met_b = (_meets(run) for run in (a, b))
-    name_a, name_b = (run.manifest["scenario"]["name"] for run in (a, b))
+    name_a, name_b = names
     if met_a is None or met_b is None:
         return ""
     if met_a == met_b:

@@ -40,10 +40,10 @@ def pair_runs(a: Run, b: Run) -> Comparison:
     ]
     if faults:
         raise UserError(*faults)
-    return compare_runs(a, b, tuple(_notes(_streams(a), _streams(b))))
+    return compare_runs(a, b, tuple(notes_between(streams_of(a), streams_of(b))))
 
 
-def _streams(run: Run) -> dict[str, dict[str, Any]]:
+def streams_of(run: Run) -> dict[str, dict[str, Any]]:
     """Read streams as the run wrote them down; traces need not be there any more."""
     from factorysim.yaml_reader import read_yaml
 
@@ -55,7 +55,8 @@ def _streams(run: Run) -> dict[str, dict[str, Any]]:
     }
 
 
-def _notes(a: dict[str, dict[str, Any]], b: dict[str, dict[str, Any]]) -> list[str]:
+def notes_between(a: dict[str, dict[str, Any]], b: dict[str, dict[str, Any]]) -> list[str]:
+    """Say where what two runs were asked for differs."""
     alone = [name for name in a if name not in b] + [name for name in b if name not in a]
     differ = [name for name in a if name in b and a[name] != b[name]]
     notes = [f"only one of them has stream {name!r}" for name in alone]

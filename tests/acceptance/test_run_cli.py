@@ -127,12 +127,14 @@ def test_compare_prints_both_and_writes_where_it_is_told(factorysim, scenario, t
     code, out, _ = factorysim(*words, "--out", "both")
     assert code == 0
     assert out.splitlines()[0].startswith("Both mine and two sustain")
-    assert {p.name for p in (tmp_path / "both").iterdir()} == {"mine", "two", "comparison.json"}
+    assert {p.name for p in (tmp_path / "both").iterdir()} == {
+        "mine", "two", "comparison.json", "report.html",
+    }  # fmt: skip
     code, out, _ = factorysim(*words, "--json")
     metrics = json.loads(out)[0]["metrics"]
     assert code == 0
     assert metrics["ttft_s.mean"]["difference"] < 0
-    assert not (tmp_path / "runs").exists()
+    assert (tmp_path / "runs" / "mine-vs-two" / "report.html").is_file()
 
 
 def test_compare_accepts_only_what_is_built(factorysim, scenario):

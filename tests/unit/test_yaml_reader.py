@@ -99,3 +99,16 @@ def test_files_that_cannot_be_read_are_told(tmp_path, what):
     with pytest.raises(SpecError) as caught:
         read_yaml(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_file_that_changes_is_read_anew(tmp_path):
+    file = tmp_path / "a.yaml"
+    for number in range(3):
+        file.write_text(f"n: {number}\n")
+        assert read_yaml(file, "a.yaml").plain() == {"n": number}
+
+
+def test_the_same_text_under_another_name_tells_that_name(tmp_path):
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("n: 1\n")
+        assert str(read_yaml(tmp_path / name, name).nearest(("n",))) == f"{name}:1"

@@ -11,7 +11,7 @@ for (const find of document.querySelectorAll(".find")) {
     let seen = 0;
     rows.forEach((row, k) => {
       const fits = wanted.every((word) => words[k].includes(word));
-      row.hidden = !fits || (state.value !== "" && state.value !== row.dataset.state);
+      row.hidden = !fits || Boolean(state?.value && state.value !== row.dataset.state);
       seen += row.hidden ? 0 : 1;
     });
     count.textContent = `${seen} of ${rows.length} rows shown`;
@@ -22,7 +22,7 @@ for (const find of document.querySelectorAll(".find")) {
   };
   find.hidden = false;
   text.addEventListener("input", choose);
-  state.addEventListener("change", choose);
-  order.addEventListener("change", lay);
+  state?.addEventListener("change", choose);
+  order?.addEventListener("change", lay);
   choose();
 }

@@ -127,6 +127,11 @@ def test_a_comparison_fits_and_names_both(one_against_two, width):
     assert f"IT power differs by +{100 * (b / a - 1):.1f}% (B against A)." in text
 
 
+def test_a_value_too_small_to_write_has_no_half_width():
+    line = Line(2e-6, -1e-6, 4e-6, 2, None)
+    assert cell("utilization.x", line, {}) == "<0.001 %"
+
+
 def test_what_a_spike_left_is_told_only_where_there_is_one(run):
     title = "Time after a spike"
     assert title not in rendered(run_report(run))

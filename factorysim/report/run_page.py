@@ -1,0 +1,107 @@
+"""A run, or several side by side, as one page of HTML that needs no other file.
+
+The verdict comes first, then what stands against it, then what it rests on.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from factorysim.report.page import cut, render_page
+from factorysim.report.sections import COMPARISON, RUN
+from factorysim.report.sections.section import view_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from factorysim.report.sections.section import View
+    from factorysim.run import Run
+    from factorysim.study.compare import Comparison
+
+PAGE = "report.html"
+
+
+def run_page(run: Run) -> str:
+    """Write one run as a page."""
+    return _page(view_of([run]))
+
+
+def comparison_page(found: Sequence[Comparison]) -> str:
+    """Write runs side by side, with the differences of each from the first."""
+    return _page(view_of([found[0].a, *(one.b for one in found)], found))
+
+
+def report(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
+    """Write the page of a run, or of several compared with the first.
+
+    Parameters
+    ----------
+    runs
+        Run directories, or runs that `simulate` or `open_run` gave.
+    out
+        File to write; ``report.html`` in the directory of the only run if not given.
+
+    Returns
+    -------
+    The file.
+
+    Raises
+    ------
+    UserError
+        If a directory is not a whole run, several are given but no file, or it cannot be written.
+
+    Examples
+    --------
+    >>> report("runs/quickstart")  # doctest: +SKIP
+    PosixPath('runs/quickstart/report.html')
+    """
+    from factorysim.run import Run, open_run
+    from factorysim.study.pairing import pair_runs
+
+    opened = [one if isinstance(one, Run) else open_run(one) for one in runs]
+    place = _place(opened, out)
+    page = run_page(opened[0]) if len(opened) == 1 else comparison_page(pair_runs(opened))
+    return write_page(place, page)
+
+
+def write_page(place: Path, page: str) -> Path:
+    """Write a page under its name only when it is whole.
+
+    Raises
+    ------
+    OutputError
+        If the place cannot be written.
+    """
+    from factorysim.store import write_text
+
+    write_text(place, page)
+    return place
+
+
+def _place(runs: Sequence[Run], out: str | Path | None) -> Path:
+    from factorysim.errors import Fault, SpecError
+
+    if out is not None:
+        return Path(out)
+    if len(runs) == 1:
+        return runs[0].path / PAGE
+    found = f"{len(runs)} runs" if runs else "no run"
+    cure = "Name a run directory." if not runs else "Say where with `out` (--out FILE)."
+    raise SpecError(Fault("report", "out", found, "a file for a page of several runs", cure))
+
+
+def _page(view: View) -> str:
+    from factorysim import __version__
+
+    made = [section(view) for section in (COMPARISON if view.several else RUN)]
+    names = [one.name for one in view.runs]
+    first = view.runs[0].run.manifest["scenario"]
+    return render_page(
+        "report.html",
+        version=__version__,
+        title=" against ".join(cut(name, 80) for name in names),
+        kicker="Comparison" if view.several else "Run",
+        question=None if view.several else cut(first["question"], 500),
+        sections=made,
+    )

@@ -1,0 +1,182 @@
+"""The verdict: what was asked for, whether it was met, how much room is left, what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from factorysim.metrics.names import metric
+from factorysim.report.markup import join, tag
+from factorysim.report.numbers import of_unit, percent
+from factorysim.report.sections.section import Section, Shown, each, interval, note, scenario_name
+from factorysim.report.svg.bars import whisker
+from factorysim.report.svg.frame import Frame, svg
+from factorysim.report.svg.scale import linear
+from factorysim.report.terminal import said, slo_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from markupsafe import Markup
+
+    from factorysim.metrics.summary import Line
+    from factorysim.report.sections.section import View
+
+MARKS = {"good": "✓", "bad": "✗", "unknown": "?", "plain": "·"}
+FIGURES = {
+    "power.facility_w.mean": "facility power, mean",
+    "tokens.output_per_s": "output tokens made",
+    "energy.j_per_output_token.facility": "facility energy per output token",
+    "goodput.sessions_per_s": "arrivals that met their SLO",
+    "cost.energy_usd_per_mtok_output": "electricity per million output tokens",
+}
+MOST = 100.0
+"""Times the load beyond which room is not told: nobody can say that much from so little."""
+
+
+def verdict(view: View) -> Section:
+    """Say first whether what was asked for was met, how full the factory is, and what it takes."""
+    compared = tag("p", view.comparisons[0].verdict, class_="lead") if view.several else None
+    others = [tag("p", one.verdict, class_="lead") for one in view.comparisons[1:]]
+    return Section(
+        "verdict",
+        "Verdict",
+        join(compared, others, each(view, lambda one: _of_run(one, view.several))),
+    )
+
+
+def _of_run(one: Shown, several: bool) -> Markup:
+    return join(
+        None if several else _lead(one),
+        tag("ul", [_line(*line) for line in said(one.run)], class_="said"),
+        _room(one),
+        tag("ul", list(_cards(one)), class_="cards"),
+    )
+
+
+def _lead(one: Shown) -> Markup:
+    """Say the most important thing, in a few words."""
+    overload = one.run.manifest["overload"]
+    shares = [slo for slo in one.run.manifest["slo"].values() if slo_limits(slo)]
+    known = [slo for slo in shares if slo["share"] is not None]
+    missed = sum(slo["share"] < slo["attain"] for slo in known)
+    if overload is not None and overload["state"] == "overloaded":
+        return _badge("Overloaded: more arrives than is served", "bad")
+    if overload is not None and overload["state"] == "unsettled":
+        return _badge("Not settled: the run is too short to tell", "bad")
+    if missed:
+        return _badge(f"{missed} of {len(shares)} SLOs missed", "bad")
+    if not shares:
+        return _badge("No SLO was asked for", "plain")
+    if len(known) < len(shares):
+        return _badge(f"{len(shares) - len(known)} of {len(shares)} SLOs unknown", "unknown")
+    return _badge("The SLO is met" if len(shares) == 1 else f"All {len(shares)} SLOs met", "good")
+
+
+def _badge(text: str, state: str) -> Markup:
+    mark = None if state == "plain" else tag("span", f"{MARKS[state]} ", aria_hidden="true")
+    return tag("p", tag("span", mark, text, class_=f"badge {state}"), class_="lead")
+
+
+def _line(head: str, text: str, state: str) -> Markup:
+    return tag(
+        "li",
+        tag("span", MARKS[state], class_="mark", aria_hidden="true"),
+        tag("strong", head),
+        " ",
+        tag("span", text),
+        class_=state,
+    )
+
+
+def _cards(one: Shown) -> Iterator[Markup]:
+    racks, beside = racks_of(one)
+    devices = one.run.manifest["devices"]
+    yield _card(
+        f"{devices:,}",
+        "serving device" if devices == 1 else "serving devices",
+        f"in {racks:,} {'rack' if racks == 1 else 'racks'}{beside}",
+    )
+    for name, text in FIGURES.items():
+        line = one.run.summary.get(name)
+        if line is not None:
+            yield _figure(name, text, line)
+
+
+def racks_of(one: Shown) -> tuple[int, str]:
+    """Count racks with devices, and say what network racks stand beside them."""
+    places = [str(place) for place in one.run.power["place"].unique()]
+    network = sum(place.startswith("fabric/") for place in places)
+    beside = f", {network} more for the network" if network else ""
+    return len(places) - network, beside
+
+
+def _card(value: str, text: str, more: str) -> Markup:
+    number, _, unit = value.partition(" ")
+    shown = tag("b", number, tag("small", f" {unit}") if unit else None)
+    return tag("li", shown, tag("span", text), tag("span", more, class_="more"))
+
+
+def _figure(name: str, text: str, line: Line) -> Markup:
+    if not isinstance(line.value, float):
+        return _card("withheld", text, line.reason or "no reason given")
+    between = interval(name, line)
+    why = "no interval, see warnings" if line.reason else "no spread between replications"
+    more = f"95 %: {between}" if between else why
+    return _card(of_unit(line.value, metric(name).unit), text, more)
+
+
+def _room(one: Shown) -> Markup | None:
+    """Draw how full the fullest pool is, and say how much more load there is room for."""
+    line = one.run.summary.get("saturation")
+    if line is None or not isinstance(line.value, float):
+        return None
+    low, high = line.ci_low, line.ci_high
+    x = linear(0.0, 1.0, (0.0, 360.0), "ratio", tight=True)
+    frame = Frame(360.0, 22.0, 0.0, 360.0, 0.0, 22.0)
+    between = interval("saturation", line)
+    label = f"The fullest pool is {percent(line.value)} full{between and f', 95 %: {between}'}"
+    bar = svg(
+        frame,
+        label,
+        tag("rect", class_="track", width=360, height=14, y=4),
+        tag("rect", class_="bar", width=x.at(line.value), height=14, y=4),
+        whisker(x, None if low is None else max(low, 0.0), high, 11.0),
+        class_="meter",
+    )
+    return tag("div", tag("h3", "Headroom"), bar, tag("p", _headroom(one, line)), _caveat(one),
+               class_="room")  # fmt: skip
+
+
+def _headroom(one: Shown, line: Line) -> str:
+    overload = one.run.manifest["overload"]
+    if overload is not None and overload["state"] == "overloaded":
+        return "None: more arrives than is served."
+    assert isinstance(line.value, float)
+    full = f"The fullest pool is {percent(line.value)} full on average"
+    if line.value <= 1 / MOST:
+        return f"{full}: room for far more than this run can speak of."
+    if line.value >= 1:
+        return f"{full}: no room."
+    room = f"{full}: full at {_times(line.value)} times this load"
+    if line.ci_low is None or line.ci_high is None or line.ci_low == line.ci_high:
+        return f"{room}. {(line.reason or 'No spread between replications').capitalize()}."
+    least = _times(min(line.ci_high, 1.0))
+    most = f"to {_times(line.ci_low)}" if line.ci_low > 1 / MOST else "or far more"
+    return f"{room} (95 %: {least} {most})."
+
+
+def _times(full: float) -> str:
+    times = 1.0 / full
+    return f"{times:.2f}" if times < 10 else f"{times:.0f}"
+
+
+def _caveat(one: Shown) -> Markup:
+    steady = one.run.manifest["kind"] == "steady_state"
+    return note(
+        "If fullness grows in proportion to load. Latency goes first: "
+        if steady
+        else "If fullness grows in proportion to load, and the load stays as it was on average. "
+        "Latency goes first: ",
+        tag("code", f"factorysim capacity {scenario_name(one)}"),
+        " finds the load at which SLOs are missed, by simulating it.",
+    )

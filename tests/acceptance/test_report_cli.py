@@ -1,0 +1,97 @@
+"""`factorysim report`, and the page that `run` leaves, as a user meets them."""
+
+import json
+import shutil
+
+import pytest
+
+from factorysim.report import run_page
+from tests.acceptance.program import SMALL, changed, factorysim
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A scenario, a run of it, and one of another seed."""
+    place = tmp_path_factory.mktemp("report")
+    (place / "case.yaml").write_text(SMALL, encoding="utf-8")
+    (place / "fast.yaml").write_text(changed("mean: 1 s", "mean: 500 ms"), encoding="utf-8")
+    words = ("--workers", "1", "--out")
+    told = factorysim("run", place / "case.yaml", *words, place / "a")
+    assert told.code == 0, told.err
+    assert factorysim("run", place / "case.yaml", "--seed", "8", *words, place / "b").code == 0
+    assert factorysim("run", place / "fast.yaml", *words, place / "c").code == 0
+    return place, told.out
+
+
+def test_a_run_leaves_its_page_and_says_where(home):
+    place, out = home
+    assert (place / "a" / "report.html").is_file()
+    assert out.rstrip().endswith("report.html")
+
+
+def test_a_directory_gets_the_page_that_the_run_left(home):
+    place, _ = home
+    left = (place / "a" / "report.html").read_bytes()
+    (place / "a" / "report.html").unlink()
+    told = factorysim("report", place / "a")
+    assert (told.code, told.out.strip()) == (0, str(place / "a" / "report.html"))
+    assert (place / "a" / "report.html").read_bytes() == left
+
+
+def test_runs_of_one_demand_are_paired(home, tmp_path):
+    place, _ = home
+    told = factorysim("report", place / "a", place / "c", "--out", tmp_path / "x.html")
+    assert told.code == 0, told.err
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "Means over paired replications" in text
+    assert "case against fast" in text
+
+
+def test_runs_of_other_seeds_are_not(home, tmp_path):
+    place, _ = home
+    told = factorysim("report", place / "a", place / "b", "--out", tmp_path / "x.html")
+    assert told.code == 0, told.err
+    text = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "Means over paired replications" not in text
+    assert "not paired: other seeds: 7 and 8" in text
+
+
+def test_what_is_no_run_is_refused(home, tmp_path):
+    place, _ = home
+    told = factorysim("report", tmp_path)
+    assert told.code == 2
+    assert "expected a run directory" in told.err
+    folder = shutil.copytree(place / "a", tmp_path / "a")
+    (folder / "calls.parquet").write_bytes(b"nothing")
+    told = factorysim("report", folder)
+    assert told.code == 2
+    assert "calls.parquet" in told.err
+
+
+@pytest.mark.parametrize("quiet", ["--quiet", "--json"])
+def test_quiet_and_json_print_no_path(home, tmp_path, quiet):
+    place, _ = home
+    words = ("run", place / "case.yaml", "--workers", "1", "--reps", "1", "--out", tmp_path / "x")
+    told = factorysim(*words, quiet)
+    assert told.code == 0
+    assert "report.html" not in told.out
+    assert (tmp_path / "x" / "report.html").is_file()
+    if quiet == "--json":
+        json.loads(told.out)
+
+
+def test_a_page_that_fails_costs_no_run(home, tmp_path, monkeypatch):
+    place, _ = home
+
+    def fails(run):
+        raise ValueError("no such colour\x1b[31m")
+
+    monkeypatch.setattr(run_page, "run_page", fails)
+    words = ("run", place / "case.yaml", "--workers", "1", "--reps", "1", "--out", tmp_path / "x")
+    told = factorysim(*words)
+    assert told.code == 0
+    assert "no report.html (ValueError: no such colour\\x1b[31m" in told.err
+    assert "Report:" not in told.out
+    assert factorysim("report", tmp_path / "x").code == 1
+    monkeypatch.undo()
+    assert factorysim("report", tmp_path / "x").code == 0

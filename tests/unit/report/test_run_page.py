@@ -1,0 +1,240 @@
+"""The page of a run and of runs side by side: what it says, in which order, whatever is in it."""
+
+import json
+import re
+import shutil
+from base64 import b64encode
+from hashlib import sha256
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from factorysim.errors import UserError
+from factorysim.report.run_page import comparison_page, report, run_page
+from factorysim.report.sections import COMPARISON, RUN
+from factorysim.report.sections.section import between, view_of
+from factorysim.run import Run, simulate
+from factorysim.study.pairing import pair_runs
+from tests.unit.report.hostile import HOSTILE, Page
+from tests.unit.run.builders import mm1
+
+NAMES = ("calls", "queue", "gpu", "one")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of the same demand on one server and on two, and an overloaded one."""
+    home = tmp_path_factory.mktemp("runs")
+    cases = {"one": mm1(), "two": mm1(servers=2), "over": mm1(rate="2 /s", drain="5 s")}
+    return {
+        name: simulate(case, out=home / name, workers=1, name=name) for name, case in cases.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def page(runs):
+    return run_page(runs["one"])
+
+
+def titles(text):
+    return [data.strip() for where, data in Page(text).texts if where == "h2"]
+
+
+def section(text, name):
+    return re.search(f'<section id="{name}".*?</section>', text, re.DOTALL).group()
+
+
+def test_sections_come_in_the_order_of_the_tuple(runs, page):
+    view = view_of([runs["one"]])
+    assert titles(page) == [make(view).title for make in RUN]
+    assert titles(page)[0] == "Verdict"
+
+
+def test_each_section_is_a_function_of_a_view_alone(runs):
+    view = view_of([runs["one"], runs["two"]], pair_runs([runs["one"], runs["two"]]))
+    made = [make(view) for make in COMPARISON]
+    assert len({one.id for one in made}) == len(made)
+    for one in made:
+        Page(one.body)
+
+
+def test_the_verdict_says_what_was_met_how_full_it_is_and_what_it_takes(runs, page):
+    text = " ".join(Page(section(page, "verdict")).text().split())
+    summary = runs["one"].summary
+    full = summary["saturation"]
+    assert "The SLO is met" in text
+    assert f"{100 * full.value:.1f} % full on average" in text
+    assert f"{1 / full.value:.2f} times this load" in text
+    assert f"{1 / min(full.ci_high, 1):.2f} to {1 / full.ci_low:.2f}" in text
+    power = summary["power.facility_w.mean"]
+    assert between(power.ci_low, power.ci_high, "W") in text
+    assert "in 1 rack" in text
+
+
+def test_an_overloaded_run_says_so_first_and_withholds(runs):
+    text = run_page(runs["over"])
+    verdict = Page(section(text, "verdict")).text()
+    assert "Overloaded: more arrives than is served" in verdict
+    assert "None: more arrives than is served." in verdict
+    warnings = Page(section(text, "warnings")).text()
+    assert "were still in flight" in warnings
+    assert "ttft_s" in warnings
+    assert "had not ended: its curve ends at" in Page(section(text, "latency")).text()
+
+
+def test_what_is_not_there_is_told_and_not_drawn(page):
+    told = Page(section(page, "time")).text()
+    assert "Not drawn: no tool ran on hosts of the factory." in told
+    assert "withheld" in Page(section(page, "energy")).text()
+
+
+def test_every_metric_and_every_law_is_listed(runs, page):
+    metrics = Page(section(page, "metrics")).text("code")
+    assert set(runs["one"].summary) <= set(metrics.split())
+    laws = Page(section(page, "audit")).text("th")
+    assert all(law in laws for law in runs["one"].audit)
+
+
+def test_assumed_facts_have_their_bands_of_the_same_catalog(runs, page):
+    names = runs["one"].manifest["assumed_facts"]
+    assert names
+    assert all(name in Page(section(page, "assumed")).text("code") for name in names)
+    assert "low" in Page(section(page, "assumed")).text("th")
+
+
+def test_facts_of_another_catalog_are_named_without_values(runs):
+    other = Run(runs["one"].path)
+    other.manifest["catalog_sha256"] = "0" * 64
+    told = Page(section(run_page(other), "assumed"))
+    assert "another catalog" in told.text()
+    assert not told.named("table")
+    assert other.manifest["assumed_facts"][0] in told.text("code")
+
+
+def test_an_interrupted_run_and_one_replication_are_warned_of(runs):
+    other = Run(runs["one"].path)
+    other.manifest |= {"interrupted": True, "replications_asked": 9, "conditional": "one trace"}
+    told = Page(section(run_page(other), "warnings")).text()
+    assert "3 of 9 replications had finished" in told
+    assert "one trace" in told
+
+
+def test_the_same_run_gives_the_same_bytes(runs, page):
+    assert run_page(Run(runs["one"].path)) == page
+
+
+def test_a_page_is_one_small_file_that_fetches_nothing(page):
+    assert len(page.encode()) < 3e6
+    taken = Page(page)
+    assert not taken.named("link", "img", "iframe", "object", "embed", "form", "base")
+    for name, attrs in taken.tags:
+        assert not [key for key in attrs if key.startswith("on") or key in ("src", "style")]
+        assert attrs.get("href", "#").startswith("#"), (name, attrs)
+    assert "@import" not in page
+    assert page.count("url(") == page.count("url(#"), "of what the page itself holds alone"
+    (policy,) = [
+        one["content"] for one in taken.named("meta") if "content-security" in str(one).lower()
+    ]
+    for name in ("style", "script"):
+        (text,) = re.findall(f"<{name}>(.*?)</{name}>", page, re.DOTALL)
+        digest = b64encode(sha256(text.encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+
+
+def test_what_is_drawn_can_be_heard_and_ids_are_not_used_twice(runs):
+    text = comparison_page(pair_runs([runs["one"], runs["two"]]))
+    taken = Page(text)
+    ids = [attrs["id"] for _, attrs in taken.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for drawn in taken.named("svg"):
+        assert drawn.get("aria-hidden") == "true" or (
+            drawn["role"] == "img" and drawn["aria-label"]
+        )
+    assert len(taken.named("caption")) == len(taken.named("table"))
+    pointed = {attrs["href"][1:] for attrs in taken.named("a")}
+    assert pointed <= set(ids)
+
+
+def test_a_comparison_pairs_and_shows_both(runs):
+    text = comparison_page(pair_runs([runs["one"], runs["two"]]))
+    assert titles(text)[:2] == ["Verdict", "Differences"]
+    paired = Page(section(text, "paired"))
+    assert "TTFT, mean" in paired.text("text")
+    assert {"A one", "B two"} <= {data for where, data in Page(text).texts if where == "h3"}
+    stops = [
+        json.loads(one["data-stops"]) for one in Page(text).named("svg") if "data-stops" in one
+    ]
+    assert stops[0]["head"] == stops[1]["head"], "both are drawn on the same axis"
+
+
+def test_several_runs_need_a_place(runs, tmp_path):
+    with pytest.raises(UserError, match="2 runs"):
+        report(runs["one"], runs["two"])
+    with pytest.raises(UserError, match="no run"):
+        report()
+    assert report(runs["one"], runs["two"], out=tmp_path / "x.html") == tmp_path / "x.html"
+
+
+def test_a_run_that_was_tampered_with_gets_no_page(runs, tmp_path):
+    folder = shutil.copytree(runs["one"].path, tmp_path / "run")
+    text = (folder / "summary.json").read_text().replace("0.", "1.", 1)
+    (folder / "summary.json").write_text(text)
+    with pytest.raises(UserError, match=r"summary\.json"):
+        report(folder)
+    assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("nasty", HOSTILE)
+def test_a_hostile_run_directory_is_shown_as_text(runs, tmp_path, nasty):
+    run = Run(poisoned(runs["one"].path, tmp_path / "run", nasty))
+    text = run_page(run)
+    text.encode()
+    taken = Page(text)
+    assert not taken.named("img", "b") or all(not attrs for attrs in taken.named("b"))
+    assert not taken.named("img")
+    assert len(taken.named("script")) == len(taken.named("style")) == 1
+    assert all(not key.startswith("on") for _, attrs in taken.tags for key in attrs)
+    shown = nasty if nasty.isprintable() else "\\x1b[31mred\\x1b[0m\\u202e\\udc80"
+    assert shown in taken.text("h1")
+    assert shown in taken.text("li")
+
+
+def poisoned(folder, place, nasty):
+    """Copy a run with a text in place of all its names: of streams, pools, deployments, notes."""
+    shutil.copytree(folder, place)
+    manifest = json.loads((place / "manifest.json").read_text())
+    manifest = renamed(manifest, nasty)
+    manifest["scenario"]["question"] = nasty
+    manifest["notes"] = [nasty]
+    manifest["conditional"] = nasty
+    manifest["replications"][0]["audit"][0]["detail"] = f"warning: {nasty}"
+    manifest["model_error"]["reason"] = nasty
+    (place / "manifest.json").write_text(json.dumps(manifest))
+    summary = json.loads((place / "summary.json").read_text())
+    summary = {key.replace(".gpu", f".{nasty}") if "gpu" in key else key: value
+               for key, value in summary.items()}  # fmt: skip
+    summary["bottleneck"]["value"] = nasty
+    summary["mfu." + nasty] |= {"value": None, "reason": nasty}
+    (place / "summary.json").write_text(json.dumps(summary))
+    if "\udc80" not in nasty:  # no table holds half a character
+        for path in place.glob("*.parquet"):
+            pq.write_table(repainted(pq.read_table(path), nasty), path)
+    return place
+
+
+def renamed(value, nasty):
+    if isinstance(value, dict):
+        return {nasty if key in NAMES else key: renamed(one, nasty) for key, one in value.items()}
+    if isinstance(value, list):
+        return [renamed(one, nasty) for one in value]
+    return nasty if value in NAMES else value
+
+
+def repainted(table, nasty):
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            column = table.column(place).cast(pa.string()).to_pylist()
+            changed = pa.array([nasty if one in NAMES else one for one in column], pa.string())
+            table = table.set_column(place, field, changed.cast(field.type))
+    return table
