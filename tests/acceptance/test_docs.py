@@ -23,6 +23,7 @@ NOT_RUN = {
     "docs/arrivals.md": 1,
     "docs/contributing.md": 1,
     "docs/fidelity.md": 1,
+    "docs/lessons.md": 1,
     "docs/lpx.md": 1,
     "docs/performance.md": 1,
     "docs/start.md": 1,
