@@ -125,7 +125,10 @@ def _generate_sessions(
     from factorysim.workload.fswrite import write_fstrace
     from factorysim.workload.generate import generate_sessions
     from factorysim.workload.readers.fsrecords import Meta
+    from factorysim.workload.write import keep_apart
 
+    if Path(agent).is_file():  # else it is the name of one that ships
+        keep_apart(Path(agent), out, "agent")
     sessions = generate_sessions(
         agent,
         duration_s=_quantity("duration", duration, "seconds"),
@@ -148,8 +151,9 @@ def convert(
     """Convert a trace to fstrace/1, or to a format that can hold all that it says."""
     from factorysim.workload.detect import detect_format
     from factorysim.workload.traces import read_trace
+    from factorysim.workload.write import keep_apart
 
-    _apart(file, out)
+    keep_apart(file, out)
     known = detect_format(file) if trace_format == "auto" else trace_format
     repairs = _repairs(repair)
     lines = _write(to, out, read_trace(file, known, repair=repairs), file, known)
@@ -179,8 +183,9 @@ def cut(
     from factorysim.workload.cut import Cut, cut_sessions
     from factorysim.workload.detect import detect_format
     from factorysim.workload.traces import read_trace
+    from factorysim.workload.write import keep_apart
 
-    _apart(file, out)
+    keep_apart(file, out)
     share = _quantity("sample", sample, "ratio", such="10%")
     if share > 1:
         expected = "a share of at most 100 %"
@@ -210,16 +215,6 @@ def cut(
     _write(to, out, _some(counted(), file), file, known, wanted.from_ns)
     typer.echo(f"{out}: {kept:,} sessions in {to}")
     _tell(repairs)
-
-
-def _apart(file: Path, out: Path) -> None:
-    """Refuse to write over the trace that is read."""
-    from factorysim.errors import Fault, OutputError
-
-    same = file.exists() and out.exists() and out.samefile(file)
-    if same or (file.is_dir() and file.resolve() in out.resolve().parents):
-        expected, cure = "another file: what is recorded stays", "choose another name"
-        raise OutputError(Fault(str(out), "", "the trace that is read", expected, cure))
 
 
 def _some(sessions: Iterator[Session], file: Path) -> Iterator[Session]:

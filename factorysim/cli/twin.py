@@ -43,7 +43,9 @@ def fit(
     from factorysim.workload.detect import detect_format
     from factorysim.workload.twin.compare import compare_twin
     from factorysim.workload.twin.fit import fit_twin
+    from factorysim.workload.write import keep_apart
 
+    keep_apart(file, out)
     known = detect_format(file) if trace_format == "auto" else trace_format
     sessions, were_joined = source_sessions(file, known, joined, limit)
     twin = fit_twin(sessions, file.name, known, joined=were_joined)
@@ -81,7 +83,8 @@ def source_sessions(
 
     from factorysim.workload.traces import read_trace
     from factorysim.workload.twin.chain import all_single, chained
+    from factorysim.workload.twin.source import held
 
-    sessions = list(islice(read_trace(file, known), limit))
+    sessions = held(islice(read_trace(file, known), limit), file)
     join = all_single(sessions) if joined is None else joined
     return (chained(sessions), True) if join else (sessions, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from factorysim.errors import CapacityError, Fault
 from factorysim.physics.collectives import Links
 from factorysim.physics.step import FS_PER_S
 
@@ -152,12 +153,24 @@ def straddles(factory: Factory, nodes: Sequence[int]) -> bool:
 
 
 def _scale_up(graph: nx.Graph[str], device: str) -> tuple[float, float]:
-    """B/s of all scale-up links of a device, and seconds to another device."""
+    """B/s of all scale-up links of a device, and seconds to another device.
+
+    Raises
+    ------
+    CapacityError
+        If it has none: nobody has said how fast its domain is.
+    """
     edges = [
         (edge["bandwidth"], edge["latency_s"] * (2 if _is_switch(graph, other) else 1))
         for other, edge in graph.adj[device].items()
         if edge["kind"] == "scale_up"
     ]
+    if not edges:
+        what = graph.nodes[device]["device"]
+        found = f"{what}, whose bandwidth to its neighbours nobody has given"
+        cure = f"give `accelerators.{what}.interconnect.scale_up_per_direction` in a catalog file"
+        expected = "one that is known, since a replica takes several such devices"
+        raise CapacityError(Fault("topology", "pool", found, expected, cure))
     return math.fsum(b for b, _ in edges), max((s for _, s in edges), default=0.0)
 
 

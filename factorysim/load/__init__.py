@@ -65,11 +65,6 @@ class Loaded:
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> ScenarioSpec:
-    """Load a scenario; `load_scenario` tells more."""
-    return load_scenario(name_or_path, overrides).scenario
-
-
-def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
     """Load a scenario with all that it extends and refers to.
 
     Parameters
@@ -83,7 +78,17 @@ def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Lo
     ------
     SpecError
         With every fault of every file.
+
+    Examples
+    --------
+    >>> load("quickstart", ["run.replications=2"]).run.replications
+    2
     """
+    return load_scenario(name_or_path, overrides).scenario
+
+
+def load_scenario(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Loaded:
+    """Load as `load` does, and keep what tells where in its files a fault lies."""
     reader = Reader()
     path = find_file(str(name_or_path), "scenario", Home(Path.cwd(), None), str(name_or_path))
     tree = reader.read(path, _name_of(name_or_path, path), "scenario")

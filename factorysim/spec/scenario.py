@@ -32,8 +32,8 @@ class ScenarioSpec(Spec):
         default="factorysim.scenario/1", alias="schema"
     )
     question: str
-    description: str | None = None
     """What the scenario answers, in a sentence."""
+    description: str | None = None
     topology: Annotated[
         Annotated[str, Tag("name")] | Annotated[TopologySpec, Tag("inline")],
         Discriminator(_kind_of_reference),

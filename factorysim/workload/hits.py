@@ -24,6 +24,9 @@ SPARSE_MOST = 2_000_000
 PIECE = 2**18
 """Ids that there is room made for at a time."""
 
+LATEST_S = 2**31 - 2
+"""68 years after the trace's time 0. Later instants are taken as that one."""
+
 _NEVER = 2**31 - 1
 
 
@@ -45,6 +48,8 @@ class BlockTimes:
     def __init__(self, *, cleared: bool = False) -> None:
         self.full = False
         """Whether there were too many ids to go on."""
+        self.beyond = False
+        """Whether any use was after `LATEST_S`: what has been forgotten by then is not known."""
         self._latest_s = 0
         """Until which any block was used."""
         self._dense = array("i")  # negated, so that later is less
@@ -58,6 +63,9 @@ class BlockTimes:
         -------
         Blocks that an endless cache holds, and those of each of `TTL_S`.
         """
+        if until_s > LATEST_S:
+            self.beyond = True
+            now_s, until_s = min(now_s, LATEST_S), LATEST_S
         last = array("i")
         for first, count in runs:
             last.extend(self._read(first, count))

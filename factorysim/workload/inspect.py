@@ -110,7 +110,7 @@ def summarize(sessions: Iterable[Session], *, service: Service | None = None) ->
     ttl = {
         _minutes(s): tokens / prompts for s, tokens in zip(TTL_S, tally.ttl, strict=True) if prompts
     }
-    known = tally.known
+    known, timed = tally.known, tally.passed or bool(pace.duration_s)
     return TraceSummary(
         sessions=pace.count,
         llm_calls=calls,
@@ -136,7 +136,7 @@ def summarize(sessions: Iterable[Session], *, service: Service | None = None) ->
         hit_share=_share(tally.hit, prompts) if known else None,
         cross_session_share=_share(tally.hit - tally.own, prompts) if known else None,
         later_hit_share=_share(tally.later_hit, tally.later) if known and told else None,
-        ttl_hit_share=ttl if known and ttl and (tally.passed or pace.duration_s) else None,
+        ttl_hit_share=ttl if known and ttl and timed and not tally.beyond else None,
         tool_seconds=_timed(tally.tools),
         tools_below_1s_share=_share(tally.short_tools, tally.tools.count if tool_ns_total else 0),
         tool_time_above_1min_share=_share(tally.long_tool_ns, tool_ns_total),

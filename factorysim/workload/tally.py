@@ -88,6 +88,11 @@ class Tally:
         """Whether there were too many ids of blocks to go on."""
         return self._world.full or self._local.full
 
+    @property
+    def beyond(self) -> bool:
+        """Whether a session lasts beyond the times that caches tell apart."""
+        return self._world.beyond or self._local.beyond
+
     def add(self, session: Session) -> None:
         """Count one session, which is not before the last."""
         at_ns = session.at_ns

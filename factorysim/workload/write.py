@@ -53,6 +53,20 @@ def write_lines(path: Path, lines: Iterable[str]) -> int:
         raise OutputError(Fault(str(path), "", reason, "a file to write", cure)) from None
 
 
+def keep_apart(read: Path, out: Path, what: str = "trace") -> None:
+    """Refuse to write over what is read, by whatever name, or into its folder.
+
+    Raises
+    ------
+    OutputError
+        If that was asked for.
+    """
+    same = read.exists() and out.exists() and out.samefile(read)
+    if same or (read.is_dir() and read.resolve() in out.resolve().parents):
+        expected, cure = "another file: what is recorded stays", "choose another name"
+        raise OutputError(Fault(str(out), "", f"the {what} that is read", expected, cure))
+
+
 def _check_place(path: Path) -> None:
     """Refuse a name that cannot be meant."""
     found = cure = ""

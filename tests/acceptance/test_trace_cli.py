@@ -6,7 +6,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from factorysim.cli.trace import app
+from factorysim.cli.app import app
 from factorysim.errors import OutputError, SpecError, TraceError
 from factorysim.resources import resource_root
 
@@ -14,7 +14,7 @@ QUICKSTART = str(resource_root("scenarios") / "traces" / "quickstart.jsonl.gz")
 
 
 def run(*args: str):
-    return CliRunner().invoke(app, list(args))
+    return CliRunner().invoke(app, ["trace", *args])
 
 
 def test_inspect_tells_what_a_trace_holds():
@@ -87,7 +87,7 @@ def test_slips_in_the_options_of_a_cut_are_told_with_a_cure(tmp_path, option, to
     assert told in str(done.exception)
 
 
-@pytest.mark.parametrize("command", ["cut", "convert"])
+@pytest.mark.parametrize("command", ["cut", "convert", "fit"])
 def test_the_trace_that_is_read_is_never_written_over(tmp_path, command):
     trace, link, folder = tmp_path / "t.jsonl", tmp_path / "l.jsonl", tmp_path / "weka"
     trace.write_text('{"timestamp": 5, "input_length": 600, "output_length": 8}\n' * 3)
@@ -100,6 +100,15 @@ def test_the_trace_that_is_read_is_never_written_over(tmp_path, command):
         assert "the trace that is read" in str(done.exception)
     assert trace.read_bytes() == before
     assert not list(folder.iterdir())
+
+
+def test_an_agent_is_not_written_over_by_its_sessions(tmp_path):
+    twin = tmp_path / "twin.yaml"
+    twin.write_text("mine")
+    done = run("generate", str(twin), "--agent", str(twin))
+    assert isinstance(done.exception, OutputError)
+    assert "the agent that is read" in str(done.exception)
+    assert twin.read_text() == "mine"
 
 
 def test_places_that_cannot_be_meant_are_not_written(tmp_path):

@@ -115,13 +115,13 @@ def paired(a: Run, b: Run, width: Width = "column") -> Figure:
     Raises
     ------
     UserError
-        If they did not meet the same demand: another seed or window.
+        If they cannot be paired: another seed, window or kind of run.
     """
     from factorysim.report.charts.paired import paired_chart
     from factorysim.report.figures.paired import paired_figure
-    from factorysim.study.pairs import pair_runs
+    from factorysim.study.pairing import pair_strictly
 
-    return paired_figure(paired_chart(pair_runs(a, b)), width)
+    return paired_figure(paired_chart(pair_strictly(a, b)), width)
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:

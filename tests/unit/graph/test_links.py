@@ -2,6 +2,8 @@ import math
 
 import pytest
 
+from factorysim.catalog import load_catalog
+from factorysim.errors import CapacityError
 from factorysim.graph.build import build_graph
 from factorysim.graph.factory import compile_graph
 from factorysim.graph.links import replica_links
@@ -61,3 +63,21 @@ def test_two_sockets_share_the_nic_of_their_server(linked):
 def test_chips_without_nics_go_through_their_neighbours(linked):
     """The way between two host CPUs of a server leads over its GPUs' NICs or PCIe."""
     assert linked("hgx_h200", 2, pool="r.cpu").bandwidth > 0
+
+
+def test_a_domain_of_unknown_bandwidth_is_asked_for_once_a_replica_needs_it(tmp_path, topology):
+    """A device of the user's own, in a rack that says its devices are neighbours."""
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "schema: factorysim.catalog/1\n"
+        "accelerators:\n"
+        "  x1: {kind: accelerator, memory_bytes: 96 GB, memory_bandwidth: 4 TB/s, tdp: 600 W,\n"
+        "       flops: {bf16: 1 PFLOP/s}}\n"
+        "racks: {own: {accelerator: x1, gpus: 8, cpu: epyc_9755, cpus: 2, scale_up_domain: 8}}\n",
+        encoding="utf-8",
+    )
+    graph = build_graph(topology({"r": {"rack": "own", "count": 1}}), load_catalog(own))
+    factory = compile_graph(graph)
+    assert replica_links(graph, factory, [factory.pools["r"][:1]]).bandwidth == math.inf
+    with pytest.raises(CapacityError, match=r"x1\.interconnect\.scale_up_per_direction"):
+        replica_links(graph, factory, [factory.pools["r"][:2]])

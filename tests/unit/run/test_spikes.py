@@ -41,3 +41,8 @@ def test_those_that_overlap_or_touch_are_one_and_streams_are_apart():
 
 def test_a_dip_or_a_spike_switched_off_is_none():
     assert of(a={"dip": spike(10, 5, 0.1), "off": spike(20, 5, 1.0)}) == ()
+
+
+def test_a_dip_within_or_at_the_end_of_a_spike_makes_it_no_longer():
+    dips = {"within": spike(12, 8, 0.5), "after": spike(15, 60, 0.5)}
+    assert of(a={"long": spike(10, 5)} | dips) == (Spike("a", "long", 10.0, 15.0),)

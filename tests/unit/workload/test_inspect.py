@@ -229,3 +229,22 @@ def test_calls_that_wait_are_bounded_and_those_out_of_order_told(monkeypatch):
     assert told.block_hit_share == pytest.approx((29 + 30 + 29) / 90)
     lines = "\n".join(trace_lines(told))
     assert "calls out of order" in lines
+
+
+@pytest.mark.parametrize("scope", ["global", "session"])
+def test_a_session_of_a_century_is_told_without_what_is_forgotten(scope):
+    """Each wait is one that a row may have (31 years): together they are beyond 68."""
+    waits = [GapNode(10**18, after=(place,)) for place in range(3)]
+    last = LlmNode(1536, 1, after=(3,), hashes=((1, 3),), block_tokens=512)
+    first = LlmNode(1024, 1, hashes=((1, 2),), block_tokens=512)
+    summary = summarize([Session("s", 0, [first, *waits, last], hash_scope=scope)])
+    assert summary.hit_share == pytest.approx(2 / 5)
+    assert summary.ttl_hit_share is None
+
+
+def test_calls_at_one_instant_are_looked_up_as_their_sessions_came():
+    """The first session's second call and the second session ask for the same at 10 s."""
+    early, late = at(0, hashed(1), hashed(9, after=(0,), delay_s=10)), at(10, hashed(9))
+    told = summarize([early, late])
+    assert told.later_hit_share == 0.0
+    assert told.hit_share == pytest.approx(1 / 3)

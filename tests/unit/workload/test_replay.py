@@ -103,6 +103,13 @@ def test_think_only_gives_a_tool_all_the_time_that_its_attempts_took():
     assert (tool.cpu_s, tool.failed) == (6.0, failed)
 
 
+def test_think_only_takes_failed_attempts_off_the_hosts_of_a_tool_that_only_waits():
+    tool = ToolNode("test", remote_ns=S, after=(0,), failed=(Attempt(3.0, S, 7),))
+    [_, told] = one("think_only", Session("s", 0, [LlmNode(10, 1), tool])).nodes
+    assert told.failed == (Attempt(0.0, 4 * S, 7),)
+    assert (told.cpu_s, told.remote_ns) == (0.0, S)
+
+
 def test_think_only_is_closed_where_no_work_of_tools_is_told():
     def session():
         return Session("s", 0, [LlmNode(10, 1), ToolNode("t", remote_ns=S, after=(0,))])
