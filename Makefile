@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/factorysim compare quickstart quickstart-open --out runs/demo
 
 test: lint
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q -m slow
