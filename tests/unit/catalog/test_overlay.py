@@ -1,14 +1,12 @@
 """A user's file overrides and adds; whatever is wrong with it is told at once."""
 
-import textwrap
-from pathlib import Path
-
 import pytest
 
 from factorysim.catalog import load_catalog
 from factorysim.catalog.fact import is_number
 from factorysim.catalog.limits import ORDERS, limit
 from factorysim.errors import CapacityError, SpecError
+from tests.acceptance.doc_pages import read_page
 
 GOOD = """\
 schema: factorysim.catalog/1
@@ -200,11 +198,13 @@ def test_a_missing_file_is_a_fault(tmp_path):
 
 
 def test_the_example_of_the_documentation_loads(tmp_path):
-    text = (Path(__file__).parents[3] / "docs" / "catalog.md").read_text(encoding="utf-8")
-    start = text.index("    schema: factorysim.catalog/1")
-    block = text[start : text.index("\n\n", start)]
+    text = next(
+        block.text
+        for block in read_page("docs/catalog.md")
+        if block.text.startswith("schema: factorysim.catalog/1")
+    )
     path = tmp_path / "mine.yaml"
-    path.write_text(textwrap.dedent(block), encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
     catalog = load_catalog(path)
     assert catalog.rack("my_rack").accelerator.count == 8
     assert catalog.device("my_chip").generation == "hopper"

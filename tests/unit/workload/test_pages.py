@@ -1,29 +1,26 @@
 """The YAML of docs/arrivals.md and docs/replay.md is what a stream takes."""
 
-import re
 from itertools import islice
-from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
 from factorysim.spec.stream import StreamSpec
 from factorysim.workload.demand import build_demand
 from factorysim.yaml_reader import parse_yaml
+from tests.acceptance.doc_pages import nested, read_page
 
-DOCS = Path(__file__).parents[3] / "docs"
-BLOCK = re.compile(r"(?:^    .*\n)+", re.MULTILINE)
 ROWS = "".join(
     f'{{"timestamp": {700 * i * i}, "input_length": 99, "output_length": 9}}\n' for i in range(40)
 )
 
 
 def examples():
-    for page in ("arrivals", "replay"):
-        for block in BLOCK.findall((DOCS / f"{page}.md").read_text(encoding="utf-8")):
-            text = dedent(block)
-            if not text.startswith("#"):
-                yield pytest.param(text, id=f"{page}: {text.split(chr(10))[0][:40]}")
+    """Fragments of streams, as the mark above each says."""
+    for page in ("docs/arrivals.md", "docs/replay.md"):
+        for block in read_page(page):
+            if block.language == "yaml" and block.marks.at.startswith("streams."):
+                inside = ".".join(block.marks.at.split(".")[2:])
+                yield pytest.param(nested(block.text, inside), id=block.where)
 
 
 @pytest.mark.parametrize("text", [*examples()])
