@@ -15,13 +15,25 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 
+def half_bin(at_s: Floats) -> float:
+    """Half the width of equal bins that are given by their middles, the first from 0 on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> half_bin(np.array([3.0])), half_bin(np.array([1.0, 3.0]))
+    (3.0, 1.0)
+    """
+    return float(at_s[0] if len(at_s) == 1 else (at_s[1] - at_s[0]) / 2)
+
+
 def bin_weights(at_s: Floats, window: Window) -> Floats:
     """Seconds of each bin, given by its middle, that lie inside the window."""
     import numpy as np
 
     if not len(at_s):
         return np.zeros(0)
-    half = at_s[0] if len(at_s) == 1 else (at_s[1] - at_s[0]) / 2
+    half = half_bin(at_s)
     overlap = np.minimum(at_s + half, window.end_s) - np.maximum(at_s - half, window.start_s)
     weight: Floats = np.maximum(overlap, 0.0)
     return weight

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.metrics.inputs import CALL_COLUMNS, HANDOFF_COLUMNS, TOOL_COLUMNS
 from factorysim.metrics.over_time import BinMeans
+from factorysim.metrics.series import half_bin
 from factorysim.metrics.waiting import waiting_spans
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _recorded(source: Source, replication: int, edges: Floats) -> Iterator[tuple
             if not mine.any() or (chart == "tools" and place not in cores):
                 continue
             at_s = rows["at_s"][mine]
-            half = at_s[0] if len(at_s) == 1 else (at_s[1] - at_s[0]) / 2
+            half = half_bin(at_s)
             bins = BinMeans(edges)
             bins.add(at_s - half, np.minimum(at_s + half, edges[-1]), rows["value"][mine])
             yield chart, place, bins.means()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.metrics.over_time import BinMeans
+from factorysim.metrics.series import half_bin
 from factorysim.metrics.waiting import waiting_spans
 from factorysim.report.timeline.phases import CALL_COLUMNS, HANDOFF_COLUMNS, TOOL_COLUMNS
 from factorysim.report.timeline.replicas import serving
@@ -94,7 +95,7 @@ def _line(
 
     order = np.argsort(at_s)
     at_s, value = at_s[order], value[order]
-    half = at_s[0] if len(at_s) == 1 else (at_s[1] - at_s[0]) / 2
+    half = half_bin(at_s)
     seen = (at_s + half > view.start_s) & (at_s - half < view.stop_s)
     if not seen.any():
         return
