@@ -70,7 +70,7 @@ class BlockTimes:
         for first, count in runs:
             last.extend(self._read(first, count))
             if last[-1] == _NEVER:
-                break
+                break  # what comes behind it no cache holds
         held = _held(last, now_s)
         again = until_s < self._latest_s
         for first, count in runs:
@@ -137,10 +137,20 @@ def _held(last: array[int], now_s: int) -> list[int]:
 
     A cache holds a block only with all before it: what is held ends at the oldest.
     """
-    if len(last) < 256:
-        oldest = list(accumulate(last, max))
-        held = [bisect_right(oldest, _NEVER - 1)]
-        return held + [bisect_right(oldest, ttl_s - now_s, 0, held[0]) for ttl_s in TTL_S]
+    if len(last) >= 256:
+        return _held_of_many(last, now_s)
+    if _NEVER in last:
+        last = last[: last.index(_NEVER)]
+    if not last:
+        return [0] * (1 + len(TTL_S))
+    if max(last) <= TTL_S[0] - now_s:
+        return [len(last)] * (1 + len(TTL_S))
+    falling = list(accumulate(last, max))
+    return [len(last), *(bisect_right(falling, ttl_s - now_s) for ttl_s in TTL_S)]
+
+
+def _held_of_many(last: array[int], now_s: int) -> list[int]:
+    """Count the same by arithmetic on arrays."""
     import numpy as np
 
     falling = np.maximum.accumulate(np.frombuffer(last, dtype=np.int32))

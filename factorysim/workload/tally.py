@@ -14,7 +14,7 @@ from factorysim.workload.hits import TTL_S, BlockTimes
 from factorysim.workload.pace import Pace
 from factorysim.workload.samples import Sample
 from factorysim.workload.session import LlmNode, ToolNode
-from factorysim.workload.timeline import timeline, tool_ns
+from factorysim.workload.timeline import lone_call_at_once, timeline, tool_ns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +100,9 @@ class Tally:
             self._look(self._next())
         self.pace.add(at_ns)
         nodes = list(session.nodes)
+        if self.service is None and (call := lone_call_at_once(session, nodes)) is not None:
+            self._lone(session, call)
+            return
         times = timeline(session, nodes, self.service)
         compactions, users, calls = self.compactions, 0, 0
         last: dict[int, tuple[LlmNode, int]] = {}
@@ -122,15 +125,40 @@ class Tally:
             self.compacted += self.compactions > compactions
             _waits(nodes, times, self.tool_gaps, self.user_gaps)
         self._take(uses, at_ns)
-        self._unfolded += len(nodes)
-        if self._unfolded > FOLDED:
-            self._fold()
+        self._grow(len(nodes))
 
     def close(self) -> None:
         """Look up what still waits."""
         while self._waiting:
             self._look(self._next())
         self._fold()
+
+    def _lone(self, session: Session, call: LlmNode) -> None:
+        """Count a session that is one call and over at once, as the rows of most traces are.
+
+        It does not wait: nothing of its own comes before it, and what others left has been
+        looked up.
+        """
+        from_user = call.initiator == "user"
+        self.prompts.append(call.prompt_tokens)
+        self.outputs.append(call.output_tokens)
+        self.not_user += not from_user
+        self.prefix += call.prefix_tokens
+        self.calls.append(call.context == 0)
+        self.turns.append(from_user)
+        if not call.hashes:
+            self._prefix_hits(call, session.agent, 0)
+        elif session.hash_scope == "session":
+            self._local.clear()
+            self._block_hits(call, session.at_ns, session.at_ns, alone=True)
+        else:
+            self._block_hits(call, session.at_ns, session.at_ns, alone=False)
+        self._grow(1)
+
+    def _grow(self, nodes: int) -> None:
+        self._unfolded += nodes
+        if self._unfolded > FOLDED:
+            self._fold()
 
     def _fold(self) -> None:
         for sample in (
@@ -201,42 +229,50 @@ class Tally:
         return use
 
     def _look(self, use: _Use) -> None:
-        hit = self._block_hits(use) if use.call.hashes else self._prefix_hits(use)
+        call = use.call
+        if call.hashes:
+            hit = self._block_hits(call, use.begun_ns, use.ended_ns, alone=use.alone)
+        else:
+            hit = self._prefix_hits(call, use.agent, use.idle_ns)
         if use.later:
-            prompt = use.call.prompt_tokens
+            prompt = call.prompt_tokens
             self.later += prompt
             self.later_hit += hit
             self.new.append(prompt - hit)
 
-    def _block_hits(self, use: _Use) -> int:
+    def _block_hits(self, call: LlmNode, begun_ns: int, ended_ns: int, *, alone: bool) -> int:
         self.hashed = self.known = True
-        call = use.call
-        blocks = self._local if use.alone else self._world
-        held = blocks.use(call.hashes, use.begun_ns // NS, use.ended_ns // NS)
+        blocks = self._local if alone else self._world
+        held, *kept = blocks.use(call.hashes, begun_ns // NS, ended_ns // NS)
+        if not held:
+            return 0
         size, prompt = call.block_tokens or 0, call.prompt_tokens
-        hit, *ttl = [min(blocks * size, prompt) for blocks in held]
-        own = hit if use.alone else min(call.prefix_tokens, hit)
+        hit = min(held * size, prompt)
         self.blocks += hit
-        self._hits(hit, own, ttl)
+        self.hit += hit
+        self.own += hit if alone else min(call.prefix_tokens, hit)
+        for place, count in enumerate(kept):
+            self.ttl[place] += min(count * size, prompt)
         return hit
 
-    def _prefix_hits(self, use: _Use) -> int:
-        call = use.call
-        key = use.agent, call.context > 0
-        before = min(call.shared_tokens, self._shared.get(key, 0))
-        self._shared[key] = max(call.shared_tokens, self._shared.get(key, 0))
-        self.known = self.known or call.prefix_tokens > 0 or before > 0
-        own = call.prefix_tokens
-        ttl = [own if use.idle_ns <= ttl_s * NS else 0 for ttl_s in TTL_S]
+    def _prefix_hits(self, call: LlmNode, agent: str, idle_ns: int) -> int:
+        own, shared = call.prefix_tokens, call.shared_tokens
+        before = 0
+        if shared:
+            key = agent, call.context > 0
+            most = self._shared.get(key, 0)
+            self._shared[key] = max(shared, most)
+            before = min(shared, most)
         hit = max(own, before)
-        self._hits(hit, own, ttl)
-        return hit
-
-    def _hits(self, hit: int, own: int, ttl: Sequence[int]) -> None:
+        if not hit:
+            return 0
+        self.known = True
         self.hit += hit
         self.own += own
-        for place, tokens in enumerate(ttl):
-            self.ttl[place] += tokens
+        for place, ttl_s in enumerate(TTL_S):
+            if idle_ns <= ttl_s * NS:
+                self.ttl[place] += own
+        return hit
 
 
 def _weight(use: _Use) -> int:

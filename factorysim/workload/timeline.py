@@ -28,10 +28,6 @@ class Timeline(NamedTuple):
     """What serving each call took; None: not recorded, or no call."""
 
 
-_AT_ONCE = Timeline([0], [0], [None])
-"""Of a single call: most traces have no other sessions."""
-
-
 def timeline(session: Session, nodes: Sequence[Node], service: Service | None = None) -> Timeline:
     """Lay out a session as if it had the factory for itself.
 
@@ -47,10 +43,6 @@ def timeline(session: Session, nodes: Sequence[Node], service: Service | None = 
     >>> timeline(Session("s", 0, nodes), nodes).starts
     [0, 0, 7]
     """
-    if len(nodes) == 1 and not session.src and service is None:
-        [node] = nodes
-        if isinstance(node, LlmNode) and node.at_ns is None and not node.delay_ns:
-            return _AT_ONCE
     recorded = _recorded(session, len(nodes)) if session.src else {}
     starts: list[int] = []
     ends: list[int] = []
@@ -76,6 +68,23 @@ def timeline(session: Session, nodes: Sequence[Node], service: Service | None = 
         ends.append(end)
         served.append(took)
     return Timeline(starts, ends, served)
+
+
+def lone_call_at_once(session: Session, nodes: Sequence[Node]) -> LlmNode | None:
+    """Tell the call of a session that is nothing else and takes no time; None of any other.
+
+    Examples
+    --------
+    >>> from factorysim.workload.session import Session
+    >>> lone_call_at_once(Session("s", 0, [LlmNode(9, 5)]), [LlmNode(9, 5)]).prompt_tokens
+    9
+    """
+    if len(nodes) != 1 or session.src:
+        return None
+    [node] = nodes
+    if isinstance(node, LlmNode) and node.at_ns is None and not node.delay_ns:
+        return node
+    return None
 
 
 def tool_ns(tool: ToolNode) -> int:

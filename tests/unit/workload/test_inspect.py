@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
 
 from factorysim.report.trace import trace_lines
 from factorysim.workload import tally
@@ -248,3 +251,38 @@ def test_calls_at_one_instant_are_looked_up_as_their_sessions_came():
     told = summarize([early, late])
     assert told.later_hit_share == 0.0
     assert told.hit_share == pytest.approx(1 / 3)
+
+
+@st.composite
+def lone_calls(draw):
+    """Sessions of a call each, with all that a row may say of one."""
+    prompt = draw(st.integers(1, 4096))
+    ids = draw(st.lists(st.integers(0, 6), max_size=prompt // 512))
+    call = LlmNode(
+        prompt,
+        draw(st.integers(1, 50)),
+        prefix_tokens=draw(st.integers(0, prompt)),
+        shared_tokens=draw(st.integers(0, prompt)),
+        context=draw(st.integers(0, 1)),
+        initiator=draw(st.sampled_from(["user", "tool"])),
+        hashes=runs_of_ids(ids),
+        block_tokens=512 if ids else None,
+    )
+    agent, scope = draw(st.sampled_from("ab")), draw(st.sampled_from(["global", "session"]))
+    return Session("s", draw(st.integers(0, 9_000)) * 10**9, [call], agent, hash_scope=scope)
+
+
+@given(st.lists(lone_calls(), max_size=12), st.integers(0, 9_000))
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_lone_calls_are_told_as_sessions_of_any_kind_are(lone, at_s):
+    """A row with a field of its own takes the way of sessions that have a timeline."""
+    waiting = at(at_s, hashed(1), hashed(1, 2, after=(0,), delay_s=500))
+    sessions = sorted([*lone, waiting], key=lambda session: session.at_ns)
+    others = [structs.replace(session, src={"other": 1}) for session in sessions]
+    assert summarize(sessions) == summarize(others)
+
+
+def test_what_a_session_holds_by_ids_of_its_own_is_from_no_other():
+    nodes = [hashed(1), hashed(1, 2, after=(0,))]
+    told = summarize([Session(name, 0, nodes, hash_scope="session") for name in "ab"])
+    assert (told.hit_share, told.cross_session_share) == (2 / 6, 0)
