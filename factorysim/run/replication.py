@@ -97,6 +97,7 @@ class Bench:
                 horizon_s=job.horizon_s,
                 arrivals_end_s=job.arrivals_end_s,
                 sink=sink,
+                window_s=job.window.until(job.horizon_s),
                 progress=progress,
                 policies=self._policies,
             )
