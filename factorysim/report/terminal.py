@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
 from factorysim.metrics.recovery import NO_SPIKES
 from factorysim.report.numbers import of_unit, percent, seconds
 from factorysim.report.page import QUESTION, cut
+from factorysim.report.slo import Said, slo_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +110,6 @@ COLUMNS = {
     "tool": "tools",
 }
 """The same in the few letters that columns have; `wait` is for a tool host."""
-THRESHOLDS = ("ttft", "tpot", "turn", "session")
 BAR = 24
 """Cells of a bar for the whole."""
 
@@ -147,14 +147,6 @@ def run_report(run: Run) -> list[RenderableType]:
     return [*parts, "", *footnotes(notes), *rests_on(run)]
 
 
-class Said(NamedTuple):
-    """A line of a verdict."""
-
-    head: str
-    text: str
-    state: Literal["good", "bad", "unknown", "plain"]
-
-
 STYLES = {"good": "green", "bad": "red", "unknown": "yellow", "plain": ""}
 
 
@@ -174,11 +166,7 @@ def verdict(run: Run) -> list[Text]:
 def said(run: Run) -> list[Said]:
     """Say who met their SLO, who was turned away, whether the load is sustained, what is full."""
     manifest, summary = run.manifest, run.summary
-    asked = {name: slo for name, slo in manifest["slo"].items() if slo_limits(slo)}
-    lines = [_slo_line(name, slo) for name, slo in asked.items()]
-    if not asked:
-        lines.append(Said("SLO", "no stream asks for any", "plain"))
-    lines += _turned_away(summary)
+    lines = slo_lines(manifest["slo"]) + _turned_away(summary)
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":
@@ -216,22 +204,6 @@ def _value(summary: Summary, name: str) -> float:
     """Give a number of a summary; 0 where there is none."""
     line = summary.get(name)
     return line.value if line is not None and isinstance(line.value, float) else 0.0
-
-
-def slo_limits(slo: dict[str, Any]) -> str:
-    """Write the thresholds of a stream; empty: it has none."""
-    return ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
-
-
-def _slo_line(stream: str, slo: dict[str, Any]) -> Said:
-    limits = slo_limits(slo)
-    if slo["share"] is None:
-        return Said("SLO unknown", f"no session of {stream} has a verdict ({limits})", "unknown")
-    wanted = float(slo["attain"])
-    met = slo["share"] >= wanted
-    share = f"{percent(slo['share'])} of {stream} sessions{'' if met else ' met it'}"
-    told = f"{share}, {percent(wanted)} wanted ({limits})"
-    return Said("SLO met" if met else "SLO missed", told, "good" if met else "bad")
 
 
 def mark(head: str, text: str, style: str) -> Text:
