@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.metrics.names import metric
@@ -64,7 +65,7 @@ class View(NamedTuple):
 
 def view_of(runs: Sequence[Run], comparisons: Sequence[Comparison] = ()) -> View:
     """Make what a page of these runs is made from."""
-    letters = [chr(ord("A") + n % 26) for n in range(len(runs))] if len(runs) > 1 else [""]
+    letters = ascii_uppercase[: len(runs)] if len(runs) > 1 else [""]
     shown = tuple(
         Shown(run, Source(run), letter, name)
         for run, letter, name in zip(runs, letters, names_of(runs), strict=True)
