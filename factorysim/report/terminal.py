@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
 from factorysim.metrics.recovery import NO_SPIKES
+from factorysim.report.broken_down import broken_down, mean
 from factorysim.report.numbers import of_unit, percent, seconds
 from factorysim.report.page import QUESTION, cut
 from factorysim.report.slo import Said, slo_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -347,23 +348,25 @@ def _shares(summary: Summary) -> Table | None:
 
 def _shares_by_stream(run: Run) -> Table | None:
     """Where the time of each stream's sessions goes, gaps left out; None for a single stream."""
-    table = run.metrics
-    mine = table[(table["by"] == "stream") & table["name"].str.startswith("time_share.")]
-    means = mine.groupby(["key", "name"])["value"].mean().unstack()
-    if len(means) < 2:
+    found = broken_down(run, "stream")
+    if len(found) < 2:
         return None
-    shares = means.reindex(list(run.manifest["slo"])).rename(
-        columns=lambda name: name.removeprefix("time_share.")
-    )
-    active = shares.drop(columns="gap").fillna(0.0)
-    active = active.div(active.sum(axis=1), axis=0)
-    seen = [key for key in COLUMNS if (active[key] >= 5e-4).any()]
-    title = "By stream, without gaps"
-    parts = titled_table(title, ("", *(COLUMNS[key] for key in seen)))
-    for stream, row in active.iterrows():
-        cells = ("none ended",) if row.isna().any() else (f"{row[key]:.1%}" for key in seen)
-        parts.add_row(printable(str(stream)), *cells)
+    active = {stream: _active(found.get(stream, {})) for stream in run.manifest["slo"]}
+    seen = [
+        key for key in COLUMNS if any(shares.get(key, 0.0) >= 5e-4 for shares in active.values())
+    ]
+    parts = titled_table("By stream, without gaps", ("", *(COLUMNS[key] for key in seen)))
+    for stream, shares in active.items():
+        cells = [f"{shares.get(key, 0.0):.1%}" for key in seen] if shares else ["none ended"]
+        parts.add_row(printable(stream), *cells)
     return parts
+
+
+def _active(found: Mapping[str, list[float]]) -> dict[str, float]:
+    """Give shares of a session's time without gaps; empty: no session has ended."""
+    means = {key: mean(values) for key in COLUMNS if (values := found.get(f"time_share.{key}"))}
+    whole = sum(means.values())
+    return {key: share / whole for key, share in means.items()} if whole > 0 else {}
 
 
 def footnotes(notes: dict[str, int]) -> Iterable[Text]:
