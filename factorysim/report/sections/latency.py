@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from factorysim.report.broken_down import broken_down, mean
-from factorysim.report.charts.latency import latency_charts
+from factorysim.report.charts.latency import LEAST, latency_charts
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import common_unit, percent, seconds
 from factorysim.report.page import cut
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 STOPS = 61
 FRAME = Frame(bottom=196.0, height=236.0)
-LEAST = 1e-3
-"""Share of a sample that may lie left of a logarithmic axis: one that took next to no time would
-else stretch it."""
 
 
 def latency(view: View) -> Section:
@@ -126,18 +123,13 @@ def _of(view: View, letter: str) -> Markup | None:
 
 
 def _axis(curves: Sequence[Curve], limits: Sequence[float]) -> Scale:
-    low = min(_least(curve) for curve in curves)
+    low = min(curve.reached(LEAST) for curve in curves)
     high = max(float(curve.value[-1]) for curve in curves)
     if high <= 0:
         high = 1.0
     near = [limit for limit in limits if limit < 30 * high]
     most = max([high, *(1.15 * limit for limit in near)])
     return positive(min([low, *near]), most, FRAME.across, "s")
-
-
-def _least(curve: Curve) -> float:
-    place = int(np.searchsorted(curve.share, LEAST))
-    return float(curve.value[min(place, len(curve.value) - 1)])
 
 
 def _chart(view: View, chart: LatencyChart, x: Scale) -> Markup:
