@@ -31,8 +31,13 @@ def run_page(run: Run) -> str:
     return _page(view_of([run]))
 
 
-def comparison_page(found: Sequence[Comparison]) -> str:
+def comparison_page(found: Sequence[Comparison], pages: Sequence[str] = ()) -> str:
     """Write runs side by side, with the differences of each from the first.
+
+    Parameters
+    ----------
+    pages
+        Where each run has a page of its own, from where this one will lie; blank: nowhere.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def comparison_page(found: Sequence[Comparison]) -> str:
         If there are more than a page holds.
     """
     _check_number(len(found) + 1)
-    return _page(view_of([found[0].a, *(one.b for one in found)], found))
+    return _page(view_of([found[0].a, *(one.b for one in found)], found, pages))
 
 
 def report(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
@@ -76,6 +81,19 @@ def report(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
     place = _place(opened, out)
     page = run_page(opened[0]) if len(opened) == 1 else comparison_page(pair_runs(opened))
     return write_page(place, page)
+
+
+def page_beside(folder: str) -> str:
+    """Write the address of a run's page from the directory that its own is in.
+
+    Examples
+    --------
+    >>> page_beside("quickstart"), page_beside("javascript:a b")
+    ('./quickstart/report.html', './javascript%3Aa%20b/report.html')
+    """
+    from urllib.parse import quote
+
+    return f"./{quote(folder, safe='')}/{PAGE}"
 
 
 def write_page(place: Path, page: str) -> Path:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.parse import unquote
 
 import pytest
 
@@ -143,3 +144,30 @@ def test_an_slo_is_not_met_while_those_in_flight_could_turn_it(tmp_path):
     assert told.out.strip() == (
         "Whether they meet their SLOs is not decided: too many sessions had not ended."
     )
+
+
+def test_a_comparison_leads_to_a_page_of_each_of_its_runs(tmp_path):
+    names = ("a b#c", "fast")
+    (tmp_path / f"{names[0]}.yaml").write_text(SMALL, encoding="utf-8")
+    text = changed("mean: 1 s", "mean: 500 ms")
+    (tmp_path / f"{names[1]}.yaml").write_text(text, encoding="utf-8")
+    scenarios = [tmp_path / f"{name}.yaml" for name in names]
+    told = factorysim("compare", *scenarios, "--workers", "1", "--out", tmp_path / "both")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.rstrip().endswith(str(tmp_path / "both" / "report.html"))
+    page = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
+    links = re.findall(r'<a href="(\./[^"]*)">', page)
+    assert [unquote(link) for link in links] == [f"./{name}/report.html" for name in names]
+    assert "#" not in "".join(links), "it would be a place in the page"
+    for name in names:
+        own = tmp_path / "both" / name / "report.html"
+        left = own.read_bytes()
+        assert factorysim("report", own.parent).code == 0
+        assert own.read_bytes() == left
+
+
+def test_a_page_of_runs_that_stand_already_leads_nowhere_else(home, tmp_path):
+    place, _ = home
+    assert factorysim("report", place / "a", place / "c", "--out", tmp_path / "x.html").code == 0
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'href="(.)', page)) == {"#"}

@@ -59,6 +59,16 @@ def _of_run(one: Shown, several: bool) -> Markup:
         _rest(one),
         _room(one),
         tag("ul", list(_cards(one)), class_="cards"),
+        _own_page(one),
+    )
+
+
+def _own_page(one: Shown) -> Markup | None:
+    """Lead to the page of a run alone, which does not come along where this one is sent."""
+    if not one.page:
+        return None
+    return note(
+        tag("a", f"The page of {one.letter} alone", href=one.page), ", in the directory of its run."
     )
 
 
