@@ -139,6 +139,7 @@ def test_an_slo_is_not_met_while_those_in_flight_could_turn_it(tmp_path):
         "under way",
         shown,
     )
+    assert "Not decided. </strong>whether the SLO of a stream is met rests on sessions" in page
     both = (tmp_path / "case.yaml", tmp_path / "case.yaml", "--workers", "1")
     told = factorysim("compare", *both, "--out", tmp_path / "both", "--quiet")
     assert told.out.strip() == (
