@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -97,7 +98,7 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Run scenarios on the same demand, and pair their differences."""
-    from factorysim.report.run_page import PAGE, comparison_page, write_page
+    from factorysim.report.run_page import PAGE, comparison_page, page_beside, report, write_page
     from factorysim.report.versus import comparison_report
     from factorysim.study import compare as study
 
@@ -106,7 +107,10 @@ def compare(
     place = out if out is not None else Path("runs") / _against(names)
     with running(quiet) as tell, locating(loaded):
         found = study.compare(specs, names=names, out=place, workers=workers, progress=tell)
-    page = page_of(lambda: write_page(place / PAGE, comparison_page(found)), place)
+    runs = [found[0].a, *(one.b for one in found)]
+    own = [page_of(partial(report, run), run.path) for run in runs]
+    beside = [page_beside(name) if one else "" for name, one in zip(names, own, strict=True)]
+    page = page_of(lambda: write_page(place / PAGE, comparison_page(found, beside)), place)
     if as_json:
         typer.echo(json.dumps([study.as_json(one) for one in found], indent=2, allow_nan=False))
         return

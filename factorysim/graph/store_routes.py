@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
 
 class Place(NamedTuple):
-    """A store's own node: what it hangs on, its two links, its latency."""
+    """A store's own node: what it is called, what it hangs on, its two links, its latency."""
 
+    name: str
     node: int
     read: int
     write: int
@@ -27,7 +28,7 @@ class StoreRoutes:
     Examples
     --------
     >>> graph = lambda a, b: Path((0,), 5, 100.0)
-    >>> StoreRoutes(graph, 2, [Place(1, 2, 3, 80.0, 20.0, 7)])(0, 2)
+    >>> StoreRoutes(graph, 2, [Place("nvme of b", 1, 2, 3, 80.0, 20.0, 7)])(0, 2)
     Path(links=(0, 3), latency_fs=12, bandwidth=20.0)
     """
 
@@ -37,6 +38,11 @@ class StoreRoutes:
         self._routes = routes
         self._nodes = nodes
         self._places = places
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the stores' own nodes, in the order of their numbers: they follow the graph's."""
+        return tuple(place.name for place in self._places)
 
     def __call__(self, source: int, target: int) -> Path:
         """Way from node to node, as `Routes` has it."""

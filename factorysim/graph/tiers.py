@@ -82,7 +82,6 @@ class _Draft:
         self._serve = serve
         self.faults: list[Fault] = []
         self._places: list[Place] = []
-        self._port_names: list[str] = []
         self._own_nodes: dict[tuple[str, int], int] = {}
         """Nodes of stores by tier and by what they hang on."""
         self._stores: list[StorePlan] = []
@@ -288,11 +287,10 @@ class _Draft:
                 node = len(self._factory.names) + len(self._places)
                 link = len(self._factory.links.names) + 2 * len(self._places)
                 place = Place(
-                    base, link, link + 1, read or _FAST, write or _FAST,
-                    round(latency_s * FS_PER_S),
+                    f"{tier} of {self._factory.names[base]}", base, link, link + 1,
+                    read or _FAST, write or _FAST, round(latency_s * FS_PER_S),
                 )  # fmt: skip
                 self._places.append(place)
-                self._port_names.append(f"{tier} of {self._factory.names[base]}")
             self._own_nodes[tier, base] = node
         return node
 
@@ -345,7 +343,7 @@ class _Draft:
             for place in self._places
             for speed in (place.read_bandwidth, place.write_bandwidth)
         ]
-        own = [f"{name}, {verb}" for name in self._port_names for verb in ("reads", "writes")]
+        own = [f"{place.name}, {verb}" for place in self._places for verb in ("reads", "writes")]
         return LinkTable(
             (*names, *own),
             np.concatenate([bandwidth, np.array(speeds, np.float64)]),

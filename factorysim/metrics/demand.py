@@ -32,6 +32,17 @@ TOKENS = {
 }
 
 
+DURATION_COLUMNS = (
+    "stream", "outcome", "arrived_s", "finished_s", "active_s", "turn_max_s",
+)  # fmt: skip
+"""Of sessions, which `duration_samples` takes."""
+LATENCY_COLUMNS = (
+    "stream", "outcome", "arrived_s", "first_token_s", "last_token_s", "output_tokens",
+    "requested_tokens",
+)  # fmt: skip
+"""Of calls, which `latency_samples` takes."""
+
+
 def session_values(tables: Tables, window: Window) -> list[Value]:
     """Count the measured sessions, time them, and split their time."""
     sessions = tables.sessions

@@ -124,7 +124,22 @@ METRICS: dict[str, Metric] = {
     "slo.sessions": Metric("ratio", "measured sessions with a verdict", "arrivals", "share in SLO"),
     "slo.calls": Metric("ratio", "measured calls with a verdict", "arrivals", "share in SLO"),
     "slo.met": Metric(
-        "bool", "streams", "arrivals", "1 if every stream's slo.sessions reaches its attain"
+        "bool",
+        "streams",
+        "arrivals",
+        "1 if every stream's slo.least reaches its attain, 0 if a stream's slo.most does not",
+    ),
+    "slo.least": Metric(
+        "ratio",
+        "measured sessions",
+        "arrivals",
+        "share in SLO if each without a verdict missed it",
+    ),
+    "slo.most": Metric(
+        "ratio",
+        "measured sessions",
+        "arrivals",
+        "share in SLO if each without a verdict met it",
     ),
     "slo.missed.THRESHOLD": Metric(
         "ratio",

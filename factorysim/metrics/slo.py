@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from factorysim.metrics.in_slo import InSlo, Judgement, counted, worst
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 
 if TYPE_CHECKING:
@@ -154,11 +155,10 @@ def has_threshold(slo: SloSpec) -> bool:
 
 def goodput(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list[Value]:
     """Goodput and attainment; None where no stream has a threshold."""
-    import numpy as np
-
     if not any(has_threshold(slo) for slo in slos.values()):
         names = (*(f"goodput.{what}_per_s" for what in RATES), "sessions.in_slo", "calls.in_slo")
-        return [Value(n, None, reason=NO_SLO) for n in (*names, *ATTAINMENT, "slo.met")]
+        names += (*ATTAINMENT, "slo.least", "slo.most", "slo.met")
+        return [Value(n, None, reason=NO_SLO) for n in names]
     calls, sessions = tables.calls, tables.sessions
     of_calls = call_verdicts(calls, slos, tables.closing.end_s)
     of_sessions = session_verdicts(tables, slos, of_calls)
@@ -173,16 +173,44 @@ def goodput(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list
     ]
     values += [Value("sessions.in_slo", good[0]), Value("calls.in_slo", good[1])]
     values += _attainment("slo.sessions", of_sessions[sessions_in], "all", "")
+    values += _bounds(_in_slo(of_sessions[sessions_in]), "all", "")
     values += _attainment("slo.calls", of_calls[calls_in], "all", "")
-    met: list[bool] = []
+    judged: dict[str, tuple[InSlo, Judgement]] = {}
     for code, word in enumerate(sessions["stream"].words):
         mine = sessions_in & (sessions["stream"].codes == code)
-        values += (share := _attainment("slo.sessions", of_sessions[mine], "stream", word))
-        if np.any(mine) and word in slos and isinstance(share[0].value, float):
-            met.append(share[0].value >= slos[word].attain)
-    verdict = None if not met else float(all(met))
-    values.append(Value("slo.met", verdict, reason="" if met else "no session has a verdict"))
-    return values + missed(tables, window, slos)
+        found = _in_slo(of_sessions[mine])
+        values += _attainment("slo.sessions", of_sessions[mine], "stream", word)
+        values += _bounds(found, "stream", word)
+        if word in slos and has_threshold(slos[word]):
+            judged[word] = found, found.judged(slos[word].attain)
+    return [*values, _met(judged), *missed(tables, window, slos)]
+
+
+def _in_slo(verdicts: Verdicts) -> InSlo:
+    known, met = int((verdicts != UNKNOWN).sum()), int((verdicts == MET).sum())
+    return counted(met, known, len(verdicts))
+
+
+def _bounds(found: InSlo, by: str, key: str) -> list[Value]:
+    """Give what a share can still become."""
+    return [
+        Value(
+            f"slo.{name}", value, reason="" if value is not None else "none arrived", by=by, key=key
+        )
+        for name, value in (("least", found.least), ("most", found.most))
+    ]
+
+
+def _met(judged: Mapping[str, tuple[InSlo, Judgement]]) -> Value:
+    """Whether every stream's share is reached; None where it is not decided, and why."""
+    verdict = worst(judgement for _, judgement in judged.values())
+    if verdict == "unknown":
+        return Value("slo.met", None, reason="no session has a verdict")
+    if verdict == "undecided":
+        open_ = max(found.open for found, judgement in judged.values() if judgement == verdict)
+        told = f"not decided: {open_:.1%} of a stream's sessions were still under way"
+        return Value("slo.met", None, reason=told)
+    return Value("slo.met", float(verdict == "met"))
 
 
 def tenant_goodput(

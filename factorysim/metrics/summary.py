@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from factorysim.metrics.in_slo import InSlo
 from factorysim.metrics.names import METRICS
 from factorysim.metrics.overload import Overload
 from factorysim.metrics.replication import Replication
@@ -85,22 +86,23 @@ def _line(values: list[tuple[float | str | None, str]], conditional: str) -> Lin
     return Line(mean, interval.low, interval.high, len(numbers), None)
 
 
-def shares_in_slo(replications: Sequence[Replication]) -> dict[str, list[float | None]]:
-    """Share of each stream's sessions in SLO, by replication; None: none has a verdict."""
-    shares: dict[str, list[float | None]] = {}
+def shares_in_slo(replications: Sequence[Replication]) -> dict[str, list[InSlo]]:
+    """Share of each stream's sessions in SLO, and what it can still become, by replication."""
+    found: dict[str, list[dict[str, float | None]]] = {}
     for number, replication in enumerate(replications):
         for value in replication.values:
-            if (value.name, value.by) == ("slo.sessions", "stream"):
-                blank: list[float | None] = [None] * len(replications)
-                share = None if value.value is None else float(value.value)
-                shares.setdefault(value.key, blank)[number] = share
-    return shares
+            if value.by == "stream" and value.name in SHARES:
+                shares = found.setdefault(value.key, [{} for _ in replications])
+                known = None if value.value is None else float(value.value)
+                shares[number][SHARES[value.name]] = known
+    return {
+        stream: [InSlo(*(one.get(field) for field in InSlo._fields)) for one in shares]
+        for stream, shares in found.items()
+    }
 
 
-def pooled(shares: Sequence[float | None]) -> float | None:
-    """Mean of the shares that are known, by which a run is judged; None: none is."""
-    known = [share for share in shares if share is not None]
-    return sum(known) / len(known) if known else None
+SHARES = {"slo.sessions": "share", "slo.least": "least", "slo.most": "most"}
+"""Metric by stream -> what it is of `InSlo`."""
 
 
 def _order(name: str) -> tuple[int, str]:

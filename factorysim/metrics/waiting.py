@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
+WAITING_CALLS = (
+    "call", "deployment", "arrived_s", "queued_s", "scheduled_s", "finished_s", "held_s",
+)  # fmt: skip
+WAITING_TOOLS = (
+    "deployment", "ready_s", "remote_s", "asked_s", "started_s", "finished_s",
+)  # fmt: skip
+"""Columns that `waiting_spans` takes."""
+
 
 def waiting_spans(
     calls: Columns, tools: Columns, handoffs: Columns, deployments: set[str], end_s: float

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from factorysim.study.compare import Comparison
 
 PAGE = "report.html"
+MOST = 12
+"""Runs on one page: four rows of three; more are neither read nor below 3 MB."""
+NAMED = 4
+"""Runs that the title of a page names, at the most."""
 
 
 def run_page(run: Run) -> str:
@@ -27,9 +31,21 @@ def run_page(run: Run) -> str:
     return _page(view_of([run]))
 
 
-def comparison_page(found: Sequence[Comparison]) -> str:
-    """Write runs side by side, with the differences of each from the first."""
-    return _page(view_of([found[0].a, *(one.b for one in found)], found))
+def comparison_page(found: Sequence[Comparison], pages: Sequence[str] = ()) -> str:
+    """Write runs side by side, with the differences of each from the first.
+
+    Parameters
+    ----------
+    pages
+        Where each run has a page of its own, from where this one will lie; blank: nowhere.
+
+    Raises
+    ------
+    SpecError
+        If there are more than a page holds.
+    """
+    _check_number(len(found) + 1)
+    return _page(view_of([found[0].a, *(one.b for one in found)], found, pages))
 
 
 def report(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
@@ -49,7 +65,8 @@ def report(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
     Raises
     ------
     UserError
-        If a directory is not a whole run, several are given but no file, or it cannot be written.
+        If a directory is not a whole run, several are given but no file, more than a page holds,
+        or it cannot be written.
 
     Examples
     --------
@@ -59,10 +76,24 @@ def report(*runs: Run | str | Path, out: str | Path | None = None) -> Path:
     from factorysim.run import Run, open_run
     from factorysim.study.pairing import pair_runs
 
+    _check_number(len(runs))
     opened = [one if isinstance(one, Run) else open_run(one) for one in runs]
     place = _place(opened, out)
     page = run_page(opened[0]) if len(opened) == 1 else comparison_page(pair_runs(opened))
     return write_page(place, page)
+
+
+def page_beside(folder: str) -> str:
+    """Write the address of a run's page from the directory that its own is in.
+
+    Examples
+    --------
+    >>> page_beside("quickstart"), page_beside("javascript:a b")
+    ('./quickstart/report.html', './javascript%3Aa%20b/report.html')
+    """
+    from urllib.parse import quote
+
+    return f"./{quote(folder, safe='')}/{PAGE}"
 
 
 def write_page(place: Path, page: str) -> Path:
@@ -77,6 +108,24 @@ def write_page(place: Path, page: str) -> Path:
 
     write_text(place, page)
     return place
+
+
+def _check_number(runs: int) -> None:
+    """Refuse more runs than can be read side by side.
+
+    Raises
+    ------
+    SpecError
+        If there are too many.
+    """
+    from factorysim.errors import Fault, SpecError
+
+    if runs > MOST:
+        cure = (
+            "Name the first, and those to hold against it; all of more runs is in the "
+            "summary.json and metrics.parquet of each."
+        )
+        raise SpecError(Fault("report", "", f"{runs} runs", f"at most {MOST} on one page", cure))
 
 
 def _place(runs: Sequence[Run], out: str | Path | None) -> Path:
@@ -100,8 +149,14 @@ def _page(view: View) -> str:
     return render_page(
         "report.html",
         version=__version__,
-        title=" against ".join(cut(name, 80) for name in names),
+        title=_title([cut(name, 80) for name in names]),
         kicker="Comparison" if view.several else "Run",
         question=None if view.several else cut(first["question"], QUESTION),
         sections=made,
     )
+
+
+def _title(names: Sequence[str]) -> str:
+    """Name a page after its runs, or after the first where there are many."""
+    shown = names if len(names) <= NAMED else [names[0], f"{len(names) - 1} others"]
+    return " against ".join(shown)

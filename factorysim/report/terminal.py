@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from factorysim.marked import printable
 from factorysim.metrics.names import metric
 from factorysim.metrics.recovery import NO_SPIKES
+from factorysim.report.broken_down import broken_down, mean
 from factorysim.report.numbers import of_unit, percent, seconds
 from factorysim.report.page import QUESTION, cut
+from factorysim.report.slo import Said, slo_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -109,7 +111,6 @@ COLUMNS = {
     "tool": "tools",
 }
 """The same in the few letters that columns have; `wait` is for a tool host."""
-THRESHOLDS = ("ttft", "tpot", "turn", "session")
 BAR = 24
 """Cells of a bar for the whole."""
 
@@ -147,14 +148,6 @@ def run_report(run: Run) -> list[RenderableType]:
     return [*parts, "", *footnotes(notes), *rests_on(run)]
 
 
-class Said(NamedTuple):
-    """A line of a verdict."""
-
-    head: str
-    text: str
-    state: Literal["good", "bad", "unknown", "plain"]
-
-
 STYLES = {"good": "green", "bad": "red", "unknown": "yellow", "plain": ""}
 
 
@@ -174,11 +167,7 @@ def verdict(run: Run) -> list[Text]:
 def said(run: Run) -> list[Said]:
     """Say who met their SLO, who was turned away, whether the load is sustained, what is full."""
     manifest, summary = run.manifest, run.summary
-    asked = {name: slo for name, slo in manifest["slo"].items() if slo_limits(slo)}
-    lines = [_slo_line(name, slo) for name, slo in asked.items()]
-    if not asked:
-        lines.append(Said("SLO", "no stream asks for any", "plain"))
-    lines += _turned_away(summary)
+    lines = slo_lines(manifest["slo"]) + _turned_away(summary)
     overload = manifest["overload"]
     saturation, bottleneck = summary.get("saturation"), summary.get("bottleneck")
     if overload is not None and overload["state"] != "steady":
@@ -216,22 +205,6 @@ def _value(summary: Summary, name: str) -> float:
     """Give a number of a summary; 0 where there is none."""
     line = summary.get(name)
     return line.value if line is not None and isinstance(line.value, float) else 0.0
-
-
-def slo_limits(slo: dict[str, Any]) -> str:
-    """Write the thresholds of a stream; empty: it has none."""
-    return ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
-
-
-def _slo_line(stream: str, slo: dict[str, Any]) -> Said:
-    limits = slo_limits(slo)
-    if slo["share"] is None:
-        return Said("SLO unknown", f"no session of {stream} has a verdict ({limits})", "unknown")
-    wanted = float(slo["attain"])
-    met = slo["share"] >= wanted
-    share = f"{percent(slo['share'])} of {stream} sessions{'' if met else ' met it'}"
-    told = f"{share}, {percent(wanted)} wanted ({limits})"
-    return Said("SLO met" if met else "SLO missed", told, "good" if met else "bad")
 
 
 def mark(head: str, text: str, style: str) -> Text:
@@ -375,23 +348,25 @@ def _shares(summary: Summary) -> Table | None:
 
 def _shares_by_stream(run: Run) -> Table | None:
     """Where the time of each stream's sessions goes, gaps left out; None for a single stream."""
-    table = run.metrics
-    mine = table[(table["by"] == "stream") & table["name"].str.startswith("time_share.")]
-    means = mine.groupby(["key", "name"])["value"].mean().unstack()
-    if len(means) < 2:
+    found = broken_down(run, "stream")
+    if len(found) < 2:
         return None
-    shares = means.reindex(list(run.manifest["slo"])).rename(
-        columns=lambda name: name.removeprefix("time_share.")
-    )
-    active = shares.drop(columns="gap").fillna(0.0)
-    active = active.div(active.sum(axis=1), axis=0)
-    seen = [key for key in COLUMNS if (active[key] >= 5e-4).any()]
-    title = "By stream, without gaps"
-    parts = titled_table(title, ("", *(COLUMNS[key] for key in seen)))
-    for stream, row in active.iterrows():
-        cells = ("none ended",) if row.isna().any() else (f"{row[key]:.1%}" for key in seen)
-        parts.add_row(printable(str(stream)), *cells)
+    active = {stream: _active(found.get(stream, {})) for stream in run.manifest["slo"]}
+    seen = [
+        key for key in COLUMNS if any(shares.get(key, 0.0) >= 5e-4 for shares in active.values())
+    ]
+    parts = titled_table("By stream, without gaps", ("", *(COLUMNS[key] for key in seen)))
+    for stream, shares in active.items():
+        cells = [f"{shares.get(key, 0.0):.1%}" for key in seen] if shares else ["none ended"]
+        parts.add_row(printable(stream), *cells)
     return parts
+
+
+def _active(found: Mapping[str, list[float]]) -> dict[str, float]:
+    """Give shares of a session's time without gaps; empty: no session has ended."""
+    means = {key: mean(values) for key in COLUMNS if (values := found.get(f"time_share.{key}"))}
+    whole = sum(means.values())
+    return {key: share / whole for key, share in means.items()} if whole > 0 else {}
 
 
 def footnotes(notes: dict[str, int]) -> Iterable[Text]:

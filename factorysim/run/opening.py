@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", "scenario.resolved.yaml"
-KEYS = (
-    "scenario", "catalog_sha256", "inputs", "seed", "policies", "kind", "warmup", "window",
-    "horizon_s", "replications_asked", "conditional", "interrupted", "overload", "slo", "devices",
-    "layout", "assumed_facts", "notes", "replications", "model_error", "summary_sha256", "outputs",
-)  # fmt: skip
-"""Of a manifest, which what is told of a run is made from."""
 LARGEST = 64 * 2**20
 """Bytes of a manifest or summary; those of a thousand replications are far below."""
 AGAIN = "The scenario beside it, scenario.resolved.yaml, can be run again."
@@ -48,7 +42,7 @@ def open_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     manifest = _manifest(folder)
-    faults = [*_missing(folder)] or [*_changed(folder, manifest)]
+    faults = [*_missing(folder)] or [*_changed(folder, manifest)] or _summary(folder / SUMMARY)
     if faults:
         raise UserError(*faults)
     return Run(folder)
@@ -60,8 +54,10 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     Raises
     ------
     UserError
-        If there is none, or it is of another kind or version.
+        If there is none, it is of another kind or version, or holds what no run wrote.
     """
+    from factorysim.run.contents import manifest_faults
+
     wanted = "a run directory"
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such directory"
@@ -82,14 +78,21 @@ def _manifest(folder: Path) -> Mapping[str, Any]:
     if not unbroken(manifest):
         told = f"other content than {SEAL} seals" if SEAL in manifest else f"no {SEAL}"
         raise UserError(Fault(str(place), "", told, "a manifest as it was written", AGAIN))
-    faults = [
-        Fault(str(place), name, "nothing", "what this version writes of a run", AGAIN)
-        for name in KEYS
-        if name not in manifest
-    ]
+    faults = manifest_faults(manifest, str(place), AGAIN)
     if faults:
         raise UserError(*faults)
     return manifest
+
+
+def _summary(place: Path) -> list[Fault]:
+    """Say what is wrong with a summary that is the one that the manifest names."""
+    from factorysim.run.contents import summary_faults
+
+    try:
+        summary = _json(place)
+    except ValueError as error:
+        return [Fault(str(place), "", str(error), "the summary of a run", AGAIN)]
+    return summary_faults(summary, str(place), AGAIN)
 
 
 def _nearby(folder: Path) -> str:

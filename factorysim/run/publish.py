@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import factorysim
+from factorysim.metrics.in_slo import pooled
 from factorysim.metrics.overload import Overload, overload
 from factorysim.metrics.replication import Replication
-from factorysim.metrics.summary import Summary, as_json, pooled, shares_in_slo, summarise
+from factorysim.metrics.summary import Summary, as_json, shares_in_slo, summarise
 from factorysim.records import TABLES, EnergyLine
 from factorysim.run.context import repair_notes
 from factorysim.run.model_error import as_json as told
@@ -173,10 +174,10 @@ def _manifest(
 
 
 def _attainment(prepared: Prepared, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Per stream: what is asked, and the share of sessions that got it."""
+    """Per stream: what is asked, the share of sessions that got it, and what it can become."""
     shares = shares_in_slo([one.metrics for one in outcomes if one.metrics is not None])
     return {
-        name: {**dict(stream.slo), "share": pooled(shares.get(name, ()))}
+        name: {**dict(stream.slo), **pooled(shares.get(name, ()))._asdict()}
         for name, stream in prepared.scenario.streams.items()
     }
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.errors import Fault, SpecError
+from factorysim.metrics.in_slo import NOBODY, pooled
 from factorysim.metrics.overload import overload
 from factorysim.metrics.slo import has_threshold
-from factorysim.metrics.summary import ONE_REPLICATION, pooled, shares_in_slo, summarise
+from factorysim.metrics.summary import ONE_REPLICATION, shares_in_slo, summarise
 from factorysim.study.bisection import STEP, Search, Share, rises
 from factorysim.study.crossing import Asked, Ends, Tried, ends
 from factorysim.study.scaling import Scaling, scaling_of
@@ -334,12 +335,12 @@ class _Hunt:
         streams: dict[str, Attained] = {}
         for name, stream in scenario.streams.items():
             if has_threshold(stream.slo):
-                mine = tuple(shares.get(name, [None] * len(replications)))
+                mine = shares.get(name, [NOBODY] * len(replications))
                 streams[name] = Attained(
-                    pooled(mine),
+                    pooled(mine).share,
                     stream.slo.attain,
                     _verdicts(replications, name),
-                    mine,
+                    tuple(one.share for one in mine),
                     _missed(replications, name),
                 )
         verdict = overload(replications) if scenario.run.kind == "steady_state" else None

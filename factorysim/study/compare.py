@@ -7,10 +7,12 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from factorysim.metrics.in_slo import verdicts, worst
 from factorysim.metrics.statistics import paired_difference
 from factorysim.metrics.summary import ONE_REPLICATION
 
 if TYPE_CHECKING:
+    from factorysim.metrics.in_slo import Judgement
     from factorysim.run import Run
     from factorysim.run.replicate import Progress
     from factorysim.run.replication import Policies
@@ -317,22 +319,35 @@ def _verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
 
 def _slo_verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
     """Say who meets the SLOs of the streams; nothing where nobody asks for any."""
-    met_a, met_b = (_meets(run) for run in (a, b))
-    name_a, name_b = names
-    if met_a is None or met_b is None:
+    of_a, of_b = judged_together(a), judged_together(b)
+    if "unknown" in (of_a, of_b):
         return ""
-    if met_a == met_b:
-        return "Both meet their SLOs." if met_a else "Neither meets all its SLOs."
-    well, ill = (name_a, name_b) if met_a else (name_b, name_a)
-    return f"{well} meets its SLOs, {ill} does not."
+    if of_a == of_b:
+        return BOTH[of_a]
+    told = {of_a: names[0], of_b: names[1]}
+    (first, one), (second, other) = [(word, told[word]) for word in FIRST if word in told]
+    return f"{FIRST[first].format(one)}, {SECOND[second].format(other)}."
 
 
-def _meets(run: Run) -> bool | None:
-    """Whether every stream reaches its share; None without a verdict."""
-    if run.summary["slo.met"].value is None:
-        return None
-    streams = [slo for slo in run.manifest["slo"].values() if slo["share"] is not None]
-    return all(slo["share"] >= slo["attain"] for slo in streams)
+BOTH: dict[Judgement, str] = {
+    "met": "Both meet their SLOs.",
+    "missed": "Neither meets all its SLOs.",
+    "undecided": "Whether they meet their SLOs is not decided: too many sessions had not ended.",
+}
+FIRST: dict[Judgement, str] = {
+    "met": "{} meets its SLOs",
+    "missed": "{} does not meet its SLOs",
+    "undecided": "",
+}
+SECOND: dict[Judgement, str] = {
+    "missed": "{} does not",
+    "undecided": "whether {} does is not decided",
+}
+
+
+def judged_together(run: Run) -> Judgement:
+    """Judge all streams that ask for something: any that is missed decides."""
+    return worst(one.judgement for one in verdicts(run.manifest["slo"]))
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

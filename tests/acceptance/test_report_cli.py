@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.parse import unquote
 
 import pytest
 
@@ -113,3 +114,61 @@ def test_no_two_elements_of_a_page_have_one_id(home):
     ids = re.findall(r'\sid="([^"]*)"', (place / "a" / "report.html").read_text(encoding="utf-8"))
     assert sorted(ids) == sorted(set(ids))
     assert "factory" in ids
+
+
+def test_an_slo_is_not_met_while_those_in_flight_could_turn_it(tmp_path):
+    """Of a minute of calls as long, with an hour to answer, most are still there at the end."""
+    text = changed("mean: 1 s", "mean: 20 s")
+    text = changed("{ttft: 4 s, attain: 0.5}", "{turn: 1 h, attain: 0.95}", text)
+    text = changed("steady_state, window: 200 s, warmup: 20 s, drain: 50 s",
+                   "terminating, window: 60 s, drain: 1 s", text)  # fmt: skip
+    (tmp_path / "case.yaml").write_text(text, encoding="utf-8")
+    words = ("run", tmp_path / "case.yaml", "--workers", "1", "--out", tmp_path / "run")
+    told = factorysim(*words)
+    assert told.code == 0, told.err
+    assert "SLO not decided: " in told.out
+    assert "SLO met" not in told.out
+    line = json.loads((tmp_path / "run" / "summary.json").read_text(encoding="utf-8"))["slo.met"]
+    assert line["value"] is None
+    assert "not decided" in line["reason"]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    (state, shown) = re.search(r'class="badge (\w+)">(.*?)</span></p>', page).groups()
+    assert state == "unknown"
+    assert re.fullmatch(
+        r'<span aria-hidden="true">\? </span>Not decided: \d\d\.\d % of the sessions were still '
+        "under way",
+        shown,
+    )
+    assert "Not decided. </strong>whether the SLO of a stream is met rests on sessions" in page
+    both = (tmp_path / "case.yaml", tmp_path / "case.yaml", "--workers", "1")
+    told = factorysim("compare", *both, "--out", tmp_path / "both", "--quiet")
+    assert told.out.strip() == (
+        "Whether they meet their SLOs is not decided: too many sessions had not ended."
+    )
+
+
+def test_a_comparison_leads_to_a_page_of_each_of_its_runs(tmp_path):
+    names = ("a b#c", "fast")
+    (tmp_path / f"{names[0]}.yaml").write_text(SMALL, encoding="utf-8")
+    text = changed("mean: 1 s", "mean: 500 ms")
+    (tmp_path / f"{names[1]}.yaml").write_text(text, encoding="utf-8")
+    scenarios = [tmp_path / f"{name}.yaml" for name in names]
+    told = factorysim("compare", *scenarios, "--workers", "1", "--out", tmp_path / "both")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.rstrip().endswith(str(tmp_path / "both" / "report.html"))
+    page = (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
+    links = re.findall(r'<a href="(\./[^"]*)">', page)
+    assert [unquote(link) for link in links] == [f"./{name}/report.html" for name in names]
+    assert "#" not in "".join(links), "it would be a place in the page"
+    for name in names:
+        own = tmp_path / "both" / name / "report.html"
+        left = own.read_bytes()
+        assert factorysim("report", own.parent).code == 0
+        assert own.read_bytes() == left
+
+
+def test_a_page_of_runs_that_stand_already_leads_nowhere_else(home, tmp_path):
+    place, _ = home
+    assert factorysim("report", place / "a", place / "c", "--out", tmp_path / "x.html").code == 0
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'href="(.)', page)) == {"#"}

@@ -1,10 +1,12 @@
 """`factorysim timeline`: a run as a trace that Perfetto opens."""
 
+import re
+
 import numpy as np
 import pytest
 
 from factorysim.store import read_columns
-from tests.acceptance.program import SMALL, factorysim
+from tests.acceptance.program import SMALL, changed, factorysim
 from tests.unit.report.timeline.parsed import Parsed
 
 
@@ -136,3 +138,24 @@ def test_the_run_is_not_written_over(run):
     told = factorysim("timeline", run, "--out", run / "calls.parquet")
     assert told.code == 2
     assert "a file that is read" in told.err
+
+
+def test_transfers_name_nodes_as_show_does(tmp_path):
+    """Prompts so long that they are transfers and not messages."""
+    text = changed("prompt_tokens: {mean: 1}", "prompt_tokens: {mean: 40000}")
+    text = changed("token_budget: 16", "token_budget: 65536", text)
+    (tmp_path / "long.yaml").write_text(text, encoding="utf-8")
+    run, out = tmp_path / "run", tmp_path / "one.pftrace"
+    words = ("run", tmp_path / "long.yaml", "--reps", 1, "--workers", 1, "--quiet", "--out", run)
+    assert factorysim(*words).code == 0
+    assert factorysim("timeline", run, "--out", out).code == 0
+    told = factorysim("show", run / "scenario.resolved.yaml", "--format", "graphml")
+    names = re.findall('<node id="([^"]*)"', told.out)
+    source, target, started = rows(run, "transfers", 0, "src", "dst", "started_s")
+    expected = sorted(
+        (round(at * 1e9), names[a], names[b])
+        for a, b, at in zip(source, target, started, strict=True)
+    )
+    moved = Parsed(out.read_bytes()).of("transfers")
+    assert len(moved) > 0
+    assert sorted((one.start_ns, one.args["src"], one.args["dst"]) for one in moved) == expected

@@ -100,6 +100,29 @@ def test_many_are_drawn_through_few_corners_close_in_the_tail():
     assert np.diff(curve.share[curve.share > 0.99]).max() < 2e-4
 
 
+@given(st.integers(1, 3000), st.integers(0, 5))
+def test_by_decades_the_last_one_of_all_has_its_corner_and_none_is_lost(n, censored):
+    known = np.arange(float(n))
+    curve, plain = empirical(known, censored, decades=True), empirical(known, censored)
+    assert set(plain.value) <= set(curve.value)
+    assert {float(n - 1), max(0.0, n - 2.0)} <= set(curve.value)
+    assert (np.diff(curve.share) > 0).all()
+    assert curve.share.tolist() == pytest.approx((curve.value + 1) / (n + censored))
+
+
+def test_the_tail_of_a_million_is_drawn_down_to_its_last():
+    left = 1.0 - empirical(np.arange(1e6), decades=True).share[:-1]
+    assert left[-1] == pytest.approx(1e-6)
+    for least in (1e-6, 1e-5, 1e-4, 1e-3):
+        assert ((left >= 0.99 * least) & (left < 9.99 * least)).sum() >= 5
+    assert len(left) < 300
+
+
+def test_a_share_is_reached_at_its_corner():
+    curve = empirical(np.array([1.0, 2.0, 3.0]), 1)
+    assert [curve.reached(share) for share in (0.0, 0.25, 0.26, 0.75, 0.9)] == [1, 1, 2, 3, 3]
+
+
 def test_a_sample_of_which_none_ended_has_no_corner():
     curve = empirical(np.zeros(0), 5)
     assert (len(curve.value), curve.n, curve.censored) == (0, 5, 5)

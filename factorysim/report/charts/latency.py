@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.metrics.curves import Curve, empirical
-from factorysim.metrics.demand import duration_samples, latency_samples
-from factorysim.metrics.inputs import CALL_COLUMNS, SESSION_COLUMNS
+from factorysim.metrics.curves import POINTS, Curve, empirical
+from factorysim.metrics.demand import (
+    DURATION_COLUMNS,
+    LATENCY_COLUMNS,
+    duration_samples,
+    latency_samples,
+)
 from factorysim.metrics.slo import inside
 
 if TYPE_CHECKING:
@@ -27,6 +31,11 @@ TITLES = {
 }
 LIMITS = {"ttft_s": "ttft", "tpot_s": "tpot", "turn_s": "turn", "session_s": "session"}
 """The threshold of an SLO that bounds each."""
+FINE = 4 * POINTS
+"""Corners of a curve on paper."""
+LEAST = 1e-3
+"""Share of a sample that may lie left of a logarithmic axis: one that took next to no time would
+else stretch it."""
 
 
 class StreamCurve(NamedTuple):
@@ -50,31 +59,36 @@ class LatencyChart(NamedTuple):
     """Of streams that have any; may be none."""
 
 
-def latency_charts(source: Source) -> list[LatencyChart]:
+def latency_charts(source: Source, *, fine: bool = False) -> list[LatencyChart]:
     """Distribution functions of TTFT, TPOT, turns and sessions, by stream.
 
     Of what arrived in the window. Who had not ended counts as longer than all others:
     where there are such, a curve ends below 1.
+
+    Parameters
+    ----------
+    fine
+        More corners than a screen can tell apart, down to the last one of a million.
     """
     samples: dict[str, dict[str, list[Sample]]] = {name: {} for name in TITLES}
     for replication in source.replications:
         for name, stream, sample in _samples(source, replication):
             samples[name].setdefault(stream, []).append(sample)
     return [
-        LatencyChart(name, title, "s", tuple(_curves(source, name, samples[name])))
+        LatencyChart(name, title, "s", tuple(_curves(source, name, samples[name], fine)))
         for name, title in TITLES.items()
     ]
 
 
 def _samples(source: Source, replication: int) -> Iterator[tuple[str, str, Sample]]:
     end_s = source.end_s(replication)
-    calls = source.columns("calls", CALL_COLUMNS, replication)
+    calls = source.columns("calls", LATENCY_COLUMNS, replication)
     mine = inside(source.window, calls["arrived_s"])
     for code, stream in enumerate(calls["stream"].words):
         its = mine & (calls["stream"].codes == code)
         for name, sample in latency_samples(calls, its, end_s).items():
             yield name, stream, sample
-    sessions = source.columns("sessions", SESSION_COLUMNS, replication)
+    sessions = source.columns("sessions", DURATION_COLUMNS, replication)
     mine = inside(source.window, sessions["arrived_s"])
     for code, stream in enumerate(sessions["stream"].words):
         its = mine & (sessions["stream"].codes == code)
@@ -83,14 +97,18 @@ def _samples(source: Source, replication: int) -> Iterator[tuple[str, str, Sampl
                 yield name, stream, sample
 
 
-def _curves(source: Source, name: str, samples: dict[str, list[Sample]]) -> Iterator[StreamCurve]:
+def _curves(
+    source: Source, name: str, samples: dict[str, list[Sample]], fine: bool
+) -> Iterator[StreamCurve]:
     import numpy as np
 
     for stream in source.streams:
         parts = samples.get(stream, [])
         if parts:
             known = np.concatenate([seconds for seconds, _ in parts])
-            curve = empirical(known, sum(censored for _, censored in parts))
+            censored = sum(censored for _, censored in parts)
+            points = FINE if fine else POINTS
+            curve = empirical(known, censored, points, decades=fine)
             if curve.n:
                 limit = source.manifest["slo"][stream][LIMITS[name]]
                 yield StreamCurve(stream, curve, limit)

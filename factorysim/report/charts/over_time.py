@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.metrics.inputs import CALL_COLUMNS, HANDOFF_COLUMNS, TOOL_COLUMNS
+from factorysim.metrics.inputs import HANDOFF_COLUMNS
 from factorysim.metrics.over_time import BinMeans
 from factorysim.metrics.series import half_bin
-from factorysim.metrics.waiting import waiting_spans
+from factorysim.metrics.waiting import WAITING_CALLS, WAITING_TOOLS, waiting_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -145,8 +145,8 @@ def _sessions(source: Source, replication: int, edges: Floats) -> Iterator[tuple
 
 
 def _queues(source: Source, replication: int, edges: Floats) -> Iterator[tuple[str, str, Floats]]:
-    calls = source.columns("calls", CALL_COLUMNS, replication)
-    tools = source.columns("tools", TOOL_COLUMNS, replication)
+    calls = source.columns("calls", WAITING_CALLS, replication)
+    tools = source.columns("tools", WAITING_TOOLS, replication)
     handoffs = source.columns("handoffs", HANDOFF_COLUMNS, replication)
     for place in source.places:
         end_s = source.end_s(replication)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.metrics.demand import SHARES
+from factorysim.report.broken_down import broken_down, mean
 from factorysim.report.terminal import SHARES as WORDS
 
 if TYPE_CHECKING:
@@ -46,23 +47,17 @@ class TimeShares(NamedTuple):
 
 def time_shares(source: Source) -> TimeShares:
     """Time on the critical path of completed sessions, as shares: of all, and by stream."""
-    found: dict[str, dict[str, list[float]]] = {}
-    table = source.run.metrics
-    table = table[table["name"].str.startswith("time_share.") & table["value"].notna()]
-    for by, key, name, value in zip(
-        table["by"], table["key"], table["name"], table["value"], strict=True
-    ):
-        if by in ("all", "stream"):
-            bar = ALL if by == "all" else str(key)
-            kind = str(name).removeprefix("time_share.")
-            found.setdefault(bar, {}).setdefault(kind, []).append(float(value))
+    whole, parts = (broken_down(source.run, by) for by in ("all", "stream"))
+    shares = {ALL: _means(whole.get("", {}))}
+    shares |= {stream: _means(parts.get(stream, {})) for stream in source.streams}
+    bars = tuple(Bar(name, one) for name, one in shares.items() if one)
     line = source.run.summary.get("time_share.queue")
     reason = (line.reason if line is not None else None) or "no measured session has ended"
     return TimeShares(
-        tuple(Bar(name, _means(found[name])) for name in (ALL, *source.streams) if name in found),
+        bars,
         WORDS,
-        "" if found else reason,
-        tuple(_withheld(source)) if found else (),
+        "" if bars else reason,
+        tuple(_withheld(source)) if bars else (),
     )
 
 
@@ -73,5 +68,5 @@ def _withheld(source: Source) -> Iterator[tuple[str, str]]:
             yield WORDS[kind], line.reason or "no reason given"
 
 
-def _means(values: Mapping[str, list[float]]) -> dict[str, float]:
-    return {kind: sum(values[kind]) / len(values[kind]) for kind in SHARES if kind in values}
+def _means(found: Mapping[str, list[float]]) -> dict[str, float]:
+    return {kind: mean(values) for kind in SHARES if (values := found.get(f"time_share.{kind}"))}

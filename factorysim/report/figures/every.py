@@ -92,7 +92,7 @@ class Figures:
     def _latencies(self) -> dict[str, LatencyChart]:
         from factorysim.report.charts.latency import latency_charts
 
-        return {chart.name: chart for chart in latency_charts(self.source)}
+        return {chart.name: chart for chart in latency_charts(self.source, fine=True)}
 
     @cached_property
     def _series(self) -> dict[str, TimeChart]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from factorysim.report.charts.latency import LEAST
 from factorysim.report.figures.axis import LOG_FROM, Scale, grid, linear, logarithmic, scale_of
 from factorysim.report.figures.sheet import Sheet, nothing_to_draw, on_paper
 from factorysim.report.figures.style import INK, Width, line_style
@@ -63,7 +64,7 @@ class _Curves:
 
     def _time_axis(self, sheet: Sheet) -> Scale:
         """Span all curves, and thresholds that are near enough to be of use."""
-        low = min(float(one.curve.value[0]) for one in self.drawn)
+        low = min(one.curve.reached(LEAST) for one in self.drawn)
         high = max(float(one.curve.value[-1]) for one in self.drawn)
         limits = [one.limit_s for one in self.drawn if one.limit_s is not None]
         high = max([high, *limits])

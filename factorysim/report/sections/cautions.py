@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from factorysim.metrics.in_slo import verdicts
 from factorysim.metrics.names import METRICS
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import digits, percent
@@ -11,7 +12,7 @@ from factorysim.report.sections.section import Section, each, folded
 from factorysim.report.terminal import link_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from markupsafe import Markup
 
@@ -59,6 +60,7 @@ def _found(one: Shown) -> Iterator[tuple[str, str, str]]:
     if broken:
         yield "The books do not balance", f"broken: {', '.join(broken)}", "bad"
     yield from _nothing(summary)
+    yield from _open(manifest["slo"])
     yield from _censored(summary)
     if manifest["conditional"]:
         yield "Conditional", manifest["conditional"], "mild"
@@ -81,6 +83,18 @@ def _nothing(summary: Summary) -> Iterator[tuple[str, str, str]]:
         yield "Nothing arrived", "no session came in the window that is measured", "bad"
     elif completed is not None and completed.value == 0:
         yield "Nothing ended", "no session that was measured was completed", "bad"
+
+
+def _open(slos: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Say why it is not decided whether SLOs are met, and what would decide it."""
+    count = sum(one.judgement == "undecided" for one in verdicts(slos))
+    if count:
+        which = "the SLO of a stream is" if count == 1 else f"the SLOs of {count:,} streams are"
+        told = (
+            f"whether {which} met rests on sessions that were still under way; with a longer "
+            "drain (run.drain) more of them end"
+        )
+        yield "Not decided", told, "bad"
 
 
 def _censored(summary: Summary) -> Iterator[tuple[str, str, str]]:

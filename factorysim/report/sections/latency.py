@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from factorysim.report.charts.latency import latency_charts
+from factorysim.report.broken_down import broken_down, mean
+from factorysim.report.charts.latency import LEAST, latency_charts
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import common_unit, percent, seconds
 from factorysim.report.page import cut
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 STOPS = 61
 FRAME = Frame(bottom=196.0, height=236.0)
-LEAST = 1e-3
-"""Share of a sample that may lie left of a logarithmic axis: one that took next to no time would
-else stretch it."""
 
 
 def latency(view: View) -> Section:
@@ -71,27 +69,20 @@ def _by_stream(one: Shown) -> Markup | None:
     """Give the same of each stream, where there are several: means of the replications."""
     if len(one.source.streams) < 2:
         return None
-    rows = one.run.metrics
-    rows = rows[(rows["by"] == "stream") & rows["value"].notna()]
-    found: dict[tuple[str, str], list[float]] = {}
-    for key, name, value in zip(rows["key"], rows["name"], rows["value"], strict=True):
-        found.setdefault((str(key), str(name)), []).append(float(value))
+    found = broken_down(one.run, "stream")
     asked = len(one.source.replications)
     made = [
-        (f"{cut(stream, 60)}: {text}", *(_mean(found.get((stream, f"{base}.{stat}")), asked)
-                                         for stat in STATS))
+        (f"{cut(stream, 60)}: {text}", *(_mean(values, asked) for values in of_stats))
         for stream in one.source.streams
         for base, text in LATENCIES.items()
-        if any((stream, f"{base}.{stat}") in found for stat in STATS)
-    ]  # fmt: skip
+        if any(of_stats := [found.get(stream, {}).get(f"{base}.{stat}", []) for stat in STATS])
+    ]
     caption = "Means over replications; a dash where one of them withholds it"
     return folded("The same by stream", table(("", *STATS), made, caption=caption))
 
 
-def _mean(values: Sequence[float] | None, asked: int) -> str:
-    if values is None or len(values) < asked:
-        return "-"
-    return seconds(sum(values) / len(values))
+def _mean(values: list[float], asked: int) -> str:
+    return seconds(mean(values)) if len(values) >= asked else "-"
 
 
 def _side_by_side(view: View, whole: Mapping[str, LatencyChart]) -> Markup | None:
@@ -132,18 +123,13 @@ def _of(view: View, letter: str) -> Markup | None:
 
 
 def _axis(curves: Sequence[Curve], limits: Sequence[float]) -> Scale:
-    low = min(_least(curve) for curve in curves)
+    low = min(curve.reached(LEAST) for curve in curves)
     high = max(float(curve.value[-1]) for curve in curves)
     if high <= 0:
         high = 1.0
     near = [limit for limit in limits if limit < 30 * high]
     most = max([high, *(1.15 * limit for limit in near)])
     return positive(min([low, *near]), most, FRAME.across, "s")
-
-
-def _least(curve: Curve) -> float:
-    place = int(np.searchsorted(curve.share, LEAST))
-    return float(curve.value[min(place, len(curve.value) - 1)])
 
 
 def _chart(view: View, chart: LatencyChart, x: Scale) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.metrics.names import metric
@@ -40,6 +41,8 @@ class Shown(NamedTuple):
     """`A`, `B`, ... where there are several; else blank."""
     name: str
     """Of its scenario, and its directory where others have that name too."""
+    page: str = ""
+    """Where a page of its own is, from the page that is made; blank: there is none."""
 
     @property
     def title(self) -> str:
@@ -62,12 +65,22 @@ class View(NamedTuple):
         return len(self.runs) > 1
 
 
-def view_of(runs: Sequence[Run], comparisons: Sequence[Comparison] = ()) -> View:
-    """Make what a page of these runs is made from."""
-    letters = [chr(ord("A") + n % 26) for n in range(len(runs))] if len(runs) > 1 else [""]
+def view_of(
+    runs: Sequence[Run], comparisons: Sequence[Comparison] = (), pages: Sequence[str] = ()
+) -> View:
+    """Make what a page of these runs is made from.
+
+    Parameters
+    ----------
+    pages
+        Places of the runs' own pages, if they have such.
+    """
+    letters = ascii_uppercase[: len(runs)] if len(runs) > 1 else [""]
     shown = tuple(
-        Shown(run, Source(run), letter, name)
-        for run, letter, name in zip(runs, letters, names_of(runs), strict=True)
+        Shown(run, Source(run), letter, name, page)
+        for run, letter, name, page in zip(
+            runs, letters, names_of(runs), pages or [""] * len(runs), strict=True
+        )
     )
     streams = dict.fromkeys(name for one in shown for name in one.source.streams)
     places = dict.fromkeys(place.name for one in shown for place in one.source.places)

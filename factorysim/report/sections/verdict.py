@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from factorysim.metrics.names import metric
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import of_unit, percent
-from factorysim.report.sections.section import Section, Shown, each, interval, note
+from factorysim.report.sections.section import Section, Shown, each, folded, interval, note
+from factorysim.report.slo import badge, slo_limits, told_apart
 from factorysim.report.svg.bars import whisker
 from factorysim.report.svg.frame import Frame, svg
 from factorysim.report.svg.scale import linear
-from factorysim.report.terminal import said, slo_limits
+from factorysim.report.terminal import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,33 +56,44 @@ def _of_run(one: Shown, several: bool) -> Markup:
     return join(
         None if several else _lead(one),
         tag("ul", [_line(*line) for line in said(one.run)], class_="said"),
+        _rest(one),
         _room(one),
         tag("ul", list(_cards(one)), class_="cards"),
+        _own_page(one),
+    )
+
+
+def _own_page(one: Shown) -> Markup | None:
+    """Lead to the page of a run alone, which does not come along where this one is sent."""
+    if not one.page:
+        return None
+    return note(
+        tag("a", f"The page of {one.letter} alone", href=one.page), ", in the directory of its run."
     )
 
 
 def _lead(one: Shown) -> Markup:
     """Say the most important thing, in a few words."""
     overload = one.run.manifest["overload"]
-    shares = [slo for slo in one.run.manifest["slo"].values() if slo_limits(slo)]
-    known = [slo for slo in shares if slo["share"] is not None]
-    missed = sum(slo["share"] < slo["attain"] for slo in known)
     if overload is not None and overload["state"] == "overloaded":
         return _badge("Overloaded: more arrives than is served", "bad")
     if overload is not None and overload["state"] == "unsettled":
         return _badge("Not settled: the run is too short to tell", "bad")
-    if missed:
-        return _badge(f"{missed} of {len(shares)} SLOs missed", "bad")
-    if not shares:
-        return _badge("No SLO was asked for", "plain")
-    if len(known) < len(shares):
-        return _badge(f"{len(shares) - len(known)} of {len(shares)} SLOs unknown", "unknown")
-    return _badge("The SLO is met" if len(shares) == 1 else f"All {len(shares)} SLOs met", "good")
+    return _badge(*badge(one.run.manifest["slo"]))
 
 
 def _badge(text: str, state: str) -> Markup:
     mark = None if state == "plain" else tag("span", f"{MARKS[state]} ", aria_hidden="true")
     return tag("p", tag("span", mark, text, class_=f"badge {state}"), class_="lead")
+
+
+def _rest(one: Shown) -> Markup | None:
+    """List the SLOs of the streams that the verdict only counts."""
+    _, rest = told_apart(one.run.manifest["slo"])
+    if not rest:
+        return None
+    lines = tag("ul", [_line(*line) for line in rest], class_="said")
+    return folded(f"The SLOs of {len(rest):,} more streams, by how little room is left", lines)
 
 
 def _line(head: str, text: str, state: str) -> Markup:

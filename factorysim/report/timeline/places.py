@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from factorysim.report.timeline.names import Names
     from factorysim.report.timeline.packets import Tape
     from factorysim.store import Columns
 
@@ -34,6 +35,13 @@ class Kind(NamedTuple):
     since: str
     until: str
     args: tuple[str, ...]
+    nodes: tuple[str, ...] = ()
+    """Of them, numbers of nodes."""
+
+    @property
+    def numbered(self) -> bool:
+        """Whether it has numbers that have names."""
+        return bool(self.host or self.nodes)
 
 
 KINDS = (
@@ -50,6 +58,7 @@ KINDS = (
     Kind(
         "transfers", "transfers", "Bytes that cross the fabric, between nodes of the graph",
         "kind", None, "kind", "started_s", "finished_s", ("src", "dst", "size_bytes", "slowed_s"),
+        ("src", "dst"),
     ),
     Kind(
         "KV tiers", "tiers", "What becomes of KV blocks in the tiers below HBM",
@@ -84,19 +93,20 @@ def read_thinned(view: View, kind: Kind, most: int) -> Thinned:
     return Thinned(join_columns(parts, {}), total, every)
 
 
-def place_slices(view: View, tape: Tape, kind: Kind, found: Thinned) -> list[Slices]:
+def place_slices(view: View, tape: Tape, kind: Kind, found: Thinned, names: Names) -> list[Slices]:
     """Add a group of tracks for each place, and give what goes on there."""
     if not found.total:
         return []
     rows = found.rows
     since, until = rows[kind.since], view.until(rows[kind.until])
     start, end = view.cut_ns(since), view.cut_ns(until)
-    track = _tracks(tape, kind, found, start, end)
+    track = _tracks(tape, kind, found, start, end, names)
     args = {name: rows[name] for name in kind.args} | cut_args(view, since, until)
+    args |= {name: names.of(rows[name]) for name in kind.nodes}
     return [Slices(kind.table, rows[kind.name], track, start, end, 0, args)]
 
 
-def _tracks(tape: Tape, kind: Kind, found: Thinned, start: Ints, end: Ints) -> Ints:
+def _tracks(tape: Tape, kind: Kind, found: Thinned, start: Ints, end: Ints, names: Names) -> Ints:
     """Add tracks: by group and host, as many of a name as go on at once."""
     import numpy as np
 
@@ -117,8 +127,7 @@ def _tracks(tape: Tape, kind: Kind, found: Thinned, start: Ints, end: Ints) -> I
             continue
         if code not in parents:
             parents[code] = tape.track(word, root)
-        name = f"host {number}" if number >= 0 else "no host"
-        made.append(tape.track(name, parents[code], lane=True))
+        made.append(tape.track(names.host(word, number), parents[code], lane=True))
     return np.array(made, np.int64)[which.ravel()]
 
 

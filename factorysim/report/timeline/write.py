@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import factorysim
 from factorysim.report.timeline.chosen import Chosen, choose
 from factorysim.report.timeline.counters import Counter, counters
+from factorysim.report.timeline.names import Names, names_of
 from factorysim.report.timeline.packets import Tape
 from factorysim.report.timeline.places import (
     KINDS,
@@ -81,11 +82,15 @@ def _parts(view: View, tape: Tape, told: list[str], sessions: int | None) -> Ite
         for kind, found in places
         if found.every > 1
     ]
+    numbered = any(found.total for kind, found in places if kind.numbered)
+    names = names_of(view.path, view.manifest) if numbered else Names()
+    if names.reason:
+        told.append(f"nodes and hosts by their numbers: {names.reason}")
     about = tape.track(f"about: {told[0]}", note="; ".join(told))
     lines = _counter_tracks(view, tape)
     flowing, starts = session_slices(view, tape, chosen)
     steps = replica_slices(view, tape, runs, starts)
-    others = [place_slices(view, tape, kind, found) for kind, found in places]
+    others = [place_slices(view, tape, kind, found, names) for kind, found in places]
     events = event_instants(view, tape, PLACES)
     facts = _facts(view)
     yield from tape.attributes(facts | {"factorysim.shown": "; ".join(told)})

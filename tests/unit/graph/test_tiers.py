@@ -130,7 +130,10 @@ def test_what_is_said_of_a_store_holds(planned):
 
 def test_ways_to_stores_begin_with_their_reads_and_end_with_their_writes():
     """Nodes 0 and 1 are of the graph, 2 hangs on the second, 3 on the first."""
-    places = [Place(1, 2, 3, 80.0, 20.0, 7), Place(0, 4, 5, 200.0, 300.0, 9)]
+    places = [
+        Place("nvme of b", 1, 2, 3, 80.0, 20.0, 7),
+        Place("nvme of a", 0, 4, 5, 200.0, 300.0, 9),
+    ]
     routes = StoreRoutes(lambda a, b: Path((10 + 2 * a + b,), 5, 100.0), 2, places)
     assert routes(0, 1) == ((11,), 5, 100.0)
     assert routes(0, 2) == ((11, 3), 12, 20.0)

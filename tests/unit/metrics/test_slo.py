@@ -96,6 +96,28 @@ def test_the_undecided_are_left_out_of_attainment():
     assert values(goodput(data, WINDOW, SLOS))["slo.sessions"] == 1.0
 
 
+def test_whether_an_slo_is_met_is_withheld_where_those_in_flight_could_turn_it():
+    sessions = [session(i) for i in range(8)]
+    sessions += [session(8 + i, arrived_s=48.0, outcome="censored") for i in range(2)]
+    data = tables(sessions, [call(i) for i in range(8)], end_s=50.0)
+    found = goodput(data, WINDOW, SLOS)
+    assert values(found, "stream", "code")["slo.least"] == pytest.approx(0.8)
+    assert values(found, "stream", "code")["slo.most"] == 1.0
+    assert (
+        reasons(found)["slo.met"]
+        == "not decided: 20.0% of a stream's sessions were still under way"
+    )
+    loose = {"code": SLOS["code"].model_copy(update={"attain": 0.8})}
+    assert values(goodput(data, WINDOW, loose))["slo.met"] == 1.0
+
+
+def test_a_stream_that_asks_for_nothing_leaves_nothing_undecided():
+    flying_on = [session(i, arrived_s=48.0, outcome="censored", stream="free") for i in (1, 2)]
+    data = tables([session(0), *flying_on], [call(0)], end_s=50.0)
+    found = goodput(data, WINDOW, SLOS | {"free": SloSpec()})
+    assert values(found)["slo.met"] == 1.0
+
+
 def test_each_threshold_is_told_apart_and_a_session_may_miss_several():
     sessions = [session(i) for i in range(8)]
     sessions[0] = session(0, turn_max_s=6.0, active_s=6.0)

@@ -16,7 +16,7 @@ from factorysim.metrics.names import metric
 from factorysim.report.charts.over_time import time_charts
 from factorysim.report.charts.source import Source
 from factorysim.report.numbers import digits, of_unit, seconds
-from factorysim.report.run_page import comparison_page, report, run_page
+from factorysim.report.run_page import MOST, comparison_page, report, run_page
 from factorysim.report.sections import COMPARISON, RUN
 from factorysim.report.sections.over_time import BINS
 from factorysim.report.sections.section import between, view_of
@@ -227,6 +227,24 @@ def test_of_three_runs_it_is_said_whom_a_verdict_is_of(runs):
     said = Page(section(text, "verdict")).text("p")
     assert "A and B: " in said
     assert "A and C: " in said
+
+
+def test_as_many_runs_as_a_page_holds_have_letters_of_their_own(runs):
+    found = pair_runs([runs["one"]] * MOST)
+    text = comparison_page(found)
+    taken = Page(text)
+    sides = [title for where, title in taken.texts if where == "h3"]
+    assert {one[:2] for one in sides if one[1:2] == " "} == {f"{c} " for c in "ABCDEFGHIJKL"}
+    ids = [attrs["id"] for _, attrs in taken.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    assert taken.text("h1").strip() == f"one in one against {MOST - 1} others"
+    with pytest.raises(UserError, match=f"found {MOST + 1} runs, expected at most {MOST} on one"):
+        comparison_page([*found, found[0]])
+
+
+def test_more_runs_than_a_page_holds_are_refused_before_any_is_read(tmp_path):
+    with pytest.raises(UserError, match="13 runs"):
+        report(*[tmp_path / "nowhere"] * 13, out=tmp_path / "x.html")
 
 
 def test_several_runs_need_a_place(runs, tmp_path):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from factorysim.errors import SpecError
-from factorysim.study.compare import _demand_notes, align, as_json, compare, labels
+from factorysim.metrics.in_slo import counted
+from factorysim.study.compare import _demand_notes, _slo_verdict, align, as_json, compare, labels
 from tests.unit.run.builders import mm1
 
 
@@ -110,3 +111,36 @@ def test_labels_tell_repeats_apart():
     assert labels(["x/a.yaml", "y/a.yaml", "b"]) == ["a", "a-2", "b"]
     assert labels(["a", "a", "a-2", "a"]) == ["a", "a-3", "a-2", "a-4"]
     assert labels([mm1(), mm1()]) == ["scenario-0", "scenario-1"]
+
+
+SLOS = {
+    "met": counted(19, 20, 20),
+    "missed": counted(9, 20, 20),
+    "undecided": counted(9, 9, 20),
+    "unknown": counted(0, 0, 0),
+}
+
+
+class Judged:
+    """A run of one stream, of which only its manifest is looked at."""
+
+    def __init__(self, judgement):
+        slo = {"ttft": 1.0, "tpot": None, "turn": None, "session": None, "attain": 0.9}
+        self.manifest = {"slo": {"calls": slo | SLOS[judgement]._asdict()}}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("met", "met", "Both meet their SLOs."),
+        ("missed", "missed", "Neither meets all its SLOs."),
+        ("missed", "met", "B meets its SLOs, A does not."),
+        ("undecided", "met", "B meets its SLOs, whether A does is not decided."),
+        ("missed", "undecided", "A does not meet its SLOs, whether B does is not decided."),
+        ("undecided", "undecided",
+         "Whether they meet their SLOs is not decided: too many sessions had not ended."),
+        ("met", "unknown", ""),
+    ],
+)  # fmt: skip
+def test_who_meets_slos_is_said_only_as_far_as_it_is_decided(a, b, said):
+    assert _slo_verdict(Judged(a), Judged(b), ("A", "B")) == said

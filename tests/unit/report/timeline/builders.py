@@ -8,6 +8,7 @@ from factorysim.store import ParquetSink
 from tests.unit.report.timeline.parsed import Parsed
 
 MANIFEST = {
+    "factorysim": "0.0.0",
     "scenario": {"name": "small", "question": "What?"},
     "manifest_sha256": "0" * 64,
     "seed": 7,

@@ -224,6 +224,7 @@ def test_what_is_too_much_is_merged_or_thinned_and_the_trace_says_so(tmp_path, m
         "all 0 sessions",
         f"200 runs of steps merged to {len(runs)} slices",
         "1 in 3 of 90 rows of transfers",
+        "nodes and hosts by their numbers: the run is of another version of factorysim",
     )
 
 

@@ -1,0 +1,120 @@
+"""What a share in SLO decides while some sessions have no verdict yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+Judgement: TypeAlias = Literal["met", "missed", "undecided", "unknown"]
+
+
+class InSlo(NamedTuple):
+    """A share of sessions that met their SLO, and what it can still become.
+
+    A session in flight that is not past a threshold has no verdict. It is left out of
+    `share`, which is all that is known; `least` counts each such as a miss, `most` as
+    one that met its SLO. Where all have ended the three are the same.
+    """
+
+    share: float | None
+    """Of those with a verdict; None: none has one."""
+    least: float | None
+    """Of all, at the least; None: none arrived."""
+    most: float | None
+
+    def judged(self, attain: float) -> Judgement:
+        """Say whether a share that was asked for is reached, whatever becomes of the rest.
+
+        Examples
+        --------
+        >>> InSlo(1.0, 0.34, 1.0).judged(0.95)  # 66 of 100 are still under way
+        'undecided'
+        >>> InSlo(0.98, 0.96, 0.98).judged(0.95), InSlo(0.5, 0.45, 0.55).judged(0.95)
+        ('met', 'missed')
+        """
+        if self.least is None or self.most is None:
+            return "unknown"
+        if self.least >= attain:
+            return "met"
+        return "missed" if self.most < attain else "undecided"
+
+    @property
+    def open(self) -> float:
+        """Share of all that has no verdict."""
+        return 0.0 if self.least is None or self.most is None else self.most - self.least
+
+
+NOBODY = InSlo(None, None, None)
+
+
+def counted(met: int, known: int, total: int) -> InSlo:
+    """Count from so many that met, of so many with a verdict, of so many in all.
+
+    Examples
+    --------
+    >>> counted(19, 20, 25)
+    InSlo(share=0.95, least=0.76, most=0.96)
+    """
+    if total == 0:
+        return NOBODY
+    share = met / known if known else None
+    return InSlo(share, met / total, (met + total - known) / total)
+
+
+def pooled(replications: Sequence[InSlo]) -> InSlo:
+    """Mean over the replications in which any arrived, by which a run is judged."""
+    return InSlo(
+        _mean(one.share for one in replications),
+        _mean(one.least for one in replications),
+        _mean(one.most for one in replications),
+    )
+
+
+def _mean(shares: Iterable[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
+
+
+class Verdict(NamedTuple):
+    """What a run says of the SLO of a stream."""
+
+    stream: str
+    attain: float
+    """Share that was asked for."""
+    found: InSlo
+
+    @property
+    def judgement(self) -> Judgement:
+        """Whether it is reached."""
+        return self.found.judged(self.attain)
+
+    @property
+    def margin(self) -> float:
+        """How much more than was asked for is sure; below 0: how much is lacking."""
+        share = self.found.most if self.judgement == "missed" else self.found.least
+        return 0.0 if share is None else share - self.attain
+
+
+def verdicts(slos: Mapping[str, Mapping[str, Any]]) -> list[Verdict]:
+    """Judge the streams of a manifest that ask for something, in the order of the scenario."""
+    return [
+        Verdict(stream, slo["attain"], InSlo(slo["share"], slo["least"], slo["most"]))
+        for stream, slo in slos.items()
+        if any(slo[name] is not None for name in THRESHOLDS)
+    ]
+
+
+THRESHOLDS = ("ttft", "tpot", "turn", "session")
+
+
+def worst(judgements: Iterable[Judgement]) -> Judgement:
+    """Take what several streams say together: one that is missed decides, then what is open.
+
+    Examples
+    --------
+    >>> worst(["met", "undecided"]), worst(["met", "unknown"]), worst([])
+    ('undecided', 'met', 'unknown')
+    """
+    found = set(judgements)
+    order: tuple[Judgement, ...] = ("missed", "undecided", "met")
+    return next((one for one in order if one in found), "unknown")

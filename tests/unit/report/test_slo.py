@@ -1,0 +1,66 @@
+"""SLOs in words: a few lines however many streams there are, and no more than a run can tell."""
+
+import pytest
+
+from factorysim.metrics.in_slo import counted
+from factorysim.report.slo import ALL, WORST, badge, slo_lines, told_apart
+
+
+def asks(found, attain=0.95):
+    limits = {"ttft": 2.0, "tpot": None, "turn": None, "session": None, "attain": attain}
+    return limits | found._asdict()
+
+
+MET, MISSED, OPEN = (asks(counted(*c)) for c in ((99, 100, 100), (50, 90, 100), (34, 34, 100)))
+NOBODY = asks(counted(0, 0, 0))
+FREE = asks(counted(0, 0, 10)) | {"ttft": None}
+
+
+@pytest.mark.parametrize(
+    ("slos", "text", "state"),
+    [
+        ([MET], "The SLO is met", "good"),
+        ([MET, MET], "All 2 SLOs met", "good"),
+        ([MISSED, OPEN, MET], "1 of 3 SLOs missed", "bad"),
+        ([OPEN], "Not decided: 66.0 % of the sessions were still under way", "unknown"),
+        ([OPEN, MET], "1 of 2 SLOs not decided: up to 66.0 % of sessions were still under way",
+         "unknown"),
+        ([NOBODY, MET], "1 of 2 SLOs unknown", "unknown"),
+        ([FREE], "No SLO was asked for", "plain"),
+    ],
+)  # fmt: skip
+def test_a_badge_is_green_only_where_all_is_decided(slos, text, state):
+    assert badge({f"s{n}": slo for n, slo in enumerate(slos)}) == (text, state)
+
+
+def test_what_is_not_decided_is_told_with_its_bounds():
+    (line,) = slo_lines({"code": OPEN})
+    assert line.head == "SLO not decided"
+    assert line.text == (
+        "34.0 % to 100 % of code sessions, as 66.0 % were still under way; "
+        "95.0 % wanted (ttft 2.00 s)"
+    )
+    assert line.state == "unknown"
+
+
+def test_a_few_streams_come_as_in_the_scenario():
+    slos = {"z": MET, "y": MISSED, "x": OPEN, "free": FREE, "w": NOBODY}
+    assert [line.head for line in slo_lines(slos)] == [
+        "SLO met", "SLO missed", "SLO not decided", "SLO unknown",
+    ]  # fmt: skip
+
+
+def test_of_many_streams_the_worst_are_told_and_the_others_counted():
+    slos = {f"met{n}": asks(counted(960 + n, 1000, 1000)) for n in range(30)}
+    slos |= {f"missed{n}": asks(counted(100 * n, 1000, 1000)) for n in range(1, 4)}
+    slos |= {f"open{n}": asks(counted(900 - n, 900 - n, 1000)) for n in range(4)}
+    lines = slo_lines(slos)
+    assert len(lines) == WORST + 1 <= ALL
+    names = [line.text.partition(" sessions")[0].rpartition(" ")[2] for line in lines[:-1]]
+    assert names == ["missed1", "missed2", "missed3", "open3", "open2"]
+    assert lines[-1].text == "of 32 more streams: 2 not decided, 30 met"
+    assert lines[-1].state == "unknown"
+    shown, rest = told_apart(slos)
+    assert shown == lines[:-1]
+    assert [line.head for line in rest] == ["SLO not decided"] * 2 + ["SLO met"] * 30
+    assert "of met0 sessions" in rest[2].text, "the least room comes first"
