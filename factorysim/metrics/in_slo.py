@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-Judgement: TypeAlias = Literal["met", "missed", "undecided", "unknown"]
+Judgement: TypeAlias = Literal["met", "missed", "so_far", "undecided", "unknown"]
 
 
 class InSlo(NamedTuple):
@@ -25,9 +25,14 @@ class InSlo(NamedTuple):
     def judged(self, attain: float) -> Judgement:
         """Say whether a share that was asked for is reached, whatever becomes of the rest.
 
+        `so_far`: of those with a verdict enough met their SLO, but the rest could turn it. A
+        miss is known at once and a success only at the end, so that share is rather too low.
+
         Examples
         --------
         >>> InSlo(1.0, 0.34, 1.0).judged(0.95)  # 66 of 100 are still under way
+        'so_far'
+        >>> InSlo(0.9, 0.34, 0.97).judged(0.95)
         'undecided'
         >>> InSlo(0.98, 0.96, 0.98).judged(0.95), InSlo(0.5, 0.45, 0.55).judged(0.95)
         ('met', 'missed')
@@ -36,7 +41,9 @@ class InSlo(NamedTuple):
             return "unknown"
         if self.least >= attain:
             return "met"
-        return "missed" if self.most < attain else "undecided"
+        if self.most < attain:
+            return "missed"
+        return "so_far" if self.share is not None and self.share >= attain else "undecided"
 
     @property
     def open(self) -> float:
@@ -112,9 +119,9 @@ def worst(judgements: Iterable[Judgement]) -> Judgement:
 
     Examples
     --------
-    >>> worst(["met", "undecided"]), worst(["met", "unknown"]), worst([])
-    ('undecided', 'met', 'unknown')
+    >>> worst(["met", "so_far"]), worst(["met", "unknown"]), worst([])
+    ('so_far', 'met', 'unknown')
     """
     found = set(judgements)
-    order: tuple[Judgement, ...] = ("missed", "undecided", "met")
+    order: tuple[Judgement, ...] = ("missed", "undecided", "so_far", "met")
     return next((one for one in order if one in found), "unknown")

@@ -206,7 +206,7 @@ def _met(judged: Mapping[str, tuple[InSlo, Judgement]]) -> Value:
     verdict = worst(judgement for _, judgement in judged.values())
     if verdict == "unknown":
         return Value("slo.met", None, reason="no session has a verdict")
-    if verdict == "undecided":
+    if verdict in ("undecided", "so_far"):
         open_ = max(found.open for found, judgement in judged.values() if judgement == verdict)
         told = f"not decided: {open_:.1%} of a stream's sessions were still under way"
         return Value("slo.met", None, reason=told)

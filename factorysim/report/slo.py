@@ -15,22 +15,27 @@ State = Literal["good", "bad", "unknown", "plain"]
 STATES: dict[Judgement, State] = {
     "met": "good",
     "missed": "bad",
+    "so_far": "unknown",
     "undecided": "unknown",
     "unknown": "unknown",
 }
 HEADS: dict[Judgement, str] = {
     "met": "SLO met",
     "missed": "SLO missed",
+    "so_far": "SLO met so far",
     "undecided": "SLO not decided",
     "unknown": "SLO unknown",
 }
 WORDS: dict[Judgement, str] = {
     "missed": "missed",
     "undecided": "not decided",
+    "so_far": "met so far",
     "unknown": "unknown",
     "met": "met",
 }
 """In the order in which they matter."""
+OPEN: tuple[Judgement, ...] = ("undecided", "so_far")
+"""Where sessions that were still under way could turn it."""
 ALL, WORST = 6, 5
 """Streams that are told one by one; of more, so many that miss by most or have least room."""
 
@@ -85,12 +90,15 @@ def badge(slos: Mapping[str, Any]) -> tuple[str, State]:
         return "No SLO was asked for", "plain"
     if judged["missed"]:
         return f"{judged['missed']} of {asked} SLOs missed", "bad"
-    if judged["undecided"]:
-        open_ = max(one.found.open for one in found if one.judgement == "undecided")
+    for which in (one for one in OPEN if judged[one]):
+        open_ = percent(max(one.found.open for one in found if one.judgement in OPEN))
         if asked == 1:
-            return f"Not decided: {percent(open_)} of the sessions were still under way", "unknown"
-        told = f"{judged['undecided']} of {asked} SLOs not decided"
-        return f"{told}: up to {percent(open_)} of sessions were still under way", "unknown"
+            word = WORDS[which]
+            told = f"{word[0].upper()}{word[1:]}: {open_} of the sessions were still under way"
+        else:
+            told = f"{judged[which]} of {asked} SLOs {WORDS[which]}"
+            told += f": up to {open_} of sessions were still under way"
+        return told, "unknown"
     if judged["unknown"]:
         return f"{judged['unknown']} of {asked} SLOs unknown", "unknown"
     return "The SLO is met" if asked == 1 else f"All {asked} SLOs met", "good"
@@ -105,6 +113,10 @@ def _line(one: Verdict, slo: Mapping[str, Any]) -> Said:
     wanted = f"{percent(one.attain)} wanted ({limits})"
     if judgement == "unknown":
         text = f"no session of {one.stream} arrived ({limits})"
+    elif judgement == "so_far":
+        assert found.share is not None
+        text = f"{percent(found.share)} of {one.stream} sessions with a verdict; "
+        text += f"{percent(found.open)} were still under way; {wanted}"
     elif judgement == "undecided":
         assert found.least is not None
         assert found.most is not None

@@ -332,15 +332,18 @@ def _slo_verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
 BOTH: dict[Judgement, str] = {
     "met": "Both meet their SLOs.",
     "missed": "Neither meets all its SLOs.",
+    "so_far": "Both meet their SLOs so far: sessions that had not ended could turn it.",
     "undecided": "Whether they meet their SLOs is not decided: too many sessions had not ended.",
 }
 FIRST: dict[Judgement, str] = {
     "met": "{} meets its SLOs",
     "missed": "{} does not meet its SLOs",
+    "so_far": "{} meets its SLOs so far",
     "undecided": "",
 }
 SECOND: dict[Judgement, str] = {
     "missed": "{} does not",
+    "so_far": "{} does so far",
     "undecided": "whether {} does is not decided",
 }
 

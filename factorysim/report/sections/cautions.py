@@ -9,6 +9,7 @@ from factorysim.metrics.names import METRICS
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import digits, percent
 from factorysim.report.sections.section import Section, each, folded
+from factorysim.report.slo import OPEN
 from factorysim.report.terminal import link_warnings
 
 if TYPE_CHECKING:
@@ -87,14 +88,14 @@ def _nothing(summary: Summary) -> Iterator[tuple[str, str, str]]:
 
 def _open(slos: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Say why it is not decided whether SLOs are met, and what would decide it."""
-    count = sum(one.judgement == "undecided" for one in verdicts(slos))
+    count = sum(one.judgement in OPEN for one in verdicts(slos))
     if count:
         which = "the SLO of a stream is" if count == 1 else f"the SLOs of {count:,} streams are"
         told = (
             f"whether {which} met rests on sessions that were still under way; with a longer "
             "drain (run.drain) more of them end"
         )
-        yield "Not decided", told, "bad"
+        yield "Not ended", told, "bad"
 
 
 def _censored(summary: Summary) -> Iterator[tuple[str, str, str]]:

@@ -13,7 +13,8 @@ def test_a_judgement_stands_whatever_becomes_of_the_rest(attain):
     for total in range(1, 9):
         for known, met in ((k, m) for k in range(total + 1) for m in range(k + 1)):
             ends = {(met + more) / total >= attain for more in range(total - known + 1)}
-            expected = {(True,): "met", (False,): "missed"}.get(tuple(ends), "undecided")
+            open_ = "so_far" if known and met / known >= attain else "undecided"
+            expected = {(True,): "met", (False,): "missed"}.get(tuple(ends), open_)
             assert counted(met, known, total).judged(attain) == expected
 
 
@@ -46,19 +47,21 @@ def test_only_streams_that_ask_for_something_are_judged():
     share = {"share": 1.0, "least": 0.5, "most": 1.0}
     slos = {"free": {**nothing, **share}, "asks": {**nothing, **share, "turn": 2.0}}
     (found,) = verdicts(slos)
-    assert (found.stream, found.judgement) == ("asks", "undecided")
+    assert (found.stream, found.judgement) == ("asks", "so_far")
 
 
 def test_margins_count_what_is_sure():
-    of = {"missed": counted(1, 8, 10), "met": counted(9, 9, 10), "undecided": counted(5, 6, 10)}
+    of = {"missed": counted(1, 8, 10), "met": counted(9, 9, 10), "so_far": counted(5, 6, 10),
+          "undecided": counted(4, 7, 10)}  # fmt: skip
     margins = {word: Verdict("a", 0.7, one).margin for word, one in of.items()}
     assert {word: Verdict("a", 0.7, one).judgement for word, one in of.items()} == {
         word: word for word in of
     }
-    assert margins == pytest.approx({"missed": 0.3 - 0.7, "met": 0.9 - 0.7, "undecided": 0.5 - 0.7})
+    sure = {"missed": 0.3, "met": 0.9, "so_far": 0.5, "undecided": 0.4}
+    assert margins == pytest.approx({word: share - 0.7 for word, share in sure.items()})
 
 
 def test_the_worst_of_streams_decides():
-    order = ("missed", "undecided", "met", "unknown")
+    order = ("missed", "undecided", "so_far", "met", "unknown")
     for one, other in itertools.combinations_with_replacement(order, 2):
         assert worst([one, other]) == worst([other, one]) == one

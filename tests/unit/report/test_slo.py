@@ -12,6 +12,7 @@ def asks(found, attain=0.95):
 
 
 MET, MISSED, OPEN = (asks(counted(*c)) for c in ((99, 100, 100), (50, 90, 100), (34, 34, 100)))
+UNSURE = asks(counted(30, 34, 100))
 NOBODY = asks(counted(0, 0, 0))
 FREE = asks(counted(0, 0, 10)) | {"ttft": None}
 
@@ -22,8 +23,11 @@ FREE = asks(counted(0, 0, 10)) | {"ttft": None}
         ([MET], "The SLO is met", "good"),
         ([MET, MET], "All 2 SLOs met", "good"),
         ([MISSED, OPEN, MET], "1 of 3 SLOs missed", "bad"),
-        ([OPEN], "Not decided: 66.0 % of the sessions were still under way", "unknown"),
-        ([OPEN, MET], "1 of 2 SLOs not decided: up to 66.0 % of sessions were still under way",
+        ([UNSURE], "Not decided: 66.0 % of the sessions were still under way", "unknown"),
+        ([OPEN], "Met so far: 66.0 % of the sessions were still under way", "unknown"),
+        ([OPEN, MET], "1 of 2 SLOs met so far: up to 66.0 % of sessions were still under way",
+         "unknown"),
+        ([OPEN, UNSURE], "1 of 2 SLOs not decided: up to 66.0 % of sessions were still under way",
          "unknown"),
         ([NOBODY, MET], "1 of 2 SLOs unknown", "unknown"),
         ([FREE], "No SLO was asked for", "plain"),
@@ -34,19 +38,29 @@ def test_a_badge_is_green_only_where_all_is_decided(slos, text, state):
 
 
 def test_what_is_not_decided_is_told_with_its_bounds():
-    (line,) = slo_lines({"code": OPEN})
+    (line,) = slo_lines({"code": UNSURE})
     assert line.head == "SLO not decided"
     assert line.text == (
-        "34.0 % to 100 % of code sessions, as 66.0 % were still under way; "
+        "30.0 % to 96.0 % of code sessions, as 66.0 % were still under way; "
+        "95.0 % wanted (ttft 2.00 s)"
+    )
+    assert line.state == "unknown"
+
+
+def test_what_is_met_so_far_is_told_with_how_many_are_open():
+    (line,) = slo_lines({"code": OPEN})
+    assert line.head == "SLO met so far"
+    assert line.text == (
+        "100 % of code sessions with a verdict; 66.0 % were still under way; "
         "95.0 % wanted (ttft 2.00 s)"
     )
     assert line.state == "unknown"
 
 
 def test_a_few_streams_come_as_in_the_scenario():
-    slos = {"z": MET, "y": MISSED, "x": OPEN, "free": FREE, "w": NOBODY}
+    slos = {"z": MET, "y": MISSED, "x": OPEN, "v": UNSURE, "free": FREE, "w": NOBODY}
     assert [line.head for line in slo_lines(slos)] == [
-        "SLO met", "SLO missed", "SLO not decided", "SLO unknown",
+        "SLO met", "SLO missed", "SLO met so far", "SLO not decided", "SLO unknown",
     ]  # fmt: skip
 
 
@@ -58,9 +72,9 @@ def test_of_many_streams_the_worst_are_told_and_the_others_counted():
     assert len(lines) == WORST + 1 <= ALL
     names = [line.text.partition(" sessions")[0].rpartition(" ")[2] for line in lines[:-1]]
     assert names == ["missed1", "missed2", "missed3", "open3", "open2"]
-    assert lines[-1].text == "of 32 more streams: 2 not decided, 30 met"
+    assert lines[-1].text == "of 32 more streams: 2 met so far, 30 met"
     assert lines[-1].state == "unknown"
     shown, rest = told_apart(slos)
     assert shown == lines[:-1]
-    assert [line.head for line in rest] == ["SLO not decided"] * 2 + ["SLO met"] * 30
+    assert [line.head for line in rest] == ["SLO met so far"] * 2 + ["SLO met"] * 30
     assert "of met0 sessions" in rest[2].text, "the least room comes first"

@@ -116,7 +116,8 @@ def test_labels_tell_repeats_apart():
 SLOS = {
     "met": counted(19, 20, 20),
     "missed": counted(9, 20, 20),
-    "undecided": counted(9, 9, 20),
+    "so_far": counted(9, 9, 20),
+    "undecided": counted(9, 11, 20),
     "unknown": counted(0, 0, 0),
 }
 
@@ -139,6 +140,11 @@ class Judged:
         ("missed", "undecided", "A does not meet its SLOs, whether B does is not decided."),
         ("undecided", "undecided",
          "Whether they meet their SLOs is not decided: too many sessions had not ended."),
+        ("met", "so_far", "A meets its SLOs, B does so far."),
+        ("so_far", "missed", "B does not meet its SLOs, A does so far."),
+        ("so_far", "undecided", "A meets its SLOs so far, whether B does is not decided."),
+        ("so_far", "so_far",
+         "Both meet their SLOs so far: sessions that had not ended could turn it."),
         ("met", "unknown", ""),
     ],
 )  # fmt: skip
