@@ -23,7 +23,7 @@ class Frame(NamedTuple):
     height: float = 232.0
     left: float = 44.0
     right: float = 368.0
-    top: float = 24.0
+    top: float = 28.0
     bottom: float = 192.0
 
     @property

@@ -51,11 +51,14 @@ def steps(x: Scale, y: Scale, at: Floats, values: Floats, look: int) -> Markup:
 
 
 def shaded(frame: Frame, x: Scale, since: float, until: float, what: str) -> Markup | None:
-    """Shade a part of the horizontal axis, as left out of what is measured; None: it is empty."""
+    """Shade a part of the horizontal axis, as left out of what is measured; None: it is empty.
+
+    Its name stands above the frame, where no line can run through it.
+    """
     from_px, to_px = x.at(since), x.at(until)
     if to_px - from_px < 0.5:
         return None
-    room = tag("text", what, class_="faint mid", x=(from_px + to_px) / 2, y=frame.top + 11)
+    room = tag("text", what, class_="faint mid", x=(from_px + to_px) / 2, y=frame.top - 4)
     return tag(
         "g",
         tag(

@@ -45,6 +45,12 @@ def test_a_part_that_is_not_measured_is_shaded_and_nothing_where_there_is_none()
     assert (float(box["x"]), float(box["width"])) == (0, 50)
 
 
+def test_what_is_shaded_is_named_where_no_line_runs():
+    frame = Frame()
+    (name,) = Page(lines.shaded(frame, X, 0.0, 10.0, "warm-up")).named("text")
+    assert float(name["y"]) < frame.top
+
+
 def test_what_a_cross_hair_reads_is_json_whatever_names_there_are():
     for nasty in HOSTILE:
         told = json.loads(lines.stops([1.0], ["at 1 s"], [lines.Read(nasty, 0, ["2"])]))
