@@ -9,7 +9,7 @@ from factorysim.marked import printable
 from factorysim.report.markup import number, tag
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -24,6 +24,8 @@ LOOKS = 10
 """Five colours with a dash each, and the same with another; beyond them they come again."""
 GREYS = 3
 """Greys after them, told apart by their dashes."""
+LETTER = 6.0
+"""Pixels of a letter of small text, about."""
 INK = LOOKS + GREYS
 """The look of what stands for all the others together."""
 
@@ -67,6 +69,25 @@ def shaded(frame: Frame, x: Scale, since: float, until: float, what: str) -> Mar
         ),
         room if to_px - from_px > 6.5 * len(what) else None,
     )  # fmt: skip
+
+
+def limits(frame: Frame, x: Scale, marks: Iterable[tuple[float, str]]) -> Iterator[Markup]:
+    """Draw upright lines at values, their texts in the lowest row where each has room."""
+    taken: list[tuple[float, float, int]] = []
+    for value, text in marks:
+        if not x.low <= value <= x.high:
+            continue
+        at, size = float(x.at(value)), LETTER * len(text) + 8
+        left = at > frame.right - size
+        start = at - size if left else at
+        near = {row for begin, end, row in taken if start < end and start + size > begin}
+        row = min(set(range(len(near) + 1)) - near)
+        taken.append((start, start + size, row))
+        yield tag("line", class_="limit", x1=at, x2=at, y1=frame.top, y2=frame.bottom)
+        yield tag(
+            "text", text, class_="limit-text end" if left else "limit-text",
+            x=at - 4 if left else at + 4, y=frame.bottom - 8 - 13 * row,
+        )  # fmt: skip
 
 
 class Read(NamedTuple):

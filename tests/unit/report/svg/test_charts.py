@@ -7,6 +7,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from factorysim.report.markup import join
 from factorysim.report.svg import bars, forest, lines
 from factorysim.report.svg.frame import Frame, axes, svg
 from factorysim.report.svg.scale import linear
@@ -49,6 +50,24 @@ def test_what_is_shaded_is_named_where_no_line_runs():
     frame = Frame()
     (name,) = Page(lines.shaded(frame, X, 0.0, 10.0, "warm-up")).named("text")
     assert float(name["y"]) < frame.top
+
+
+def test_texts_of_limits_that_are_close_have_rows_of_their_own():
+    """The third is near the second and not the first, and must not fall into the second's row."""
+    frame, x = Frame(), linear(0.0, 340.0, (28.0, 368.0), tight=True)
+    marks = [(200.0, "SLO 100 ms"), (250.0, "SLO 3 s"), (330.0, "SLO 20 s"), (900.0, "beyond")]
+    drawn = Page(join(*lines.limits(frame, x, marks))).named("text")
+    assert len(drawn) == 3
+    places = {one["y"] for one in drawn}
+    boxes = []
+    for one, (_, text) in zip(drawn, marks, strict=False):
+        size = 6 * len(text)
+        left = float(one["x"]) - (size if "end" in one["class"] else 0)
+        boxes.append((one["y"], left, left + size))
+    for n, (y, left, right) in enumerate(boxes):
+        for other, begin, end in boxes[n + 1 :]:
+            assert y != other or right < begin or end < left
+    assert len(places) == 2
 
 
 def test_what_a_cross_hair_reads_is_json_whatever_names_there_are():
