@@ -41,11 +41,27 @@ def _error(one: Shown) -> Markup:
         if (line := one.run.summary.get(name)) is not None and isinstance(line.value, float)
     ]
     return join(
-        tag("p", "Class of what was compared: ", tag("strong", found["class"]), "."),
+        tag("p", _class(found["class"])),
         table(("", "predicted", "80 % of measurements"), rows,
               caption="Apart from the intervals between replications, which tell of chance alone"),
         unlike,
     )  # fmt: skip
+
+
+def _class(unseen: str) -> str:
+    """Say what the bounds come from.
+
+    Examples
+    --------
+    >>> _class("unseen engine and family of LLMs")[:64]
+    'No fit has seen this engine and family of LLMs: the bounds come '
+    """
+    if unseen == "seen":
+        return "Measurements of this engine, generation of GPUs and family of LLMs were fitted."
+    return (
+        f"No fit has seen this {unseen.removeprefix('unseen ')}: the bounds come from "
+        "measurements that were left out of a fit in the same way."
+    )
 
 
 def _band(name: str, low: float | None, high: float | None) -> str:
