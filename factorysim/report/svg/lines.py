@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.marked import printable
 from factorysim.report.markup import number, tag
+from factorysim.report.svg.frame import LETTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +25,6 @@ LOOKS = 10
 """Five colours with a dash each, and the same with another; beyond them they come again."""
 GREYS = 3
 """Greys after them, told apart by their dashes."""
-LETTER = 6.0
-"""Pixels of a letter of small text, about."""
 INK = LOOKS + GREYS
 """The look of what stands for all the others together."""
 

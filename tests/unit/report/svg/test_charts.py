@@ -10,7 +10,7 @@ import pytest
 from factorysim.report.markup import join
 from factorysim.report.svg import bars, forest, lines
 from factorysim.report.svg.frame import Frame, axes, svg
-from factorysim.report.svg.scale import linear
+from factorysim.report.svg.scale import linear, positive
 from tests.unit.report.hostile import HOSTILE, Page
 
 X, Y = linear(0.0, 10.0, (0.0, 100.0), tight=True), linear(0.0, 1.0, (50.0, 0.0), tight=True)
@@ -78,6 +78,16 @@ def test_what_a_cross_hair_reads_is_json_whatever_names_there_are():
         page = Page(svg(Frame(), nasty, stops=json.dumps(told)))
         assert [name for name, _ in page.tags] == ["svg"]
         assert json.loads(page.named("svg")[0]["data-stops"]) == told
+
+
+def test_the_last_text_of_an_axis_stays_inside_the_picture():
+    frame = Frame()
+    x = positive(0.5, 1_100.0, frame.across, "s")
+    last = next(t for t in x.ticks if t.text == "1,000 s")
+    assert x.at(last.value) + 3 * len(last.text) > frame.width  # else it would be there by itself
+    drawn = Page(axes(frame, x, Y, "at most", "of all")).named("text")
+    most = max(float(one["x"]) for one in drawn if one.get("class") == "mid")
+    assert most + 3 * len(last.text) <= frame.width
 
 
 def test_axes_have_ticks_and_titles_with_units():
