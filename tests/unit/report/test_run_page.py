@@ -99,6 +99,24 @@ def test_an_energy_that_is_withheld_has_its_reason_in_print_too(page):
     assert f"{place} the electrical chain (shelves, UPS, transformers) is not modelled" in text
 
 
+def test_where_time_goes_says_what_it_leaves_out(runs):
+    """Sessions in flight are the long ones: shares of the others alone would mislead."""
+    summary = runs["over"].summary
+    share = 1 - summary["sessions.completed"].value / summary["sessions.arrived"].value
+    assert share > 0.1
+    text = " ".join(Page(section(run_page(runs["over"]), "shares")).text().split())
+    assert f"Left out: the {100 * share:.1f} % of the measured sessions" in text
+    kinds = [name for name, line in summary.items()
+             if name.startswith("time_share.") and line.value is None]  # fmt: skip
+    assert kinds
+    for name in kinds:
+        assert summary[name].reason in text
+
+
+def test_one_stream_has_one_bar(page):
+    assert "all streams" not in section(page, "shares")
+
+
 def test_a_page_names_no_command_made_of_what_a_file_is_called(runs, tmp_path):
     """It would be pasted into a shell; and the name of a scenario is not where it lies."""
     named = simulate(mm1(), out=tmp_path / "run", workers=1, name="x; rm -rf ~")
