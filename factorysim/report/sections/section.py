@@ -125,7 +125,7 @@ def table(
         ),
         class_="wide",
         tabindex="0",
-        role="region",
+        role="group",
         aria_label=caption,
     )  # fmt: skip
 
