@@ -108,7 +108,7 @@ def _about(found: Comparison, letter: str) -> Markup:
     a, b = found.a.manifest, found.b.manifest
     lines = [f"Serving devices: A {a['devices']:,}, {letter} {b['devices']:,}."]
     if found.power_mismatch is not None:
-        lines.append(f"IT power of {letter} against A: {found.power_mismatch:+.1%}.")
+        lines.append(f"IT power of {letter} against A: {100 * found.power_mismatch:+.1f} %.")
     pair = found.pairs.get("tokens.output_per_s")
     if pair is not None and pair.variance_reduction is not None:
         lines.append(
