@@ -355,12 +355,26 @@ class TierRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something that a reader of a run wants on the timeline."""
+    """Something that went against the plan, at the instant at which it did."""
 
     at_s: float
     kind: str
+    """`preempted`: a call lost its KV blocks to others; `turned_away`: the gateway did not let a
+    call in; `no_memory`: a sandbox waits, since no host has memory for it."""
     entity: str
+    """Where: `DEPLOYMENT/REPLICA`, a stream, a tools deployment."""
     detail: str
+    """Whom, in words."""
+
+
+class LinkRow(NamedTuple):
+    """What one direction of a link carried in the measured window; none for 0 bytes."""
+
+    link: str
+    """``from -> to``, nodes of the graph; ``name x36`` stands for 36 interchangeable switches."""
+    bandwidth_bytes_per_s: float
+    carried_bytes: float
+    """Of transfers, and of collectives that cross it; text of less than 64 KB is no transfer."""
 
 
 class SampleRow(NamedTuple):
@@ -387,6 +401,7 @@ TABLES: dict[str, type] = {
     "transfers": TransferRow,
     "tiers": TierRow,
     "events": EventRow,
+    "links": LinkRow,
     "timeseries": SampleRow,
 }
 """Table name -> row type, in the order of the run directory."""

@@ -37,6 +37,8 @@ class Activity:
     bytes_moved: float | None = None
     active_j: float | None = None
     """Joules above idle of its devices, those of a split's other side included."""
+    replica_s: Floats | None = None
+    """Seconds inside a step, of each replica."""
     partner_s: float = 0.0
     """Device-seconds inside a step of a split's other side."""
     partner_flops: float | None = None
@@ -95,6 +97,9 @@ def _add_time(total: Activity, station: Station, runs: Columns, seconds: Floats)
     import numpy as np
 
     spent = float(seconds.sum())
+    replica = runs["replica"] - station.first_replica
+    by_replica: Floats = np.bincount(replica, seconds, station.replicas).astype(np.float64)
+    total.replica_s = by_replica if total.replica_s is None else total.replica_s + by_replica
     total.busy_s += spent * station.devices_per_replica
     if station.partner is not None:
         total.partner_s += spent * station.partner.devices_per_replica

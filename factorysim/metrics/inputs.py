@@ -49,6 +49,7 @@ HANDOFF_COLUMNS = (
 )  # fmt: skip
 GAP_COLUMNS = ("at_s", "gap_s")
 TIER_COLUMNS = ("finished_s", "tier", "event", "call", "size_bytes", "hit_tokens")
+LINK_COLUMNS = ("link", "bandwidth_bytes_per_s", "carried_bytes")
 SERIES_COLUMNS = ("at_s", "series", "place", "value")
 
 
@@ -179,6 +180,8 @@ class Tables(NamedTuple):
     """Of KV blocks; None where there are no tiers below HBM."""
     sandboxes: Columns | None = None
     """None where tools run in none."""
+    links: Columns | None = None
+    """Of what they carried in the window; None: not recorded."""
 
 
 class Value(NamedTuple):
@@ -190,6 +193,6 @@ class Value(NamedTuple):
     """Observations behind it; 0 where it is not a statistic of a sample."""
     reason: str = ""
     by: str = "all"
-    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `tenant`, `tier`,
-    `spike`, or the kind of `io_work`."""
+    """`all`, or what it is broken down by: `stream`, `llm`, `deployment`, `replica`, `tenant`,
+    `tier`, `link`, `spike`, or the kind of `io_work`."""
     key: str = ""

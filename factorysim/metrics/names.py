@@ -133,7 +133,10 @@ METRICS: dict[str, Metric] = {
         "share past ttft, tpot, turn or session; `failed`: past none, and yet not in SLO",
     ),
     "utilization.POOL": Metric(
-        "ratio", "devices of the pool", "clock", "device-seconds in a step / device-seconds"
+        "ratio",
+        "devices of the pool",
+        "clock",
+        "device-seconds in a step / device-seconds; by deployment, and by replica",
     ),
     "mfu.POOL": Metric(
         "ratio", "devices of the pool", "clock", "FLOP needed by steps that end there / dense peak"
@@ -173,6 +176,14 @@ METRICS: dict[str, Metric] = {
         "bytes of KV moved; by tier: to or from there",
     ),
     "kv.evicted_bytes": Metric("B", "KV blocks", "clock", "bytes that left their tier"),
+    "fabric.utilization": Metric(
+        "ratio",
+        "links, each direction",
+        "clock",
+        "bytes carried / what the link can carry, of the busiest; by link. Messages below 64 KB "
+        "cost latency only and are not counted",
+    ),
+    "fabric.busiest": Metric("text", "links, each direction", "clock", "the busiest link"),
     "io_work.host_cores": Metric(
         "1",
         "TLS, packets and storage on host CPUs",

@@ -18,6 +18,7 @@ from factorysim.metrics.energy import NO_PRICES, energy_values
 from factorysim.metrics.handoffs import handoff_values
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 from factorysim.metrics.io_work import io_values
+from factorysim.metrics.links import link_values
 from factorysim.metrics.quantiles import gap_values
 from factorysim.metrics.recovery import recovery_values
 from factorysim.metrics.slo import goodput, tenant_goodput
@@ -95,6 +96,7 @@ def replication_metrics(
     values += energy_values(tables, window, layout, activity)
     values += tool_values(tables, window, layout)
     values += tier_values(tables, window, layout, handoff_values(tables, window))
+    values += link_values(tables, window)
     values += io_values(tables, window) + recovery_values(tables, window, layout)
     values += [Value(name, None, reason=why) for name, why in NOT_MODELLED.items()]
     audit = [*tables.closing.audit, *audit_tables(tables, layout, values)]

@@ -143,7 +143,24 @@ def _by_deployment(
         found = [Value(f"utilization.{pool}", busy), Value(f"saturation.{pool}", load)]
         found += _queue_values(pool, [station], tables, window)
         values += [value._replace(by="deployment", key=station.name) for value in found]
+        values += _by_replica(station, activity[station.name], window)
     return values
+
+
+def _by_replica(station: Station, activity: Activity, window: Window) -> list[Value]:
+    """Utilization of each replica, where there are several."""
+    if station.replicas == 1:
+        return []
+    spent = [0.0] * station.replicas if activity.replica_s is None else activity.replica_s.tolist()
+    return [
+        Value(
+            f"utilization.{station.pool}",
+            seconds / window.length_s,
+            by="replica",
+            key=f"{station.name}/{number}",
+        )
+        for number, seconds in enumerate(spent)
+    ]
 
 
 def _serving_load(

@@ -11,6 +11,7 @@ from factorysim.metrics.inputs import (
     CALL_COLUMNS,
     GAP_COLUMNS,
     HANDOFF_COLUMNS,
+    LINK_COLUMNS,
     SANDBOX_COLUMNS,
     SERIES_COLUMNS,
     SESSION_COLUMNS,
@@ -97,6 +98,7 @@ class Bench:
                 horizon_s=job.horizon_s,
                 arrivals_end_s=job.arrivals_end_s,
                 sink=sink,
+                window_s=job.window.until(job.horizon_s),
                 progress=progress,
                 policies=self._policies,
             )
@@ -184,6 +186,7 @@ def read_tables(
         step_columns(plan).compute,
         columns("tiers", TIER_COLUMNS) if tiers else None,
         columns("sandboxes", SANDBOX_COLUMNS) if boxed else None,
+        columns("links", LINK_COLUMNS),
     )
 
 

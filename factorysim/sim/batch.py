@@ -66,6 +66,7 @@ class Batch(Walker):
         "longest",
         "lookahead",
         "on_done",
+        "on_preempted",
         "owner",
         "running",
         "tiers",
@@ -88,6 +89,8 @@ class Batch(Walker):
         super().__init__(clock, index, law, StepCosts(law) if costs is None else costs, rows)
         self.limits = limits
         self.on_done = on_done
+        self.on_preempted: Callable[[Call], None] | None = None
+        """Told of a call that has lost its blocks."""
         self.owner = owner
         """Whatever whoever built it needs to find it by."""
         self.gaps: list[tuple[object, ...]] = [] if gaps is None else gaps
@@ -410,6 +413,8 @@ class Batch(Walker):
         call.preemptions += 1
         call.fetch = None
         self._queue_again(call)
+        if self.on_preempted is not None:
+            self.on_preempted(call)
         return call
 
     def _victim(self) -> Call:

@@ -294,6 +294,21 @@ class Fabric:
             self.sent_by_kind["kv"],
         )
 
+    def carried_bytes(self) -> dict[int, float]:
+        """Bytes that each link has carried up to now, by its index."""
+        now_fs = self._env.now_fs
+        carried: defaultdict[int, float] = defaultdict(float)
+        for way in self._ways.values():
+            for index in way.path.links:
+                carried[index] += way.carried
+        for flow in self._traffic.under_way():
+            for index in flow.links:
+                carried[index] -= flow.size_bytes - flow.sent_bytes(now_fs)
+        for handle in self._standing:
+            for index in handle.links:
+                carried[index] += handle.carried_bytes()
+        return dict(carried)
+
     def loads(self) -> list[LinkLoad]:
         """Report what each link that carried something has seen so far, in order of index."""
         self._traffic.settle()

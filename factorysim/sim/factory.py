@@ -7,6 +7,7 @@ so memory follows what is in flight; what it counted comes back as a `Closing`.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
 from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
+from factorysim.sim.incidents import Incidents
 from factorysim.sim.io_cores import IoCores
 from factorysim.sim.io_work import IoWork, metered
 from factorysim.sim.power import PowerMeter
@@ -69,6 +71,7 @@ def run_replication(
     horizon_s: float,
     arrivals_end_s: float,
     sink: RecordSink,
+    window_s: tuple[float, float] | None = None,
     progress: Progress | None = None,
     policies: Mapping[str, Routing] | None = None,
 ) -> Closing:
@@ -84,6 +87,8 @@ def run_replication(
         No session arrives at or after this instant.
     sink
         Takes the rows of `records`, many at a time.
+    window_s
+        Begin and end of what is measured: bytes on links are written down of it; None: of all.
     progress
         Called now and then with simulated seconds and sessions that have arrived.
     policies
@@ -100,7 +105,12 @@ def run_replication(
         )
         for number, demand in enumerate(demands):
             world.open_stream(number, demand)
+        links = [
+            world.carried_until(round(instant_s * FS_PER_S))
+            for instant_s in window_s or (0.0, horizon_s)
+        ]
         world.clock.run_until(round(horizon_s * FS_PER_S))
+        world.write_links(*links)
         closing = world.close()
         del world  # or it would outlive the collection that ends the block
         return closing
@@ -138,6 +148,7 @@ class FactoryWorld:
         """Whose sessions share a system prompt: numbered as they come up."""
         self._ledgers = Ledgers()
         self._book = Book(sink, self._ledgers, [tools.name for tools in plan.tools])
+        self._incidents = Incidents(self.clock, self._book)
         self._meter = PowerMeter(metered(plan), horizon_s, scenario.run.bins)
         self._fabric = Fabric(self.clock, plan, self._book)
         self._io = self._build_io()
@@ -175,6 +186,7 @@ class FactoryWorld:
             plan.llm_check,
             self._book,
             self._meter,
+            self._incidents,
             io=self._io,
             entity=len(self._replicas),
             key=(scenario.run.seed, "sandbox", replication),
@@ -244,6 +256,9 @@ class FactoryWorld:
             if (placed.straddles or placed.ways) and serve.law.link_token_bytes:
                 ways = list(placed.ways) or ways_of(serve, placed)
                 replica.standing = self._fabric.standing(ways, replica.feel_network)
+            place = f"{serve.name}/{len(deployment.replicas)}"
+            for part in parts_of(replica):
+                part.on_preempted = partial(self._incidents.preempted, place)
             self._places[index] = placed
             way: Way
             if serve.role == "prefill":
@@ -289,6 +304,7 @@ class FactoryWorld:
             self.calendar,
             self._flying,
             self._retry_parts,
+            self._incidents,
         )
 
     def _build_io(self) -> IoWork | None:
@@ -467,6 +483,23 @@ class FactoryWorld:
 
     # The end.
 
+    def carried_until(self, end_fs: int) -> dict[int, float]:
+        """Go on until an instant; tell what every link has carried by then."""
+        self.clock.run_until(end_fs)
+        return self._fabric.carried_bytes()
+
+    def write_links(self, before: Mapping[int, float], after: Mapping[int, float]) -> None:
+        """Write down what every link carried between two instants."""
+        links = self._plan.links
+        bandwidths = links.bandwidth.tolist()
+        rows = [
+            (links.names[index], bandwidths[index], bytes_)
+            for index, total in sorted(after.items())
+            if (bytes_ := total - before.get(index, 0.0)) > 0.0
+        ]
+        self._ledgers.rows["links"] = len(rows)
+        self._book.rows("links", rows)
+
     def close(self) -> Closing:
         """Write down what is in flight, hand on every row, and draw the balance."""
         now = self.clock.now_fs
@@ -488,6 +521,8 @@ class FactoryWorld:
             self._write_steps(deployment)
         self._fabric.flush()
         self._ledgers.rows["transfers"] = self._fabric.landed
+        self._incidents.close()
+        self._ledgers.rows["events"] = self._incidents.count
         self._book.rows("timeseries", self._samples())
         self._book.close()
         if self._tiers is not None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.call import Call
     from factorysim.sim.clock import Clock
+    from factorysim.sim.incidents import Incidents
     from factorysim.sim.router import Router
     from factorysim.spec.admission import AdmissionSpec, RetrySpec, TokenBucketSpec
     from factorysim.spec.stream import StreamSpec
@@ -59,6 +60,8 @@ class Gateway:
         Takes in calls by number, once they are let in or given up.
     parts
         Of the key of every draw.
+    incidents
+        Told of calls that are turned away.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class Gateway:
         calendar: Calendar,
         flying: dict[int, Call],
         parts: tuple[int, str, int],
+        incidents: Incidents,
     ) -> None:
+        self._incidents = incidents
         self._retry = spec.retry
         self._attempts = 1 if spec.retry is None else spec.retry.attempts
         self._clock = clock
@@ -159,6 +164,7 @@ class Gateway:
     def _turn_away(self, call: Call, visit: Visit) -> None:
         refusals = self._refusals[call] = self._refusals.get(call, 0) + 1
         live = call.tag.live
+        self._incidents.turned_away(visit.stream, live.plan.sid, refusals)
         if refusals < self._attempts:
             assert self._retry is not None
             u = uniform(*self._parts, visit.stream, *visit.draw, refusals)

@@ -140,6 +140,8 @@ class SandboxPool:
     ----------
     on_end
         Takes a sandbox that has ended, and why.
+    on_wait
+        Told of a sandbox that no host has memory for.
     key
         Of the random streams of its starts: the seed first.
     """
@@ -152,6 +154,7 @@ class SandboxPool:
         station: ToolStation,
         holders: Holders,
         on_end: Callable[[Box, str], None],
+        on_wait: Callable[[Box], None],
         key: tuple[int, *tuple[KeyPart, ...]],
     ) -> None:
         assert tools.sandbox is not None
@@ -162,6 +165,7 @@ class SandboxPool:
         self._station = station
         self._holders = holders
         self._on_end = on_end
+        self._on_wait = on_wait
         self._key = key
         self._starts = ToolTable(["start"], [plan.start])
         self._room = [(int(host.memory_bytes) - plan.burst) // plan.memory for host in tools.hosts]
@@ -277,6 +281,7 @@ class SandboxPool:
             self._begin(box, min(free, key=self._emptiness))
             return
         self._line.append(box)
+        self._on_wait(box)
         self._holders.waits(box.session)
 
     def _emptiness(self, host: int) -> tuple[float, float]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from factorysim.sim.book import Book
     from factorysim.sim.calendar import Calendar
     from factorysim.sim.clock import Clock
+    from factorysim.sim.incidents import Incidents
     from factorysim.sim.io_work import IoWork
     from factorysim.sim.power import PowerMeter
     from factorysim.sim.session import Branch
@@ -70,6 +71,7 @@ class ToolWorld:
         llm_check: CheckPlan | None,
         book: Book,
         meter: PowerMeter,
+        incidents: Incidents,
         *,
         io: IoWork | None,
         entity: int,
@@ -115,6 +117,7 @@ class ToolWorld:
                     station,
                     self.holders,
                     book.write_sandbox,
+                    incidents.no_memory,
                     (*key, plan.name),
                 )
             )

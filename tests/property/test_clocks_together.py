@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from factorysim.records import Closing
     from factorysim.workload.session import Node
 
-TABLES = ("sessions", "calls", "tools", "sandboxes", "tiers")
+TABLES = ("sessions", "calls", "tools", "sandboxes", "tiers", "events", "links")
 SHORT_MS = st.sampled_from([50, 100, 1000])
 """Few values, so that many instants tie."""
 

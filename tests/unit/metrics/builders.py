@@ -48,6 +48,7 @@ def tables(
     handoffs=(),
     tiers=None,
     sandboxes=None,
+    links=None,
 ):
     step_columns = dict(columns("steps", list(steps)))
     for name, values in (extra or {}).items():
@@ -71,6 +72,7 @@ def tables(
         derive,
         None if tiers is None else columns("tiers", list(tiers)),
         None if sandboxes is None else columns("sandboxes", list(sandboxes)),
+        None if links is None else columns("links", list(links)),
     )
 
 

@@ -53,6 +53,19 @@ def test_steps_belong_to_the_deployment_of_their_replica():
     assert found["utilization.hgx"] == pytest.approx(30 * 4 / (8 * 50))
 
 
+def test_each_replica_is_as_busy_as_its_own_steps():
+    plan = layout(station("a"), station("b", first_replica=2, replicas=3, llm="chat"))
+    steps = [step(10.0, 20.0, replica=1), step(0.0, 40.0, replica=4), step(50.0, 99.0, replica=4)]
+    found = pools(tables(steps=steps), plan)
+    told = {v.key: v.value for v in found if v.by == "replica"}
+    shares = {"a/0": 0, "a/1": 0.2, "b/0": 0, "b/1": 0, "b/2": 0.8}
+    assert told == pytest.approx(shares)
+    alone = pools(tables(steps=steps[:1]), layout(station("a", replicas=2), TOOLS))
+    assert {v.name for v in alone if v.by == "replica"} == {"utilization.nvl72"}
+    one = pools(tables(steps=[step(10.0, 20.0)]), layout(station("a", replicas=1), TOOLS))
+    assert not [v for v in one if v.by == "replica"]
+
+
 def test_load_is_that_of_the_fullest_limit_and_names_the_bottleneck():
     half_full = [
         step(10.0, 60.0, steps=1, decodes=4, kv_blocks=90),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from factorysim.graph.plan import HostPlan, SandboxPlan, ToolPlan
 from factorysim.sim.calendar import Calendar
 from factorysim.sim.clock import ARRIVAL, Clock
-from factorysim.sim.sandboxes import FIRST_START, Holders, SandboxPool
+from factorysim.sim.sandboxes import FIRST_START, Box, Holders, SandboxPool
 from factorysim.sim.tools import ToolJob, ToolStation
 from factorysim.spec.agent import LognormalSeconds, LognormalTokens, ToolClassSpec, ToolWork
 
@@ -64,6 +64,8 @@ class Boxes:
         self.ended: list[tuple[int, int, str, float]] = []
         self.last: set[int] = set()
         """Tools with which their session ends."""
+        self.in_line: list[Box] = []
+        """Sandboxes that found no memory, as they came."""
         self.left: dict[int, int] | None = None
         """Tools that a session has yet to use, where it ends with the last of them."""
         self.pools: list[SandboxPool] = []
@@ -72,7 +74,14 @@ class Boxes:
             station = ToolStation(self.env, plan, self._leaving(number), entity=10 * number)
             self.stations.append(station)
             pool = FixedStarts(
-                self.env, self.calendar, plan, station, self.holders, self._end, (7, "box")
+                self.env,
+                self.calendar,
+                plan,
+                station,
+                self.holders,
+                self._end,
+                self.in_line.append,
+                (7, "box"),
             )
             pool.start_s = start_s
             self.pools.append(pool)

@@ -94,6 +94,36 @@ def test_flows_that_fit_leave_no_mark():
     assert (shared.over_s, shared.peak_ratio) == (0.0, 1.0)
 
 
+def test_a_link_has_carried_what_was_sent_by_an_instant():
+    """Half of a lone message; of two that share a link, as much as it can; all of a small one."""
+    bench = Bench()
+    bench.send(0.0, 1, 10**9)
+    bench.env.run_until(FS // 2)
+    assert bench.fabric.carried_bytes() == pytest.approx({0: 5e8, 1: 5e8})
+    bench.send(0.5, 2, 10**9)
+    bench.send(0.5, 3, 5_000)
+    bench.env.run_until(FS)
+    assert bench.fabric.carried_bytes() == pytest.approx(
+        {0: 10**9 + 5_000, 1: 7.5e8, 2: 2.5e8, 3: 5_000}
+    )
+    loads = bench.run()
+    assert bench.fabric.carried_bytes() == {0: 2 * 10**9 + 5_000, 1: 10**9, 2: 10**9, 3: 5_000}
+    assert [load.carried_bytes for load in loads.values()] == [
+        2 * 10**9 + 5_000,
+        10**9,
+        10**9,
+        5_000,
+    ]
+
+
+def test_what_is_reserved_counts_as_carried():
+    bench = Bench()
+    standing = bench.fabric.standing([(1, 9)], lambda: None)
+    standing.set_demand(4e8)
+    bench.env.run_until(2 * FS)
+    assert bench.fabric.carried_bytes() == pytest.approx({0: 8e8, 1: 8e8})
+
+
 def test_flows_that_do_not_fit_are_told_with_seconds_and_peak():
     bench = Bench()
     bench.send(0.0, 1, 10**9)  # 0 to 1 s
