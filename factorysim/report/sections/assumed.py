@@ -48,20 +48,22 @@ def _error(one: Shown) -> Markup:
     )  # fmt: skip
 
 
-def _class(unseen: str) -> str:
-    """Say what the bounds come from.
+def _class(known: str) -> str:
+    """Say what the bounds come from: one class, or that of each LLM on its device.
 
     Examples
     --------
     >>> _class("unseen engine and family of LLMs")[:64]
     'No fit has seen this engine and family of LLMs: the bounds come '
+    >>> _class("a on x: seen, b on x: unseen family of LLMs")[:64]
+    'Fits and what runs here: a on x: seen, b on x: unseen family of '
     """
-    if unseen == "seen":
+    if known == "seen":
         return "Measurements of this engine, generation of GPUs and family of LLMs were fitted."
-    return (
-        f"No fit has seen this {unseen.removeprefix('unseen ')}: the bounds come from "
-        "measurements that were left out of a fit in the same way."
-    )
+    told = "come from measurements that were left out of a fit in the same way."
+    if not known.startswith("unseen "):
+        return f"Fits and what runs here: {known}. Bounds of what is unseen {told}"
+    return f"No fit has seen this {known.removeprefix('unseen ')}: the bounds {told}"
 
 
 def _band(name: str, low: float | None, high: float | None) -> str:
