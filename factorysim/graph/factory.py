@@ -16,7 +16,7 @@ from factorysim.graph.schema import COMPUTE, ENDS, NODE_KINDS, SWITCHES
 from factorysim.physics.step import FS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import networkx as nx
     import numpy as np
@@ -276,6 +276,21 @@ def _merge_twins(graph: nx.Graph[str], names: Iterable[str], index: Mapping[str,
     return vertex
 
 
+def vertex_labels(names: Sequence[str], vertex: Ints) -> list[str]:
+    """Call the ends of links: by their nodes; of interchangeable switches by the first of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> vertex_labels(("gpu", "spine0", "spine1"), np.array([0, 1, 1]))
+    ['gpu', 'spine0 x2', 'spine1']
+    """
+    import numpy as np
+
+    members = np.bincount(vertex, minlength=len(names)).tolist()
+    return [f"{name} x{n}" if n > 1 else name for name, n in zip(names, members, strict=True)]
+
+
 def _adjacency(
     graph: nx.Graph[str],
     names: tuple[str, ...],
@@ -297,8 +312,7 @@ def _adjacency(
     values = np.array(list(merged.values()), np.float64).reshape(-1, 2)
     origin = pairs.reshape(-1)
     end = pairs[:, ::-1].reshape(-1)
-    members = np.bincount(vertex, minlength=len(names))
-    label = [f"{name} x{n}" if n > 1 else name for name, n in zip(names, members, strict=True)]
+    label = vertex_labels(names, vertex)
     table = LinkTable(
         tuple(
             f"{label[i]} -> {label[j]}" for i, j in zip(origin.tolist(), end.tolist(), strict=True)

@@ -8,12 +8,12 @@ for a hundred thousand racks of one kind as for one of them.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from factorysim.graph.schema import COMPUTE, kinds_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import networkx as nx
 
@@ -44,6 +44,8 @@ _WORDS = {
     "rack": ("rack", "racks"),
     "link": ("link", "links"),
 }
+RACKS_MOST = 48
+"""Of a pool that are drawn one by one; of more, equal ones are drawn once."""
 _OUTSIDE = frozenset({"door", "clients"})
 
 
@@ -57,6 +59,8 @@ class Part(NamedTuple):
     use: str
     """Deployment that runs on them, ``""`` if none does."""
     number: int
+    step: int | None = None
+    """Of colour, for how busy just these were; None: no more is known than of the deployment."""
 
 
 class Rack(NamedTuple):
@@ -78,11 +82,23 @@ class Bundle(NamedTuple):
     """B/s per direction, all together."""
     modelled: bool = True
     """False where no network lies between chips and clients."""
+    load: float | None = None
+    """Utilization of the busiest of them, of its busier direction; None: of none is it known."""
 
     def __add__(self, other: object) -> Bundle:
         assert isinstance(other, Bundle)
         modelled = self.modelled or other.modelled
-        return Bundle(self.links + other.links, self.bandwidth + other.bandwidth, modelled)
+        load = max((one.load for one in (self, other) if one.load is not None), default=None)
+        return Bundle(self.links + other.links, self.bandwidth + other.bandwidth, modelled, load)
+
+
+class Busy(NamedTuple):
+    """How busy single things of a graph were."""
+
+    chips: Mapping[str, int]
+    """Node -> step of colour."""
+    links: Mapping[tuple[str, str], float]
+    """Edge -> utilization of its busier direction."""
 
 
 class Pool(NamedTuple):
@@ -147,7 +163,9 @@ def plural(kind: str) -> str:
     return _WORDS[kind][1]
 
 
-def read_contents(graph: nx.Graph[str], uses: Mapping[str, str] | None = None) -> Contents:
+def read_contents(
+    graph: nx.Graph[str], uses: Mapping[str, str] | None = None, busy: Busy | None = None
+) -> Contents:
     """Read what a picture shows.
 
     Parameters
@@ -156,11 +174,13 @@ def read_contents(graph: nx.Graph[str], uses: Mapping[str, str] | None = None) -
         With the attributes of `factorysim.graph.schema`.
     uses
         Node -> deployment that runs on it. None: nobody knows yet.
+    busy
+        Chips that were not as busy are not alike, in pools whose racks are drawn one by one.
     """
-    kinds = kinds_of(graph)
-    trays = _trays(graph, uses or {})
+    kinds, busy = kinds_of(graph), busy or Busy({}, {})
+    trays = _trays(graph, uses or {}, busy.chips)
     names = {name: _pool_of(graph, name, trays) for name, kind in kinds.items() if kind == "rack"}
-    links = _Links(graph, kinds, names)
+    links = _Links(graph, kinds, names, busy.links)
     fabric = {name for name in names if _is_fabric(trays.get(name, {}))}
     pools: dict[str, list[str]] = defaultdict(list)
     for name, pool in names.items():
@@ -191,16 +211,30 @@ def read_contents(graph: nx.Graph[str], uses: Mapping[str, str] | None = None) -
     )
 
 
+class _Chip(NamedTuple):
+    """What a chip is: those that are equal are one `Part`."""
+
+    kind: str
+    device: str
+    pool: str
+    use: str
+    step: int | None
+
+
+_Trays: TypeAlias = "Mapping[str, Mapping[str, Iterable[_Chip]]]"
+"""Rack -> tray -> its chips; ``""``: those in no tray."""
+
+
 def _trays(
-    graph: nx.Graph[str], uses: Mapping[str, str]
-) -> dict[str, dict[str, list[tuple[str, str, str, str]]]]:
-    """Rack -> tray -> kind, device, pool and deployment of each chip; ``""``: in no tray."""
-    trays: dict[str, dict[str, list[tuple[str, str, str, str]]]] = defaultdict(dict)
+    graph: nx.Graph[str], uses: Mapping[str, str], steps: Mapping[str, int]
+) -> dict[str, dict[str, list[_Chip]]]:
+    trays: dict[str, dict[str, list[_Chip]]] = defaultdict(dict)
     for name, node in graph.nodes(data=True):
         if node["kind"] == "tray" and "rack" in node:
             trays[node["rack"]].setdefault(name, [])
         elif _is_drawn(node) and "rack" in node:
-            chip = (node["kind"], node.get("device", ""), node.get("pool", ""), uses.get(name, ""))
+            what = node["kind"], node.get("device", ""), node.get("pool", "")
+            chip = _Chip(*what, uses.get(name, ""), steps.get(name))
             trays[node["rack"]].setdefault(node.get("tray", ""), []).append(chip)
     return trays
 
@@ -212,53 +246,52 @@ def _is_drawn(node: Mapping[str, object]) -> bool:
     return node["kind"] in KINDS
 
 
-def _is_fabric(trays: Mapping[str, Iterable[tuple[str, str, str, str]]]) -> bool:
+def _is_fabric(trays: Mapping[str, Iterable[_Chip]]) -> bool:
     """Whether a rack has no trays, and nothing but switches of the network."""
-    inside = {chip[0] for chips in trays.values() for chip in chips}
+    inside = {chip.kind for chips in trays.values() for chip in chips}
     return set(trays) == {""} and inside <= set(TIERS)
 
 
-def _pool_of(
-    graph: nx.Graph[str],
-    rack: str,
-    trays: Mapping[str, Mapping[str, Iterable[tuple[str, str, str, str]]]],
-) -> str:
+def _pool_of(graph: nx.Graph[str], rack: str, trays: _Trays) -> str:
     """Name the pool of a rack: its own, else that of its first chip."""
     stated = graph.nodes[rack].get("pool")
     if stated is not None:
         return str(stated)
     chips = (chip for tray in trays.get(rack, {}).values() for chip in tray)
-    return next((pool for _, _, pool, _ in chips if pool), "racks of no pool")
+    return next((chip.pool for chip in chips if chip.pool), "racks of no pool")
 
 
-def _racks(
-    graph: nx.Graph[str],
-    names: Iterable[str],
-    trays: Mapping[str, Mapping[str, Iterable[tuple[str, str, str, str]]]],
-) -> tuple[Rack, ...]:
+def _racks(graph: nx.Graph[str], names: Sequence[str], trays: _Trays) -> tuple[Rack, ...]:
     """Racks of a pool, equal ones together where the first of them stands."""
     equal: dict[tuple[str, float | None, tuple[tuple[Part, ...], ...]], list[str]] = {}
     for name in names:
         node = graph.nodes[name]
-        inside = tuple(_parts(chips) for chips in trays.get(name, {}).values())
+        alike = len(names) > RACKS_MOST
+        inside = tuple(_parts(chips, alike=alike) for chips in trays.get(name, {}).values())
         key = (node.get("model", ""), node.get("power_w"), inside)
         equal.setdefault(key, []).append(name)
     return tuple(Rack(tuple(members), *key) for key, members in equal.items())
 
 
-def _parts(chips: Iterable[tuple[str, str, str, str]]) -> tuple[Part, ...]:
+def _parts(chips: Iterable[_Chip], *, alike: bool) -> tuple[Part, ...]:
     """Count the chips of a tray that are alike, those that work first."""
     order = {kind: k for k, kind in enumerate(KINDS)}
-    count = Counter(chips)
-    found = sorted(count, key=lambda chip: (order[chip[0]], chip[1], not chip[3]))
-    return tuple(Part(*chip, count[chip]) for chip in found)
+    count = Counter(chip._replace(step=None) if alike else chip for chip in chips)
+    found = sorted(
+        count, key=lambda chip: (order[chip.kind], chip.device, not chip.use, -(chip.step or 0))
+    )
+    return tuple(Part(*chip[:4], count[chip], chip.step) for chip in found)
 
 
 class _Links:
     """The edges of a graph, as bundles."""
 
     def __init__(
-        self, graph: nx.Graph[str], kinds: Mapping[str, str], pools: Mapping[str, str]
+        self,
+        graph: nx.Graph[str],
+        kinds: Mapping[str, str],
+        pools: Mapping[str, str],
+        loads: Mapping[tuple[str, str], float],
     ) -> None:
         self.uplinks: dict[str, dict[str, Bundle]] = defaultdict(dict)
         self.pairs: dict[tuple[str, str], Bundle] = {}
@@ -274,7 +307,8 @@ class _Links:
         self._pools = pools
         for a, b, edge in graph.edges(data=True):
             modelled = edge["kind"] != "client"
-            bundle = Bundle(edge.get("links", 1), edge["bandwidth"], modelled)
+            load = loads.get((a, b))
+            bundle = Bundle(edge.get("links", 1), edge["bandwidth"], modelled, load)
             rank_a, rank_b = _rank(kinds[a]), _rank(kinds[b])
             if rank_a <= rank_b:
                 self._add(a, b, kinds[a], kinds[b], bundle)
@@ -319,7 +353,7 @@ def _client_bandwidth(graph: nx.Graph[str], kinds: Mapping[str, str]) -> float |
 def _notes(
     links: _Links,
     pools: Mapping[str, Iterable[str]],
-    trays: Mapping[str, Mapping[str, Iterable[tuple[str, str, str, str]]]],
+    trays: _Trays,
     fabric: Iterable[str],
 ) -> Iterable[str]:
     """Say what a picture leaves out."""
@@ -334,7 +368,7 @@ def _notes(
         told = f"{counted('link', bundle.links)} among {plural(tier)}"
         yield f"Not drawn: {told}, {gbps(bundle.bandwidth)}."
     drawn = (
-        chip[0]
+        chip.kind
         for names in pools.values()
         for n in names
         for t in trays.get(n, {}).values()

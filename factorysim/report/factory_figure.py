@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from factorysim.report.factory_contents import Contents
-    from factorysim.report.factory_layout import Layout, Text
+    from factorysim.report.factory_places import Layout, Text
 
     Point = tuple[float, float]
     Corners = list[Point]
@@ -155,7 +155,7 @@ class _Drawing:
         def at(points: Sequence[Point]) -> Corners:
             return [(x + across, y + down) for x, y in points]
 
-        self._fill([at(band) for band in layout.bands], BAND)
+        self._fill([at(band.corners) for band in layout.bands], BAND)
         for stroke in layout.strokes:
             self._lines([at(line) for line in stroke.lines], BUNDLE, stroke.width)
         frames = [at(_corners(*place.box)) for place in layout.pools]

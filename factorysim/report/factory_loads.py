@@ -10,6 +10,8 @@ from factorysim.report.factory_contents import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    import networkx as nx
+
     from factorysim.graph.plan import FactoryPlan
     from factorysim.metrics.summary import Summary
     from factorysim.report.factory_contents import Contents, Part
@@ -82,6 +84,34 @@ def loads_of_run(
         for tool in plan.tools
     }
     return Loads(deployments={**tools, **by_deployment}, pools=pools)
+
+
+def edge_loads(graph: nx.Graph[str], by_link: Values) -> dict[tuple[str, str], float]:
+    """Utilization of the edges of a graph, each of its busier direction, where it is known.
+
+    Parameters
+    ----------
+    by_link
+        By names as `records.LinkRow` has them: interchangeable switches go by the first of them.
+    """
+    from factorysim.graph.factory import compile_graph, vertex_labels
+
+    if not by_link:
+        return {}
+    factory = compile_graph(graph)
+    label = vertex_labels(factory.names, factory.vertex)
+    called = {
+        name: label[first]
+        for name, first in zip(factory.names, factory.vertex.tolist(), strict=True)
+    }
+    found: dict[tuple[str, str], float] = {}
+    for a, b in graph.edges:
+        ends = called[a], called[b]
+        both = [by_link.get(f"{one} -> {other}") for one, other in (ends, ends[::-1])]
+        known = [load for load in both if load is not None]
+        if known:
+            found[a, b] = max(known)
+    return found
 
 
 def step_of(load: float) -> int:

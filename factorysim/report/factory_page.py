@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 
     from factorysim.report.factory_contents import Part
     from factorysim.report.factory_elevation import Cell
-    from factorysim.report.factory_layout import Layout, RackPlace
     from factorysim.report.factory_loads import Loads
+    from factorysim.report.factory_places import Layout, Point, RackPlace
 
+UNCROSSED, JOINT = "f-uncrossed", "f-joint"
+"""Classes of links that carried nothing that counts, and of what joins several in the drawing."""
+LEAST = 2.2
+"""Width of links whose colour is to be seen."""
 IDLE, UNTOLD, EMPTY = "f-idle", "f-untold", "f-empty"
 """Classes of what nothing is deployed on or whose load is not known, of what has no load that
 anybody recorded, of slots without a box."""
@@ -45,6 +49,17 @@ class RackMarks(NamedTuple):
     groups: tuple[Group, ...]
 
 
+class Line(NamedTuple):
+    """Links to draw."""
+
+    lines: tuple[tuple[Point, ...], ...]
+    width: float
+    case: float | None
+    """Width of what is drawn below, so that a pale colour can be seen; None: nothing is."""
+    look: str
+    title: str
+
+
 class Sheet(NamedTuple):
     """One drawing of the factory; a page may show another on a narrow screen."""
 
@@ -53,6 +68,8 @@ class Sheet(NamedTuple):
     size: str
     """Class: for which screens it is."""
     layout: Layout
+    lines: tuple[Line, ...]
+    bands: tuple[Line, ...]
     racks: tuple[RackMarks, ...]
     shapes: tuple[str, ...]
     """Data of paths."""
@@ -128,7 +145,28 @@ def _sheet(layout: Layout, loads: Loads | None, name: str, size: str) -> Sheet:
         load = loads.pools.get(pool.pool.name)
         if load is not None:
             written.append((*pool.load_at, percent(load)))
-    return Sheet(name, size, layout, tuple(racks), tuple(shapes), tuple(written))
+    loaded = loads is not None
+    lines = tuple(
+        _line(one.lines, one.width, one.title, one.load, loaded) for one in layout.strokes
+    )
+    bands = tuple(_line((one.corners,), 0.0, one.title, one.load, loaded) for one in layout.bands)
+    return Sheet(name, size, layout, lines, bands, tuple(racks), tuple(shapes), tuple(written))
+
+
+def _line(
+    lines: tuple[tuple[Point, ...], ...],
+    width: float,
+    title: str,
+    load: float | None,
+    loaded: bool,
+) -> Line:
+    """Colour links by how busy the busiest of them was."""
+    if not loaded:
+        return Line(lines, width, None, "", title)
+    if load is None:
+        return Line(lines, width, None, UNCROSSED if title else JOINT, title)
+    said = f"{title}; the busiest at {percent(load)}" if title else ""
+    return Line(lines, max(width, LEAST), max(width, LEAST) + 1.2, f"f-l{step_of(load)}", said)
 
 
 def _groups(
@@ -141,6 +179,8 @@ def _groups(
         part = cell.part._replace(number=1)
         load = None if loads is None else loads.of(part, racks, deployed=deployed)
         look = _look(part, load, loaded=loads is not None, deployed=deployed)
+        if loads is not None and part.step is not None:
+            look = f"f-u{part.step}"
         alike.setdefault((look, _what(part, load, loads, deployed=deployed)), []).append(cell)
     where = racks[0] if len(racks) == 1 else f"{racks[0]} and {len(racks) - 1:,} like it"
     for (look, what), cells in alike.items():
@@ -173,7 +213,11 @@ def _what(part: Part, load: float | None, loads: Loads | None, *, deployed: bool
     said = [f" {part.device}" if part.device else ""]
     if part.kind in COMPUTE and deployed:
         said.append(f", {part.use}" if part.use else ", nothing is deployed there")
-    if loads is not None and (load is not None or part.use):
+    if loads is not None and part.step is not None:
+        tenth = 100 // STEPS
+        said.append(f", {part.step * tenth} to {(part.step + 1) * tenth} %")
+        said.append(f" (all of it {percent(load)})" if load is not None else "")
+    elif loads is not None and (load is not None or part.use):
         said.append(f", {_load(load)}")
     return "".join(said)
 
@@ -203,7 +247,9 @@ def _swatches(layout: Layout, loads: Loads | None) -> list[Swatch]:
         entries.append(Swatch(IDLE, "nothing is deployed there, or not known"))
         others = [plural(kind) for kind in KINDS if kind in contents.counts and kind not in COMPUTE]
         if others:
-            entries.append(Swatch(UNTOLD, f"not recorded: {', '.join(others)}, links"))
+            entries.append(Swatch(UNTOLD, f"not recorded: {', '.join(others)}"))
+        told = "dashed: no message of 64 KB or more crossed the link"
+        entries.append(Swatch(f"{UNCROSSED} f-sample", told))
     if EMPTY in looks:
         entries.append(Swatch(EMPTY, "empty slot"))
     return entries
@@ -213,7 +259,10 @@ def _order(layout: Layout, loads: Loads | None) -> Sequence[str]:
     """Say how to tell kinds apart where colours do not, and what percentages are of."""
     if loads is None:
         return ()
-    of = ("A percentage at a pool is of those of its devices that something is deployed on.",)
+    of = (
+        "A percentage at a pool is of those of its devices that something is deployed on.",
+        "Links have the colour of the busiest that a line stands for, in its busier direction.",
+    )
     counts: Mapping[str, object] = layout.contents.counts
     kinds = [plural(kind) for kind in KINDS if kind in counts and kind not in TIERS]
     order = (f"In a tray, from the left: {', '.join(kinds)}.",) if len(kinds) > 1 else ()

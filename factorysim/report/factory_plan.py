@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.catalog import load_catalog
+from factorysim.report.factory_contents import Busy
 from factorysim.report.factory_layout import NARROW, WIDTH, layout_factory
-from factorysim.report.factory_loads import loads_of_run
+from factorysim.report.factory_loads import edge_loads, loads_of_run, step_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import networkx as nx
+
     from factorysim.catalog import Catalog
     from factorysim.graph.plan import FactoryPlan
-    from factorysim.report.factory_layout import Layout
-    from factorysim.report.factory_loads import Loads
+    from factorysim.report.factory_loads import Loads, Values
+    from factorysim.report.factory_places import Layout
     from factorysim.run import Run
     from factorysim.spec.topology import TopologySpec
 
 
-def layout_of_plan(
-    plan: FactoryPlan, topology: TopologySpec, catalog: Catalog, *, width: float = WIDTH
-) -> Layout:
+def layout_of_plan(plan: FactoryPlan, topology: TopologySpec, catalog: Catalog) -> Layout:
     """Lay out the factory of a plan; every chip knows the deployment that runs on it.
 
     Parameters
@@ -38,8 +39,13 @@ def layout_of_plan(
     """
     from factorysim.graph.build import build_graph
 
-    graph = build_graph(topology, catalog)
-    layout = layout_factory(graph, uses_of(plan, list(graph)), width=width)
+    return _laid_out(plan, build_graph(topology, catalog))
+
+
+def _laid_out(
+    plan: FactoryPlan, graph: nx.Graph[str], busy: Busy | None = None, *, width: float = WIDTH
+) -> Layout:
+    layout = layout_factory(graph, uses_of(plan, list(graph)), busy, width=width)
     return layout._replace(notes=(*layout.notes, *_elsewhere(plan)))
 
 
@@ -61,6 +67,7 @@ def picture_of_run(run: Run) -> Picture:
         If that is not possible: the scenario, a catalog, a graph or a profile that it names is
         not there, or says something else by now. The message is for the reader of the report.
     """
+    from factorysim.graph.build import build_graph
     from factorysim.load import load
     from factorysim.run.prepare import build_plan
     from factorysim.spec.topology import TopologySpec
@@ -69,30 +76,49 @@ def picture_of_run(run: Run) -> Picture:
     catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
     plan, topology = build_plan(scenario, catalog), scenario.topology
     assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
+    graph = build_graph(topology, catalog)
+    told = _utilizations(run.path / "metrics.parquet")
+    busy = Busy(
+        _steps(plan, list(graph), told.get("replica", {})), edge_loads(graph, told.get("link", {}))
+    )
     return Picture(
-        layout_of_plan(plan, topology, catalog),
-        layout_of_plan(plan, topology, catalog, width=NARROW),
-        loads_of_run(run.summary, _by_deployment(run.path / "metrics.parquet"), plan),
+        _laid_out(plan, graph, busy),
+        _laid_out(plan, graph, busy, width=NARROW),
+        loads_of_run(run.summary, told.get("deployment", {}), plan),
     )
 
 
-def _by_deployment(metrics: Path) -> dict[str, float | None]:
-    """Mean utilization over replications of each deployment that has one of its own."""
+def _utilizations(metrics: Path) -> dict[str, dict[str, float | None]]:
+    """Mean utilization over replications of deployments, replicas and links that have their own."""
     import pyarrow.parquet as pq
 
     rows = pq.read_table(
-        metrics, columns=["name", "key", "value"], filters=[("by", "==", "deployment")]
+        metrics,
+        columns=["name", "by", "key", "value"],
+        filters=[("by", "in", ["deployment", "replica", "link"])],
     )
-    found: dict[str, list[float | None]] = {}
+    found: dict[str, dict[str, list[float | None]]] = {}
     for row in rows.to_pylist():
-        if row["name"].startswith("utilization."):
-            found.setdefault(row["key"], []).append(row["value"])
-    return {name: _mean(values) for name, values in found.items()}
+        if row["name"].startswith(("utilization.", "fabric.utilization")):
+            found.setdefault(row["by"], {}).setdefault(row["key"], []).append(row["value"])
+    return {by: {key: _mean(values) for key, values in told.items()} for by, told in found.items()}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None and not math.isnan(value)]
     return math.fsum(known) / len(known) if len(known) == len(values) else None
+
+
+def _steps(plan: FactoryPlan, names: Sequence[str], by_replica: Values) -> dict[str, int]:
+    """Step of colour of every chip that a replica with a utilization of its own runs on."""
+    steps: dict[str, int] = {}
+    for serve in plan.serve:
+        for number, replica in enumerate(serve.replicas):
+            load = by_replica.get(f"{serve.name}/{number}")
+            if load is not None:
+                chips = (*replica.devices, *replica.partners)
+                steps.update((names[node], step_of(load)) for node in chips)
+    return steps
 
 
 def uses_of(plan: FactoryPlan, names: Sequence[str]) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.report.factory_contents import counted
+from factorysim.report.factory_contents import RACKS_MOST, counted
 from factorysim.report.factory_elevation import aspect
 from factorysim.report.factory_words import width_of
 from factorysim.report.numbers import amount
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from factorysim.report.factory_contents import Pool, Rack
 
-RACKS_MOST = 48
-"""Of a pool that are drawn one by one; of more, equal ones are drawn once."""
 _HEIGHT = 450.0
 """Of the racks at most, as long as they can be drawn smaller."""
 _RACK_WIDTHS = (

@@ -7,52 +7,41 @@ so memory follows what is in flight; what it counted comes back as a `Closing`.
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from factorysim.physics.speculation import pace_of
-from factorysim.policies.routing import routing
 from factorysim.records import Closing
 from factorysim.rng import uniform
 from factorysim.sim.audit import InFlight, Ledgers, Metered, admission_laws, audit
 from factorysim.sim.book import Book
 from factorysim.sim.calendar import Calendar
-from factorysim.sim.call import GONE, MOVING, UNNAMED, Call, Limits, Tuning
+from factorysim.sim.call import UNNAMED, Call
 from factorysim.sim.clock import ARRIVAL, FS_PER_NS, FS_PER_S, S_PER_FS, Clock
 from factorysim.sim.deployment import Deployment
-from factorysim.sim.engines import replica_kind, step_costs, ways_of
 from factorysim.sim.fabric import Fabric
 from factorysim.sim.garbage import rare_collections
 from factorysim.sim.gateway import Gateway, Visit
-from factorysim.sim.handoff import Gate, HandOff, LegWay, Pairing
 from factorysim.sim.incidents import Incidents
 from factorysim.sim.io_cores import IoCores
 from factorysim.sim.io_work import IoWork, metered
 from factorysim.sim.power import PowerMeter
-from factorysim.sim.prefix_index import index_of
-from factorysim.sim.ranks import parts_of
 from factorysim.sim.router import Router
 from factorysim.sim.routes import routes_of
+from factorysim.sim.serving_world import ServingWorld
 from factorysim.sim.session import Branch, Live, Stream, Use, start_session
 from factorysim.sim.tier_world import TierWorld
 from factorysim.sim.tool_world import ToolWorld
-from factorysim.sim.turns import Turns, tenants_of
-from factorysim.sim.ways import FabricWay
-from factorysim.spec.serving import DisaggregationSpec
 from factorysim.workload.content import Contents, PromptContents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from factorysim.graph.plan import FactoryPlan, ReplicaPlan, ServePlan
+    from factorysim.graph.plan import FactoryPlan
     from factorysim.policies.routing import Routing
-    from factorysim.records import RecordSink, StationLine
-    from factorysim.sim.replica import Replica
-    from factorysim.sim.router import Way
+    from factorysim.records import RecordSink
     from factorysim.sim.tools import ToolJob
     from factorysim.spec.scenario import ScenarioSpec
-    from factorysim.spec.serving import ServingSpec
     from factorysim.workload.demand import Demand
     from factorysim.workload.session import LlmNode, Session, ToolNode
 
@@ -160,24 +149,18 @@ class FactoryWorld:
         self.on_tool: Callable[[Live, ToolNode], None] | None = (
             None if self._tiers is None else self._tiers.tool_begins
         )
-        self._routers: dict[tuple[str, int], Router] = {}
-        """Where calls go: by LLM, and by the tokens that prompts are longer than."""
-        self._pairings: dict[tuple[str, int], Pairing] = {}
-        """The same, of prompts that are computed apart."""
-        self._places: dict[int, ReplicaPlan] = {}
-        """Of replicas, by index."""
-        self._deployments: list[Deployment] = []
-        self._replicas: list[Replica] = []
-        apart = dict.fromkeys(
-            (serve.llm, serve.prompts_above) for serve in plan.serve if serve.role == "prefill"
+        self.serving = ServingWorld(
+            self.clock,
+            scenario,
+            plan,
+            self._book,
+            self._incidents,
+            self._fabric,
+            self._io,
+            self._tiers,
+            self._write_steps,
+            policies,
         )
-        how = scenario.serving.disaggregation or DisaggregationSpec()
-        for name in apart:
-            self._pairings[name] = Pairing(
-                how, self._fabric, self._router(policies), self._places, self._book.write_handoff
-            )
-        for serve in plan.serve:
-            self._build_deployment(serve, policies)
         self._gateway = self._build_gateway(scenario)
         self.tools = ToolWorld(
             self.clock,
@@ -188,107 +171,13 @@ class FactoryWorld:
             self._meter,
             self._incidents,
             io=self._io,
-            entity=len(self._replicas),
+            entity=len(self.serving.replicas),
             key=(scenario.run.seed, "sandbox", replication),
             horizon_s=horizon_s,
             bins=scenario.run.bins,
         )
 
     # Building.
-
-    def _build_deployment(self, serve: ServePlan, policies: Mapping[str, Routing]) -> None:
-        serving = self._scenario.serving
-        name = serve.llm, serve.prompts_above
-        if serve.role == "prefill":
-            router = self._pairings[name].prefill
-        elif name in self._routers:
-            router = self._routers[name]
-        else:
-            same = [one for one in self._plan.serve if (one.llm, one.prompts_above) == name]
-            ranks = min(one.ranks for one in same)
-            router = self._routers[name] = self._router(policies, ranks)
-        deployment = Deployment(
-            len(self._deployments), serve, router, self.clock, self._write_steps
-        )
-        self._deployments.append(deployment)
-        # Whoever asks what a replica holds while a run is under way must not see what it will
-        # evict by then: the exact index, tiers, and the gate that computes short prompts here.
-        apart = serving.disaggregation
-        limits = Limits(
-            serving.kv.block_tokens,
-            serve.kv_blocks,
-            serving.token_budget,
-            serving.max_sequences,
-            serving.scheduler,
-            serving.order,
-            serving.kv.retain,
-            role=serve.role,
-            stepwise=self._scenario.run.clock == "stepwise",
-            watched=serving.router.index == "exact"
-            or self._tiers is not None
-            or bool(apart and apart.local_prefill_below),
-            tuning=_tuning(serving),
-            context_tokens=serve.context_tokens,
-            encoder=serve.encoder,
-            cache_outputs=serving.kv.cache_outputs,
-            pace=pace_of(serve.law),
-        )
-        costs, kind = step_costs(serve), replica_kind(serve, limits)
-        landed = deployment.take
-        if serve.kv_state is not None:
-            landed = Gate(self._pairings[name], deployment, serve.kv_state).take
-        for placed in serve.replicas:
-            index = len(self._replicas)
-            replica = kind(
-                self.clock,
-                index,
-                serve.law,
-                limits,
-                deployment.give,
-                deployment.rows,
-                self._book.gaps,
-                owner=deployment,
-                costs=costs,
-                tiers=None
-                if self._tiers is None
-                else self._tiers.replica(serve, len(deployment.replicas), limits, costs),
-            )
-            if (placed.straddles or placed.ways) and serve.law.link_token_bytes:
-                ways = list(placed.ways) or ways_of(serve, placed)
-                replica.standing = self._fabric.standing(ways, replica.feel_network)
-            place = f"{serve.name}/{len(deployment.replicas)}"
-            for part in parts_of(replica):
-                part.on_preempted = partial(self._incidents.preempted, place)
-            self._places[index] = placed
-            way: Way
-            if serve.role == "prefill":
-                way = LegWay(self.clock, self._fabric, self._plan, self._places)
-                if self._pairings[name].early:
-                    replica.on_start = _start_leg
-            else:
-                way = FabricWay(self.clock, self._fabric, self._plan, placed, serve.door_fs)
-                if self._io is not None:
-                    way = self._io.way(way, placed.devices[0])
-            router.add(replica, way, landed)
-            deployment.replicas.append(replica)
-            self._replicas.append(replica)
-
-    def _router(self, policies: Mapping[str, Routing], ranks: int = 1) -> Router:
-        serving = self._scenario.serving
-        spec = serving.router
-        router = Router(
-            self.clock,
-            policies.get("router") or routing(spec),
-            spec.snapshot,
-            shared_queue=spec.policy == "shared_queue",
-            max_sequences=ranks * serving.max_sequences,
-            draws=spec.policy == "power_of_two",
-            prefixes=index_of(serving, self.clock),
-        )
-        if spec.share is not None:
-            tenants = tenants_of(spec.share, self._scenario.streams)
-            router.take_turns(Turns(spec.share.weights), tenants)
-        return router
 
     def _build_gateway(self, scenario: ScenarioSpec) -> Gateway | None:
         spec = scenario.serving.admission
@@ -299,7 +188,7 @@ class FactoryWorld:
         return Gateway(
             spec,
             scenario.streams,
-            self._routers.values(),
+            self.serving.routers.values(),
             self.clock,
             self.calendar,
             self._flying,
@@ -330,7 +219,7 @@ class FactoryWorld:
         spec = self._scenario.streams[demand.name]
         serving = self._scenario.serving
         shares = serving.retained == "shared" and spec.calls is None
-        stream = Stream(number, demand, routes_of(spec, self._routers), shares=shares)
+        stream = Stream(number, demand, routes_of(spec, self.serving.routers), shares=shares)
         if demand.concurrency is None:
             self._await_next(stream)
         else:
@@ -467,8 +356,7 @@ class FactoryWorld:
         stream = live.stream
         if outcome != "completed" or stream.routes is not None:
             stream.forget(live.number)
-            for pairing in self._pairings.values():
-                pairing.prefill.forget(live.number)
+            self.serving.forget(live.number)
         demand = stream.demand
         if demand.concurrency is not None:
             own = live.plan.think_ns
@@ -503,13 +391,12 @@ class FactoryWorld:
     def close(self) -> Closing:
         """Write down what is in flight, hand on every row, and draw the balance."""
         now = self.clock.now_fs
-        for replica in self._replicas:
-            replica.settle()
+        self.serving.settle()
         gateway = self._gateway
         if gateway is not None:
             gateway.close()
         flying = self._in_flight()
-        self._close_handoffs()
+        self.serving.close_handoffs(self._ledgers)
         for call in self._flying.values():
             attempts = 1 if gateway is None else gateway.attempts(call)
             self._book.write_call(call.tag, call, "censored", None, now, attempts)
@@ -517,7 +404,7 @@ class FactoryWorld:
         for live in self._live.values():
             live.end_turn(now)
             self._book.write_session(live, None, "censored", now)
-        for deployment in self._deployments:
+        for deployment in self.serving.deployments:
             self._write_steps(deployment)
         self._fabric.flush()
         self._ledgers.rows["transfers"] = self._fabric.landed
@@ -527,12 +414,12 @@ class FactoryWorld:
         self._book.close()
         if self._tiers is not None:
             self._ledgers.rows["tiers"] = self._tiers.log.count
-        stations = self._stations()
+        stations = (*self.serving.lines(self._flying.values()), *self.tools.lines())
         present = sum(call.server is not None for call in self._flying.values())
         lines = audit(
             self._ledgers,
             flying,
-            [part for replica in self._replicas for part in parts_of(replica)],
+            self.serving.parts(),
             stations,
             self._fabric.books(),
             self._meter.audit(),
@@ -541,7 +428,9 @@ class FactoryWorld:
             self._book.handed,
         )
         if gateway is not None:
-            lines += admission_laws(gateway.tally(), self._ledgers, self._routers.values(), present)
+            lines += admission_laws(
+                gateway.tally(), self._ledgers, self.serving.routers.values(), present
+            )
         if self._tiers is not None:
             lines += self._tiers.audit(self._flying.values())
         if self._io is not None:
@@ -552,26 +441,9 @@ class FactoryWorld:
             audit=lines,
             stations=stations,
             energy=self._meter.energy(),
-            steps=sum(replica.steps for replica in self._replicas),
+            steps=self.serving.steps(),
             rows=tuple(self._book.handed.items()),
         )
-
-    def _close_handoffs(self) -> None:
-        """Credit what prefill replicas did: to calls in flight, or to nobody."""
-        for pairing in self._pairings.values():
-            for handoff in pairing.legs.values():
-                if handoff.call.state == GONE:
-                    pairing.orphans.append(handoff.leg)
-                else:
-                    handoff.settle()
-            for leg in pairing.orphans:
-                self._ledgers.computed_tokens += leg.computed_tokens
-                self._ledgers.recomputed_tokens += leg.recomputed_tokens
-                pairing.discarded += leg.output_made
-            self._ledgers.discarded_tokens += pairing.discarded
-            self._ledgers.handoffs += pairing.begun
-            for handoff in pairing.unwritten():
-                self._book.write_handoff(handoff)
 
     def _samples(self) -> list[tuple[Any, ...]]:
         """Draw what was measured over time."""
@@ -583,12 +455,7 @@ class FactoryWorld:
 
     def _in_flight(self) -> InFlight:
         """Count what is under way, and look for what will end it."""
-        found = sum(router.held for router in self._routers.values())
-        for pairing in self._pairings.values():
-            found += pairing.prefill.held - pairing.not_alone()
-        for replica in self._replicas:
-            for part in parts_of(replica):
-                found += part.waiting + len(part.running)
+        found = self.serving.held()
         if self._tiers is not None:
             found += self._tiers.fetching
         if self._io is not None:
@@ -609,83 +476,23 @@ class FactoryWorld:
             sessions_arrived=self._sessions_arrived,
             asleep=len(self._live.keys() - awake),
             tools_used=self.tools.used,
-            stranded=self._stranded(),
-        )
-
-    def _stranded(self) -> int:
-        """Count the calls that have blocks for KV which is neither computed nor on its way."""
-        coming: set[object] = set()
-        for pairing in self._pairings.values():
-            coming.update(pairing.legs.values())
-        coming.update(getattr(flow.on_landed, "__self__", None) for flow in self._fabric.found())
-        return sum(
-            call.state == MOVING and call.handoff not in coming and call not in replica.dock.landed
-            for replica in self._replicas
-            for call in replica.running.values()
+            stranded=self.serving.stranded(),
         )
 
     def _metered(self) -> Metered:
         """Compare what the meter was told of with what the stations say that they did."""
         work = self.tools.work()
         return Metered(
-            step_s=sum(replica.busy_fs for replica in self._replicas) / FS_PER_S,
+            step_s=self.serving.step_s(),
             metered_step_s=self._meter.step_s(),
             core_s=work.core_s,
             metered_core_s=self._meter.core_s(),
-            steps=sum(replica.steps + replica.steps_lost for replica in self._replicas),
+            steps=self.serving.steps(lost=True),
             served_s=work.served_s,
             done_s=work.done_s,
             hosts_astray=work.hosts_astray,
             boxes_astray=work.boxes_astray,
             boxes_begun=work.boxes_begun,
-            partner_s=sum(
-                len(replica_plan.partners) * replica.busy_fs
-                for deployment in self._deployments
-                for replica_plan, replica in zip(
-                    deployment.plan.replicas, deployment.replicas, strict=True
-                )
-            )
-            / FS_PER_S,
+            partner_s=self.serving.partner_s(),
             metered_partner_s=self._meter.partner_s(),
         )
-
-    def _stations(self) -> tuple[StationLine, ...]:
-        """Balance every station, with what is in it."""
-        now = self.clock.now_fs
-        present: dict[int, list[Call]] = {d.number: [] for d in self._deployments}
-        for call in self._flying.values():
-            if call.server is not None and call.queued_fs is not None and not call.outcome:
-                present[call.server.owner.number].append(call)
-        for pairing in self._pairings.values():
-            for handoff in pairing.legs.values():
-                leg = handoff.leg
-                if leg.server is not None and leg.queued_fs is not None and not leg.outcome:
-                    present[leg.server.owner.number].append(leg)
-        lines = [d.line(now, present[d.number]) for d in self._deployments]
-        lines += self.tools.lines()
-        return tuple(lines)
-
-
-def _tuning(serving: ServingSpec) -> Tuning:
-    """Rules that the scheduler reads, and the others' as if they were not there."""
-    tuning = Tuning()
-    if serving.prefill_every is not None:
-        tuning = tuning._replace(prefill_every=serving.prefill_every)
-    if serving.mixed_chunk is not None:
-        tuning = tuning._replace(mixed_chunk=serving.mixed_chunk)
-    if serving.schedule_conservativeness is not None:
-        tuning = tuning._replace(conservativeness=serving.schedule_conservativeness)
-    if serving.max_model_len is not None:
-        tuning = tuning._replace(reserve=serving.max_model_len)
-    elif serving.reserve == "pow2":
-        tuning = tuning._replace(reserve=serving.reserve)
-    if serving.max_queue_delay is not None:
-        delay_fs = round(serving.max_queue_delay * FS_PER_S)
-        tuning = tuning._replace(max_queue_delay_fs=delay_fs)
-    return tuning
-
-
-def _start_leg(leg: Call) -> None:
-    """Tell a hand-off that its prompt is about to be computed."""
-    handoff: HandOff = leg.tag
-    handoff.starts()

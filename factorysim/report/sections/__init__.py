@@ -1,6 +1,6 @@
 """The sections of a page, in their order: each is one function from a view to a fragment.
 
-What is added later (costs, failures, links) is one more function here.
+What is added later (costs, failures) is one more function here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from factorysim.report.sections.cautions import cautions
 from factorysim.report.sections.counts import counts
 from factorysim.report.sections.energy import energy
 from factorysim.report.sections.factory import factory
+from factorysim.report.sections.incidents import incidents
 from factorysim.report.sections.latency import latency
+from factorysim.report.sections.links import links
 from factorysim.report.sections.origin import every_metric, origin
 from factorysim.report.sections.over_time import over_time
 from factorysim.report.sections.paired import paired
@@ -35,6 +37,8 @@ RUN: tuple[Make, ...] = (
     over_time,
     time_shares,
     pools,
+    links,
+    incidents,
     energy,
     counts,
     model_error,

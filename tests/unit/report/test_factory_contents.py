@@ -2,7 +2,14 @@
 
 import pytest
 
-from factorysim.report.factory_contents import Bundle, Part, read_contents, summary_of
+from factorysim.report.factory_contents import (
+    RACKS_MOST,
+    Bundle,
+    Busy,
+    Part,
+    read_contents,
+    summary_of,
+)
 from tests.unit.report.factories import BITS, add_rack, add_switch, empty, link, racks_of_one_gpu
 
 
@@ -73,3 +80,30 @@ def test_a_rack_that_names_no_pool_has_that_of_its_first_chip():
     graph = racks_of_one_gpu({"a": 1})
     del graph.nodes["a/0"]["pool"]
     assert [pool.name for pool in read_contents(graph).pools] == ["a"]
+
+
+def test_chips_that_were_not_as_busy_are_told_apart_the_busiest_first():
+    graph = empty()
+    add_rack(graph, "a/0", "a", gpus=4, to="door")
+    nodes = [f"a/0/t0/g{k}" for k in range(4)]
+    uses = dict.fromkeys(nodes[:3], "chat")
+    contents = read_contents(graph, uses, Busy({nodes[0]: 2, nodes[1]: 9, nodes[2]: 2}, {}))
+    gpu = Part("gpu", "rtx_4090", "a", "chat", 1)
+    assert contents.pools[0].racks[0].trays == (
+        (gpu._replace(step=9), gpu._replace(number=2, step=2), gpu._replace(use="")),
+    )
+
+
+@pytest.mark.parametrize(("racks", "kinds"), [(RACKS_MOST, 2), (RACKS_MOST + 1, 1)])
+def test_racks_that_are_drawn_once_for_many_are_alike_however_busy(racks, kinds):
+    busy = Busy({"a/7/t0/g0": 9}, {})
+    assert len(read_contents(racks_of_one_gpu({"a": racks}), {}, busy).pools[0].racks) == kinds
+
+
+def test_a_bundle_is_as_busy_as_its_busiest_link():
+    graph = racks_of_one_gpu({"a": 3})
+    ends = [(a, b) for a, b in graph.edges if "leaf" in (a, b) and "door" not in (a, b)]
+    assert len(ends) == 3
+    contents = read_contents(graph, {}, Busy({}, {ends[0]: 0.2, ends[2]: 0.7}))
+    assert contents.pools[0].uplinks["leaf_switch"].load == 0.7
+    assert contents.door_links["leaf_switch"].load is None

@@ -116,7 +116,7 @@ def test_no_words_stand_on_words_or_on_racks(layout):
 
 
 def test_thick_lines_keep_off_the_words(layout):
-    for stroke in (stroke for stroke in layout.strokes if stroke.role == "bundle"):
+    for stroke in (stroke for stroke in layout.strokes if stroke.width >= 2):
         for line in stroke.lines:
             for (x0, y0), (x1, y1) in pairwise(line):
                 half = stroke.width / 2

@@ -10,13 +10,13 @@ from factorysim.catalog import load_catalog
 from factorysim.graph.build import build_graph
 from factorysim.load import load, load_topology
 from factorysim.metrics.summary import Line
-from factorysim.report.factory_contents import Part
+from factorysim.report.factory_contents import Busy, Part
 from factorysim.report.factory_layout import NARROW, layout_factory
-from factorysim.report.factory_loads import Loads, Use, loads_of_run, uses_in
+from factorysim.report.factory_loads import Loads, Use, edge_loads, loads_of_run, uses_in
 from factorysim.report.factory_page import factory_svg
 from factorysim.report.factory_plan import layout_of_plan
 from factorysim.run.prepare import build_plan
-from tests.unit.report.factories import add_rack, empty
+from tests.unit.report.factories import add_rack, add_switch, empty, link, racks_of_one_gpu
 from tests.unit.report.test_factory_figure import HOSTILE
 
 
@@ -43,6 +43,51 @@ def test_utilization_is_a_step_of_colour_and_a_number():
     assert looks(markup) == {
         "f-u4": "a/0: 2 GPUs rtx_4090, chat, 42.0 %",
         "f-idle": "a/0: 2 GPUs rtx_4090, nothing is deployed there",
+    }
+
+
+def test_a_replica_that_is_busier_than_the_others_has_its_own_colour():
+    graph = empty()
+    add_rack(graph, "a/0", "a", gpus=2, to="door")
+    uses = {"a/0/t0/g0": "chat", "a/0/t0/g1": "chat"}
+    layout = layout_factory(graph, uses, Busy({"a/0/t0/g0": 1, "a/0/t0/g1": 7}, {}))
+    loads = Loads(deployments={"chat": 0.45})
+    assert looks(factory_svg(layout, loads)) == {
+        "f-u1": "a/0: 1 GPU rtx_4090, chat, 10 to 20 % (all of it 45.0 %)",
+        "f-u7": "a/0: 1 GPU rtx_4090, chat, 70 to 80 % (all of it 45.0 %)",
+    }
+    assert [use.load for use in uses_in(layout.contents, loads)] == [0.45]
+
+
+def strokes(markup):
+    """Title of lines -> class."""
+    found = re.findall(r'<g class="f-stroke ([^"]*)"[^>]*><title>(.*?)</title>', markup)
+    return {title: look for look, title in found}
+
+
+def test_links_have_the_colour_of_the_busiest_and_say_how_busy():
+    graph = racks_of_one_gpu({"a": 2})
+    add_switch(graph, "spine", "spine_switch")
+    link(graph, "leaf", "spine", 1600)
+    by_link = {"a/0/t0/g0 -> leaf": 0.31, "leaf -> a/0/t0/g0": 0.64, "a/1/t0/g0 -> leaf": 0.02}
+    busy = Busy({}, edge_loads(graph, by_link))
+    drawn = strokes(factory_svg(layout_factory(graph, {}, busy), Loads()))
+    assert drawn["a: 2 links, 200 Gb/s; the busiest at 64.0 %"] == "f-l6"
+    assert drawn["1 link, 1.6 Tb/s"] == "f-uncrossed"
+    plain = factory_svg(layout_factory(graph, {}, busy))
+    assert "the busiest" not in plain
+    assert 'class="f-case"' not in plain
+
+
+def test_interchangeable_switches_share_what_the_first_of_them_stands_for():
+    graph = racks_of_one_gpu({"a": 1})
+    for k in range(2):
+        add_switch(graph, f"spine{k}", "spine_switch")
+        link(graph, "leaf", f"spine{k}", 1600)
+    found = edge_loads(graph, {"leaf -> spine0 x2": 0.25})
+    assert {frozenset(edge): load for edge, load in found.items()} == {
+        frozenset({"leaf", "spine0"}): 0.25,
+        frozenset({"leaf", "spine1"}): 0.25,
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from factorysim.catalog import load_catalog
 from factorysim.errors import UserError
 from factorysim.load import load
-from factorysim.report.factory_loads import uses_in
+from factorysim.report.factory_loads import step_of, uses_in
 from factorysim.report.factory_plan import layout_of_plan, picture_of_run
 from factorysim.resources import resource_names
 from factorysim.run import open_run, simulate
@@ -30,6 +30,28 @@ def test_a_run_directory_is_enough_for_the_picture_of_its_factory(folder):
     assert use.number == 1
     assert use.load == pytest.approx(run.summary[f"utilization.{use.pool}"].value)
     assert picture.narrow.contents == picture.layout.contents
+
+
+def test_a_run_tells_how_busy_each_replica_was(tmp_path):
+    """Two servers with one queue: the first is asked first, and the busier for it."""
+    run = simulate(mm1(servers=2, rate="0.9 /s"), out=tmp_path / "two", workers=1)
+    steps, window = run.steps, run.manifest["window"]
+    start, end = window["start_s"], window["end_s"]
+    inside = steps["finished_s"].clip(upper=end) - steps["started_s"].clip(lower=start)
+    busy = inside.clip(lower=0.0).groupby(steps["replica"]).sum()
+    shares = (busy / (end - start) / len(run.manifest["replications"])).tolist()
+    contents = picture_of_run(run).layout.contents
+    drawn = {
+        name: part.step
+        for pool in contents.pools
+        for rack in pool.racks
+        for name in rack.names
+        for tray in rack.trays
+        for part in tray
+        if part.use
+    }
+    assert drawn == {f"gpu/{k}": step_of(share) for k, share in enumerate(shares)}
+    assert len(set(drawn.values())) == 2, "else the test could not fail"
 
 
 def test_a_factory_that_has_gone_is_told(folder, tmp_path):

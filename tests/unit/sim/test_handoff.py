@@ -233,7 +233,7 @@ def test_a_failed_replica_fails_its_calls_and_no_law(how, side, at_ms):
     """On either side, while the prompt is computed, while KV moves, while tokens are made."""
 
     def disturb(world: FactoryWorld) -> None:
-        replica = world._replicas[side]
+        replica = world.serving.replicas[side]
         world.clock.at(int(at_ms * FS / 1000), 0, lambda _: replica.fail(), None)
 
     whole = simulate(calls([0, 0.5], prompt=10, output=8), how=how)
@@ -254,7 +254,7 @@ def test_a_cancelled_call_leaves_no_blocks_behind(at_ms):
         def cancel(_: object) -> None:
             call = world._flying[0]
             if call.handoff is not None:
-                world._replicas[0].cancel(call)
+                world.serving.replicas[0].cancel(call)
 
         world.clock.at(int(at_ms * FS / 1000), 0, cancel, None)
 

@@ -189,7 +189,7 @@ def test_routers_forget_sessions_that_are_over(monkeypatch):
     run(spec(stream), fleet(("b", "big", 0), ("w", "small", 0)), [Listed("s", drawn(5))],
         horizon_s=1e5)  # fmt: skip
     (world,) = worlds
-    assert [router._homes for router in world._routers.values()] == [{}, {}]
+    assert [router._homes for router in world.serving.routers.values()] == [{}, {}]
 
 
 def test_a_call_held_for_its_llm_belongs_to_a_deployment_of_it():
