@@ -276,8 +276,7 @@ def _print_heading(catalog: Catalog, path: str) -> None:
     words = _words(catalog, path)
     title = words.pop("name", None)
     print(f"{_clean(title)}  ({path})" if title else path)
-    for key, value in words.items():
-        print(f"  {key}: {_clean(value)}")
+    _print_indented([f"{key}: {value}" for key, value in words.items()])
     print()
 
 
@@ -331,13 +330,17 @@ def _print_sources(catalog: Catalog, numbers: Mapping[str, int]) -> None:
 
 def _print_lines(heading: str, lines: Sequence[str]) -> None:
     if lines:
-        from rich.padding import Padding
-        from rich.text import Text
-
         print(f"\n{heading}")
-        for line in lines:
-            text = Text(_clean(line))
-            _print(Padding(text, (0, 0, 0, 2)))
+        _print_indented(lines)
+
+
+def _print_indented(lines: Sequence[str]) -> None:
+    """Print lines two cells from the edge, also where they are broken to fit."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for line in lines:
+        _print(Padding(Text(_clean(line)), (0, 0, 0, 2), expand=False))
 
 
 def _record_json(catalog: Catalog, kind: Listed, name: str) -> dict[str, object]:

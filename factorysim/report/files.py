@@ -52,8 +52,16 @@ def spec_report(
     return parts
 
 
+def _words(table: Table, *headers: str) -> None:
+    """Set columns of words flush left, as they are read."""
+    for column in table.columns:
+        if str(column.header) in headers:
+            column.justify = "left"
+
+
 def _racks(topology: TopologySpec, catalog: Catalog) -> Table:
     table = titled_table("Racks", ["pool", "rack", "racks", "devices", "hosts", "full load"])
+    _words(table, "rack", "devices", "hosts")
     for pool, spec in topology.racks.items():
         try:
             rack = catalog.rack(spec.rack, topology.variant)
@@ -91,6 +99,7 @@ def _scenario(
 def _deployments(spec: ScenarioSpec, plan: FactoryPlan) -> Table:
     headers = ["deployment", "pool", "serves", "replicas", "devices", "KV blocks", "KV tokens"]
     table = titled_table("Deployments", headers)
+    _words(table, "pool", "serves", "devices")
     for serve in plan.serve:
         count, block = len(serve.replicas), spec.serving.kv.block_tokens
         table.add_row(
@@ -134,6 +143,7 @@ def _devices(serve: ServePlan) -> str:
 
 def _streams(spec: ScenarioSpec) -> Table:
     table = titled_table("Streams", ["stream", "from", "llm", "arrivals", "SLO"])
+    _words(table, "from", "llm", "arrivals", "SLO")
     for name, stream in spec.streams.items():
         table.add_row(name, _source(stream), _llms(stream), _arrivals(stream), _slo(stream))
     return table
@@ -204,7 +214,7 @@ def _slo(stream: StreamSpec) -> str:
     slo = stream.slo
     limits = {"TTFT": slo.ttft, "TPOT": slo.tpot, "turn": slo.turn, "session": slo.session}
     told = [f"{name} {seconds(limit)}" for name, limit in limits.items() if limit is not None]
-    return f"{', '.join(told)} for {slo.attain:.3g}" if told else "none"
+    return f"{', '.join(told)} for {100 * slo.attain:.3g} %" if told else "none"
 
 
 def _run(spec: ScenarioSpec) -> RenderableType:

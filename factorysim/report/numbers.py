@@ -47,11 +47,14 @@ def seconds(value: float) -> str:
     """
     if value == 0:
         return "0 s"
-    for factor, unit in _LARGE:
-        if abs(value) >= 2 * factor:
-            return f"{digits(value / factor)} {unit}"
-    factor, unit = next((pair for pair in _SMALL if abs(value) >= pair[0]), _SMALL[-1])
+    factor, unit = _time_unit(abs(value))
     return f"{digits(value / factor)} {unit}"
+
+
+def _time_unit(size: float) -> tuple[float, str]:
+    large = (pair for pair in _LARGE if size >= 2 * pair[0])
+    small = (pair for pair in _SMALL if size >= pair[0])
+    return next(large, None) or next(small, _SMALL[-1])
 
 
 def percent(value: float) -> str:
@@ -86,6 +89,17 @@ def common_unit(largest: float, unit: str) -> tuple[float, str]:
         return 0.01, "%"
     factor, prefix = next((pair for pair in _PREFIXES if largest >= pair[0]), (1.0, ""))
     return factor, "" if unit in ("1", "bool") else f"{prefix}{unit}"
+
+
+def unit_beside(value: float, unit: str) -> tuple[float, str]:
+    """Give the unit in which `of_unit` writes a value, and its factor.
+
+    Examples
+    --------
+    >>> unit_beside(1.9, "s"), unit_beside(0.4, "ratio"), unit_beside(2300.0, "tok/s")
+    ((1.0, 's'), (0.01, '%'), (1000.0, 'ktok/s'))
+    """
+    return _time_unit(abs(value)) if unit == "s" and value else common_unit(abs(value), unit)
 
 
 def of_unit(value: float, unit: str) -> str:

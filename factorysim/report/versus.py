@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from factorysim.study.compare import Comparison, Pair
 
+ROUNDING = 1e-9
+"""Half widths below this share of the difference are the rounding of equal differences."""
 ROWS = {
     "goodput.sessions_per_s": "arrivals that met SLO",
     "sessions.completed_per_s": "sessions ended",
@@ -64,10 +66,22 @@ def _cells(name: str, pair: Pair, notes: dict[str, int]) -> list[str]:
     factor, unit = common_unit(max(abs(pair.a), abs(pair.b)), unit_of(name))
     difference = ""
     if pair.difference is not None and pair.ci_high is not None:
-        half = (pair.ci_high - pair.difference) / factor
-        difference = f"{digits(pair.difference / factor)} ±{digits(half)}"
+        half = half_width(pair.difference, pair.ci_high, factor)
+        difference = f"{digits(pair.difference / factor)} ±{half}"
     ratio = "" if pair.ratio is None else digits(pair.ratio)
     return [digits(pair.a / factor), digits(pair.b / factor), difference, ratio, unit]
+
+
+def half_width(difference: float, high: float, factor: float) -> str:
+    """Write half the interval of a difference; what is left of rounding is 0.
+
+    Examples
+    --------
+    >>> half_width(0.5, 0.75, 0.01), half_width(1 / 60, 1 / 60 + 7e-16, 1.0)
+    ('25.0', '0')
+    """
+    half = high - difference
+    return digits(half / factor) if half > ROUNDING * abs(difference) else "0"
 
 
 def unit_of(name: str) -> str:

@@ -50,6 +50,16 @@ def test_a_page_fetches_nothing_complains_of_nothing_and_fits(browser, pages, pa
     assert cut == [], "text of a chart is cut off"
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_hash_takes_few_lines(browser, pages, width):  # noqa: F811
+    """The words beside it must not squeeze it into a column of letters."""
+    browser.open(pages["run"], width)
+    tall = browser.run(
+        "return [...document.querySelectorAll('#manifest .hash')].map((e) => e.offsetHeight)"
+    )
+    assert max(tall) <= 60
+
+
 CUT = """return [...document.querySelectorAll("main svg[role] text")].filter((text) => {
   const box = text.getBoundingClientRect();
   return box.width && (box.left < -1 || box.right > innerWidth + 1);

@@ -41,11 +41,29 @@ def _error(one: Shown) -> Markup:
         if (line := one.run.summary.get(name)) is not None and isinstance(line.value, float)
     ]
     return join(
-        tag("p", "Class of what was compared: ", tag("strong", found["class"]), "."),
+        tag("p", _class(found["class"])),
         table(("", "predicted", "80 % of measurements"), rows,
               caption="Apart from the intervals between replications, which tell of chance alone"),
         unlike,
     )  # fmt: skip
+
+
+def _class(known: str) -> str:
+    """Say what the bounds come from: one class, or that of each LLM on its device.
+
+    Examples
+    --------
+    >>> _class("unseen engine and family of LLMs")[:64]
+    'No fit has seen this engine and family of LLMs: the bounds come '
+    >>> _class("a on x: seen, b on x: unseen family of LLMs")[:64]
+    'Fits and what runs here: a on x: seen, b on x: unseen family of '
+    """
+    if known == "seen":
+        return "Measurements of this engine, generation of GPUs and family of LLMs were fitted."
+    told = "come from measurements that were left out of a fit in the same way."
+    if not known.startswith("unseen "):
+        return f"Fits and what runs here: {known}. Bounds of what is unseen {told}"
+    return f"No fit has seen this {known.removeprefix('unseen ')}: the bounds {told}"
 
 
 def _band(name: str, low: float | None, high: float | None) -> str:

@@ -38,20 +38,23 @@ def energy(view: View) -> Section:
 def _of_run(one: Shown, rungs: Sequence[Rung], top: float) -> Markup:
     notes: dict[str, int] = {}
     power = listing(one, "Power, energy, carbon and electricity", POWER, notes)
-    ladder = _ladder(rungs, top) if rungs else tag("p", "No energy is told.", class_="empty")
+    ladder = _ladder(rungs, top, notes) if rungs else tag("p", "No energy is told.", class_="empty")
     return tag("div", tag("div", ladder), tag("div", power, reasons(notes)), class_="beside")
 
 
-def _ladder(rungs: Sequence[Rung], top: float) -> Markup:
+def _ladder(rungs: Sequence[Rung], top: float, notes: dict[str, int]) -> Markup:
     x = linear(0.0, top or 1.0, (0.0, WIDTH), tight=True)
-    bars = [Bar(rung.text, rung.joules, rung.low, rung.high, *_words(rung)) for rung in rungs]
+    bars = [
+        Bar(rung.text, rung.joules, rung.low, rung.high, *_words(rung, notes)) for rung in rungs
+    ]
     return values("Energy of an output token inside each boundary", bars, x, WIDTH)
 
 
-def _words(rung: Rung) -> tuple[str, str]:
+def _words(rung: Rung, notes: dict[str, int]) -> tuple[str, str]:
     """Write a value as it stands at its bar, and with its interval or why there is none."""
     if rung.joules is None:
-        return "withheld", f"{rung.text}\nwithheld: {rung.reason}"
+        place = notes.setdefault(rung.reason, len(notes) + 1)
+        return f"withheld ({place})", f"{rung.text}\nwithheld: {rung.reason}"
     text = of_unit(rung.joules, UNIT)
     if rung.low is None or rung.high is None:
         return text, f"{rung.text}\nmean: {text}"

@@ -9,7 +9,7 @@ import numpy as np
 from factorysim.report.broken_down import broken_down, mean
 from factorysim.report.charts.latency import LEAST, latency_charts
 from factorysim.report.markup import join, tag
-from factorysim.report.numbers import common_unit, percent, seconds
+from factorysim.report.numbers import percent, seconds, unit_beside
 from factorysim.report.page import cut
 from factorysim.report.sections.section import Section, each, folded, note, reasons, table
 from factorysim.report.svg import lines
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 STOPS = 61
 FRAME = Frame(bottom=196.0, height=236.0)
+COUNTED = {"ttft_s": "calls", "tpot_s": "calls", "turn_s": "sessions", "session_s": "sessions"}
+"""What each chart counts."""
 
 
 def latency(view: View) -> Section:
@@ -167,29 +169,19 @@ def _shares(curve: Curve, at: Sequence[float]) -> list[float]:
 
 
 def _thresholds(chart: LatencyChart, x: Scale) -> Iterator[Markup]:
-    """Draw what SLOs ask for, their texts under each other where they are close."""
+    """Draw what SLOs ask for."""
     limits = sorted({one.limit_s for one in chart.curves if one.limit_s is not None})
-    taken: list[tuple[float, float]] = []
-    for limit in limits:
-        if not x.low <= limit <= x.high:
-            continue
-        at, text = float(x.at(limit)), f"SLO {plain_seconds(limit)}"
-        size = 6.0 * len(text) + 8
-        right = at > FRAME.right - size
-        start = at - size if right else at
-        row = sum(start < end and start + size > begin for begin, end in taken)
-        taken.append((start, start + size))
-        yield tag("line", class_="limit", x1=at, x2=at, y1=FRAME.top, y2=FRAME.bottom)
-        yield tag(
-            "text", text, class_="limit-text end" if right else "limit-text",
-            x=at - 4 if right else at + 4, y=FRAME.bottom - 8 - 13 * row,
-        )  # fmt: skip
+    return lines.limits(FRAME, x, [(limit, f"SLO {plain_seconds(limit)}") for limit in limits])
 
 
 def _legend(view: View, chart: LatencyChart) -> Iterator[tuple[str, int, str]]:
+    """Name streams, with how many were counted, and their SLO where any has one."""
+    some = any(one.limit_s is not None for one in chart.curves)
     for one in chart.curves:
-        asked = "no SLO" if one.limit_s is None else f"SLO {plain_seconds(one.limit_s)}"
-        yield cut(one.stream, 40), view.looks[one.stream], f"{one.curve.n:,}, {asked}"
+        count = f"{one.curve.n:,} {COUNTED[chart.name][: -1 if one.curve.n == 1 else None]}"
+        asked = ", no SLO" if some else ""
+        asked = asked if one.limit_s is None else f", SLO {plain_seconds(one.limit_s)}"
+        yield cut(one.stream, 40), view.looks[one.stream], f"{count}{asked}"
 
 
 def plain_seconds(value: float) -> str:
@@ -197,10 +189,10 @@ def plain_seconds(value: float) -> str:
 
     Examples
     --------
-    >>> plain_seconds(10.0), plain_seconds(0.05), plain_seconds(300.0)
-    ('10 s', '50 ms', '5 min')
+    >>> plain_seconds(1.0), plain_seconds(0.05), plain_seconds(300.0)
+    ('1 s', '50 ms', '5 min')
     """
-    factor, unit = common_unit(value, "s")
+    factor, unit = unit_beside(value, "s")
     return f"{value / factor:.4g} {unit}"
 
 

@@ -46,17 +46,17 @@ def _rows(one: Shown) -> Iterator[tuple[str, str]]:
     manifest = one.run.manifest
     window = manifest["window"]
     yield "scenario", manifest["scenario"]["name"]
-    yield "of the resolved scenario, SHA-256", manifest["scenario"]["sha256"]
-    yield "of the catalog's facts, SHA-256", manifest["catalog_sha256"]
+    yield "SHA-256 of the resolved scenario", manifest["scenario"]["sha256"]
+    yield "SHA-256 of the catalog's facts", manifest["catalog_sha256"]
     for file in manifest["inputs"]:
-        yield f"of {file['path']}, SHA-256", file["sha256"]
+        yield f"SHA-256 of {file['path']}", file["sha256"]
     yield "seed", str(manifest["seed"])
     yield "replications", f"{len(manifest['replications'])} of {manifest['replications_asked']}"
     yield "kind", manifest["kind"].replace("_", " ")
     yield "warm-up", f"{seconds(window['start_s'])} ({manifest['warmup']['note']})"
     yield "measured", seconds(window["end_s"] - window["start_s"])
     for name, digest in manifest["policies"].items():
-        yield f"policy {name}, SHA-256 of its source", digest
+        yield f"SHA-256 of the source of policy {name}", digest
     yield "factorysim", manifest["factorysim"]
     yield "Python", manifest["python"]
     yield "system", f"{manifest['os']}, {manifest['cpu']}"

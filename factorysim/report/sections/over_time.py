@@ -28,6 +28,8 @@ WHOLE = "factory"
 """Series of all racks together."""
 NEAR = 1.6
 """Times the largest value up to which a limit is drawn; one farther away would flatten the rest."""
+ROUNDING = 1e-9
+"""Values below it are what adding and taking away leaves of nothing."""
 AXES = {
     "sessions": "sessions",
     "queue": "waiting",
@@ -170,6 +172,15 @@ def _legend(chart: TimeChart, looks: Mapping[str, int], y: Scale) -> Iterator[tu
 
 
 def _value(value: float, unit: str) -> str:
+    """Write a value of a series.
+
+    Examples
+    --------
+    >>> _value(0.123, "ratio"), _value(12.0, ""), _value(-7.4e-17, "")
+    ('12.3 %', '12', '0')
+    """
+    if abs(value) < ROUNDING:
+        value = 0.0
     if unit == "ratio":
         return percent(float(value))
     if unit:

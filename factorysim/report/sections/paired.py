@@ -9,7 +9,7 @@ from factorysim.report.markup import join, tag
 from factorysim.report.numbers import common_unit, digits
 from factorysim.report.sections.section import Section, note, reasons, table
 from factorysim.report.svg.forest import FAR, NEAR, Row, forest
-from factorysim.report.versus import ROWS, unit_of
+from factorysim.report.versus import ROWS, half_width, unit_of
 from factorysim.study.compare import are_pairs
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _cells(name: str, pair: Pair, notes: dict[str, int]) -> tuple[str, ...]:
     if pair.difference is not None:
         gap = f"{'+' if pair.difference > 0 else ''}{digits(pair.difference / factor)}"
         if pair.ci_high is not None:
-            half = digits((pair.ci_high - pair.difference) / factor)
+            half = half_width(pair.difference, pair.ci_high, factor)
         elif pair.reason:
             half = f"({notes.setdefault(pair.reason, len(notes) + 1)})"
     ratio = "" if pair.ratio is None else digits(pair.ratio)
@@ -108,7 +108,7 @@ def _about(found: Comparison, letter: str) -> Markup:
     a, b = found.a.manifest, found.b.manifest
     lines = [f"Serving devices: A {a['devices']:,}, {letter} {b['devices']:,}."]
     if found.power_mismatch is not None:
-        lines.append(f"IT power of {letter} against A: {found.power_mismatch:+.1%}.")
+        lines.append(f"IT power of {letter} against A: {100 * found.power_mismatch:+.1f} %.")
     pair = found.pairs.get("tokens.output_per_s")
     if pair is not None and pair.variance_reduction is not None:
         lines.append(

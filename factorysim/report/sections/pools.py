@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from factorysim.report.markup import Content
     from factorysim.report.sections.section import Shown, View
 
-HEAD = ("pool", "in a step", "full", "MFU", "MBU", "queue, mean", "longest")
+HEAD = ("pool", "in a step", "full", "MFU", "MBU", "queue", "longest")
 MEASURES = ("utilization", "saturation", "mfu", "mbu")
 
 
@@ -28,7 +28,8 @@ def pools(view: View) -> Section:
             tag("b", "In a step"), ": time that devices spend in steps, or cores in tools. ",
             tag("b", "Full"), ": the fullest of sequences, KV blocks and tokens of a step. ",
             tag("b", "MFU, MBU"), ": arithmetic and bytes needed, of what devices could do at "
-            "their peaks.",
+            "their peaks. ",
+            tag("b", "Queue"), ": who waits for a place, on average and at most.",
         ),
     ))  # fmt: skip
 

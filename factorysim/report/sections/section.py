@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from factorysim.metrics.names import metric
 from factorysim.report.charts.source import Source
 from factorysim.report.markup import join, tag
-from factorysim.report.numbers import amount, common_unit, digits
+from factorysim.report.numbers import amount, common_unit, digits, unit_beside
 from factorysim.report.svg.lines import LOOKS
 from factorysim.report.terminal import cell
 from factorysim.study.pairing import names_of
@@ -138,7 +138,7 @@ def table(
         ),
         class_="wide",
         tabindex="0",
-        role="region",
+        role="group",
         aria_label=caption,
     )  # fmt: skip
 
@@ -176,23 +176,33 @@ def told(name: str, line: Line | None, notes: dict[str, int]) -> str:
 
 
 def interval(name: str, line: Line | None) -> str:
-    """Write the 95 % interval between replications; blank where there is none."""
+    """Write the 95 % interval between replications as its mean; blank where there is none."""
     if line is None or line.ci_low is None or line.ci_high is None or line.ci_low == line.ci_high:
         return ""
-    return between(line.ci_low, line.ci_high, metric(name).unit)
+    beside = line.value if isinstance(line.value, float) else None
+    return between(line.ci_low, line.ci_high, metric(name).unit, beside)
 
 
-def between(low: float, high: float, unit: str) -> str:
+def between(low: float, high: float, unit: str, beside: float | None = None) -> str:
     """Write two bounds in one unit, said once.
+
+    Parameters
+    ----------
+    beside
+        Value that they bound, written by `of_unit`: they take its unit, so that nobody has to
+        compare 996 kW with a bound of 1.01 MW.
 
     Examples
     --------
     >>> between(2450.0, 4021.0, "tok/s"), between(0.0, 0.5, "s"), between(900.0, 5000.0, "1")
     ('2.45 to 4.02 ktok/s', '0 to 500 ms', '900 to 5.00 k')
+    >>> between(986e3, 1_012e3, "W", beside=996e3)
+    '986 to 1012 kW'
     """
     if unit in ("1", "bool"):
         return f"{amount(low)} to {amount(high)}"
-    factor, written = common_unit(max(abs(low), abs(high)), unit)
+    largest = max(abs(low), abs(high))
+    factor, written = unit_beside(beside, unit) if beside else common_unit(largest, unit)
     return f"{digits(low / factor)} to {digits(high / factor)} {written}".strip()
 
 

@@ -38,6 +38,30 @@ def _of_run(one: Shown, width: float) -> Markup:
     found = shares_of(one.source)
     if not found.bars:
         return tag("p", f"Withheld: {found.reason}.", class_="empty")
+    return join(_drawn(one, _once(found), width), _left_out(one, found))
+
+
+def _once(found: TimeShares) -> TimeShares:
+    """Leave out all streams together where there is but one."""
+    return found._replace(bars=found.bars[1:]) if len(found.bars) == 2 else found
+
+
+def _left_out(one: Shown, found: TimeShares) -> Markup:
+    """Say what the bars do not hold: sessions that did not end, and kinds of time, and why."""
+    arrived, ended = (_count(one, f"sessions.{what}") for what in ("arrived", "completed"))
+    share = percent(1 - ended / arrived)
+    told = f"Left out: the {share} of the measured sessions that did not complete."
+    kinds = [note(f"Withheld: {what}: {why}.") for what, why in found.withheld]
+    return join(note(told) if ended < arrived else None, kinds)
+
+
+def _count(one: Shown, name: str) -> float:
+    value = one.run.summary[name].value
+    assert isinstance(value, float)
+    return value
+
+
+def _drawn(one: Shown, found: TimeShares, width: float) -> Markup:
     with_gaps = [(bar.stream, bar.shares) for bar in found.bars]
     without = [(bar.stream, bar.without_gaps) for bar in found.bars if bar.without_gaps]
     gaps = any(bar.shares.get("gap", 0.0) > 0 for bar in found.bars)
@@ -59,9 +83,9 @@ def _of_run(one: Shown, width: float) -> Markup:
                 class_="choices",
             ),
             tag("div", _bars(found, without, width, "Where time goes, without the user's gaps"),
-                id=f"{name}-out"),
+                id=f"{name}-out", data_title="Without the user's gaps"),
             tag("div", _bars(found, with_gaps, width, "Where time goes, with the user's gaps"),
-                id=f"{name}-in"),
+                id=f"{name}-in", data_title="With the user's gaps"),
             class_="choose",
         ),
         _values(found),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 LINE = 14.0
 """Between the base lines of small text."""
+LETTER = 6.0
+"""Pixels of a letter of small text, about."""
 
 
 class Frame(NamedTuple):
@@ -23,7 +25,7 @@ class Frame(NamedTuple):
     height: float = 232.0
     left: float = 44.0
     right: float = 368.0
-    top: float = 24.0
+    top: float = 28.0
     bottom: float = 192.0
 
     @property
@@ -58,7 +60,7 @@ def axes(frame: Frame, x: Scale, y: Scale, x_title: str, y_title: str) -> Markup
             for v, text in y.ticks
         ],
         [
-            tag("text", text, class_=_anchor(x.at(v), frame), x=x.at(v), y=frame.bottom + 16)
+            tag("text", text, class_="mid", x=_inside(x.at(v), text, frame), y=frame.bottom + 16)
             for v, text in x.ticks
         ],
         tag("text", _titled(y_title, y.unit), x=2, y=11),
@@ -67,9 +69,9 @@ def axes(frame: Frame, x: Scale, y: Scale, x_title: str, y_title: str) -> Markup
     )  # fmt: skip
 
 
-def _anchor(pixel: float, frame: Frame) -> str:
+def _inside(pixel: float, text: str, frame: Frame) -> float:
     """Keep the last text of an axis inside the picture."""
-    return "end" if pixel > frame.width - 16 else "mid"
+    return min(pixel, frame.width - LETTER * len(text) / 2)
 
 
 def _titled(title: str, unit: str) -> str:

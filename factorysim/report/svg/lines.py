@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.marked import printable
 from factorysim.report.markup import number, tag
+from factorysim.report.svg.frame import LETTER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -51,11 +52,14 @@ def steps(x: Scale, y: Scale, at: Floats, values: Floats, look: int) -> Markup:
 
 
 def shaded(frame: Frame, x: Scale, since: float, until: float, what: str) -> Markup | None:
-    """Shade a part of the horizontal axis, as left out of what is measured; None: it is empty."""
+    """Shade a part of the horizontal axis, as left out of what is measured; None: it is empty.
+
+    Its name stands above the frame, where no line can run through it.
+    """
     from_px, to_px = x.at(since), x.at(until)
     if to_px - from_px < 0.5:
         return None
-    room = tag("text", what, class_="faint mid", x=(from_px + to_px) / 2, y=frame.top + 11)
+    room = tag("text", what, class_="faint mid", x=(from_px + to_px) / 2, y=frame.top - 4)
     return tag(
         "g",
         tag(
@@ -64,6 +68,25 @@ def shaded(frame: Frame, x: Scale, since: float, until: float, what: str) -> Mar
         ),
         room if to_px - from_px > 6.5 * len(what) else None,
     )  # fmt: skip
+
+
+def limits(frame: Frame, x: Scale, marks: Iterable[tuple[float, str]]) -> Iterator[Markup]:
+    """Draw upright lines at values, their texts in the lowest row where each has room."""
+    taken: list[tuple[float, float, int]] = []
+    for value, text in marks:
+        if not x.low <= value <= x.high:
+            continue
+        at, size = float(x.at(value)), LETTER * len(text) + 8
+        left = at > frame.right - size
+        start = at - size if left else at
+        near = {row for begin, end, row in taken if start < end and start + size > begin}
+        row = min(set(range(len(near) + 1)) - near)
+        taken.append((start, start + size, row))
+        yield tag("line", class_="limit", x1=at, x2=at, y1=frame.top, y2=frame.bottom)
+        yield tag(
+            "text", text, class_="limit-text end" if left else "limit-text",
+            x=at - 4 if left else at + 4, y=frame.bottom - 8 - 13 * row,
+        )  # fmt: skip
 
 
 class Read(NamedTuple):

@@ -111,23 +111,31 @@ def positive(
 ) -> Scale:
     """Make an axis of positive values: logarithmic where they span much, else from 0.
 
+    Where it spans few powers of ten, it has ticks between them: nobody reads values off an axis
+    with a single number.
+
     Examples
     --------
-    >>> axis = positive(0.02, 15.0, (0.0, 300.0), "s")
+    >>> axis = positive(0.002, 15.0, (0.0, 300.0), "s")
     >>> axis.log, [tick.text for tick in axis.ticks]
-    (True, ['100 ms', '1 s', '10 s'])
+    (True, ['10 ms', '100 ms', '1 s', '10 s'])
+    >>> [tick.text for tick in positive(12.0, 900.0, (0.0, 300.0), "s").ticks]
+    ['20 s', '50 s', '100 s', '200 s', '500 s']
     """
     if low <= 0 or high < low * LOG_FROM:
         return linear(0.0, high, pixels, unit)
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     every = max(1, math.ceil((last - first + 1) / most))
-    powers = [10.0**n for n in range(first, last + 1) if (n - first) % every == 0]
-    ticks = tuple(Tick(value, _with_unit(value, unit)) for value in powers)
+    powers = [10.0**n for n in range(first - 1, last + 1) if (n - first) % every == 0]
+    between = (1.0, 2.0, 5.0) if high < 100 * low else (1.0, 3.0) if high < 1e3 * low else (1.0,)
+    values = [power * part for power in powers for part in between]
+    inside = [value for value in values if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+    ticks = tuple(Tick(value, _with_unit(value, unit)) for value in inside)
     return Scale(low, high, *pixels, True, ticks, "")
 
 
 def _with_unit(value: float, unit: str) -> str:
-    """Write a power of ten: of seconds in seconds, for 1,000 s and 17 min are not even."""
+    """Write a tick of decades: of seconds in seconds, for 1,000 s and 17 min are not even."""
     if unit == "s" and value >= 1:
         return f"{value:,.0f} s"
     factor, written = common_unit(value * 2, unit)

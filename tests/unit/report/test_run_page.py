@@ -13,13 +13,14 @@ import pytest
 
 from factorysim.errors import UserError
 from factorysim.metrics.names import metric
+from factorysim.metrics.summary import Line
 from factorysim.report.charts.over_time import time_charts
 from factorysim.report.charts.source import Source
 from factorysim.report.numbers import digits, of_unit, seconds
 from factorysim.report.run_page import MOST, comparison_page, report, run_page
 from factorysim.report.sections import COMPARISON, RUN
 from factorysim.report.sections.over_time import BINS
-from factorysim.report.sections.section import between, view_of
+from factorysim.report.sections.section import between, interval, view_of
 from factorysim.report.sections.verdict import FIGURES
 from factorysim.report.svg.lines import LOOKS
 from factorysim.run import Run, simulate
@@ -82,8 +83,38 @@ def test_the_verdict_says_what_was_met_how_full_it_is_and_what_it_takes(runs, pa
     for name in FIGURES:
         assert of_unit(summary[name].value, metric(name).unit) in text
     power = summary["power.facility_w.mean"]
-    assert between(power.ci_low, power.ci_high, "W") in text
+    assert between(power.ci_low, power.ci_high, "W", power.value) in text
     assert "in 1 rack" in text
+
+
+def test_bounds_are_in_the_unit_of_what_they_bound():
+    line = Line(996e3, 986e3, 1012e3, 5, None)
+    assert interval("power.facility_w.mean", line) == "986 to 1012 kW"
+    assert interval("ttft_s.mean", Line(1.9, 1.7, 2.1, 5, None)) == "1.70 to 2.10 s"
+
+
+def test_an_energy_that_is_withheld_has_its_reason_in_print_too(page):
+    text = " ".join(Page(section(page, "energy")).text().split())
+    place = re.search(r"electrical chain ?withheld (\(\d\))", text).group(1)
+    assert f"{place} the electrical chain (shelves, UPS, transformers) is not modelled" in text
+
+
+def test_where_time_goes_says_what_it_leaves_out(runs):
+    """Sessions in flight are the long ones: shares of the others alone would mislead."""
+    summary = runs["over"].summary
+    share = 1 - summary["sessions.completed"].value / summary["sessions.arrived"].value
+    assert share > 0.1
+    text = " ".join(Page(section(run_page(runs["over"]), "shares")).text().split())
+    assert f"Left out: the {100 * share:.1f} % of the measured sessions" in text
+    kinds = [name for name, line in summary.items()
+             if name.startswith("time_share.") and line.value is None]  # fmt: skip
+    assert kinds
+    for name in kinds:
+        assert summary[name].reason in text
+
+
+def test_one_stream_has_one_bar(page):
+    assert "all streams" not in section(page, "shares")
 
 
 def test_a_page_names_no_command_made_of_what_a_file_is_called(runs, tmp_path):

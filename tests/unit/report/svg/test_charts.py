@@ -7,9 +7,10 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
+from factorysim.report.markup import join
 from factorysim.report.svg import bars, forest, lines
 from factorysim.report.svg.frame import Frame, axes, svg
-from factorysim.report.svg.scale import linear
+from factorysim.report.svg.scale import linear, positive
 from tests.unit.report.hostile import HOSTILE, Page
 
 X, Y = linear(0.0, 10.0, (0.0, 100.0), tight=True), linear(0.0, 1.0, (50.0, 0.0), tight=True)
@@ -45,6 +46,30 @@ def test_a_part_that_is_not_measured_is_shaded_and_nothing_where_there_is_none()
     assert (float(box["x"]), float(box["width"])) == (0, 50)
 
 
+def test_what_is_shaded_is_named_where_no_line_runs():
+    frame = Frame()
+    (name,) = Page(lines.shaded(frame, X, 0.0, 10.0, "warm-up")).named("text")
+    assert float(name["y"]) < frame.top
+
+
+def test_texts_of_limits_that_are_close_have_rows_of_their_own():
+    """The third is near the second and not the first, and must not fall into the second's row."""
+    frame, x = Frame(), linear(0.0, 340.0, (28.0, 368.0), tight=True)
+    marks = [(200.0, "SLO 100 ms"), (250.0, "SLO 3 s"), (330.0, "SLO 20 s"), (900.0, "beyond")]
+    drawn = Page(join(*lines.limits(frame, x, marks))).named("text")
+    assert len(drawn) == 3
+    places = {one["y"] for one in drawn}
+    boxes = []
+    for one, (_, text) in zip(drawn, marks, strict=False):
+        size = 6 * len(text)
+        left = float(one["x"]) - (size if "end" in one["class"] else 0)
+        boxes.append((one["y"], left, left + size))
+    for n, (y, left, right) in enumerate(boxes):
+        for other, begin, end in boxes[n + 1 :]:
+            assert y != other or right < begin or end < left
+    assert len(places) == 2
+
+
 def test_what_a_cross_hair_reads_is_json_whatever_names_there_are():
     for nasty in HOSTILE:
         told = json.loads(lines.stops([1.0], ["at 1 s"], [lines.Read(nasty, 0, ["2"])]))
@@ -53,6 +78,16 @@ def test_what_a_cross_hair_reads_is_json_whatever_names_there_are():
         page = Page(svg(Frame(), nasty, stops=json.dumps(told)))
         assert [name for name, _ in page.tags] == ["svg"]
         assert json.loads(page.named("svg")[0]["data-stops"]) == told
+
+
+def test_the_last_text_of_an_axis_stays_inside_the_picture():
+    frame = Frame()
+    x = positive(0.5, 1_100.0, frame.across, "s")
+    last = next(t for t in x.ticks if t.text == "1,000 s")
+    assert x.at(last.value) + 3 * len(last.text) > frame.width  # else it would be there by itself
+    drawn = Page(axes(frame, x, Y, "at most", "of all")).named("text")
+    most = max(float(one["x"]) for one in drawn if one.get("class") == "mid")
+    assert most + 3 * len(last.text) <= frame.width
 
 
 def test_axes_have_ticks_and_titles_with_units():

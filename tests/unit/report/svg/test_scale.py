@@ -37,5 +37,13 @@ def test_pixels_of_a_logarithmic_axis_are_even_in_decades():
     assert [tick.text for tick in axis.ticks] == ["10 ms", "100 ms", "1 s", "10 s", "100 s"]
 
 
+@given(sizes, st.floats(min_value=30.0, max_value=1e9))
+def test_a_logarithmic_axis_has_enough_ticks_to_read_it(low, ratio):
+    axis = positive(low, low * ratio, (0.0, 300.0), "s")
+    assert axis.log
+    assert 3 <= len(axis.ticks) <= 7
+    assert all(low * (1 - 1e-6) <= tick.value <= low * ratio * (1 + 1e-6) for tick in axis.ticks)
+
+
 def test_a_value_outside_lies_at_the_end():
     assert linear(0.0, 1.0, (0.0, 10.0)).at(5.0) == 10.0
