@@ -2,11 +2,12 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+CORE := .venv/.core
 STAMP := .venv/.installed
 
 .PHONY: demo test test-slow lint bench docs clean
 
-demo: $(STAMP)
+demo: $(CORE)
 	$(BIN)/factorysim compare quickstart quickstart-open --out runs/demo
 
 test: lint
@@ -28,6 +29,11 @@ docs: $(STAMP)
 
 clean:
 	rm -rf .venv node_modules site build dist .mypy_cache .pytest_cache .ruff_cache
+
+$(CORE): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -261,6 +261,7 @@ def _order(layout: Layout, loads: Loads | None) -> Sequence[str]:
         return ()
     of = (
         "A percentage at a pool is of those of its devices that something is deployed on.",
+        "Utilization is time in a step, of cores that in tools; Pools tell how full steps were.",
         "Links have the colour of the busiest that a line stands for, in its busier direction.",
     )
     counts: Mapping[str, object] = layout.contents.counts

@@ -89,7 +89,8 @@ def badge(slos: Mapping[str, Any]) -> tuple[str, State]:
     if not asked:
         return "No SLO was asked for", "plain"
     if judged["missed"]:
-        return f"{judged['missed']} of {asked} SLOs missed", "bad"
+        told = "The SLO is missed" if asked == 1 else f"{judged['missed']} of {asked} SLOs missed"
+        return told, "bad"
     for which in (one for one in OPEN if judged[one]):
         open_ = percent(max(one.found.open for one in found if one.judgement in OPEN))
         if asked == 1:

@@ -148,6 +148,8 @@ def run_report(run: Run) -> list[RenderableType]:
     return [*parts, "", *footnotes(notes), *rests_on(run)]
 
 
+FULL = 0.995
+"""From here on a pool has no room that anybody could speak of."""
 STYLES = {"good": "green", "bad": "red", "unknown": "yellow", "plain": ""}
 
 
@@ -173,12 +175,18 @@ def said(run: Run) -> list[Said]:
     if overload is not None and overload["state"] != "steady":
         lines.append(Said(overload["state"].capitalize(), overload["text"], "bad"))
     elif saturation is not None and isinstance(saturation.value, float):
-        full = f"the fullest pool is {percent(saturation.value)} full on average"
-        sustained = overload is not None  # else how full it was, which is neither good nor bad
-        lines.append(Said("Sustained", full, "good") if sustained else Said("Load", full, "plain"))
+        lines.append(_load(saturation.value, steady=overload is not None))
     if bottleneck is not None and isinstance(bottleneck.value, str):
         lines.append(Said("Bottleneck", bottleneck.value, "plain"))
     return lines
+
+
+def _load(full: float, *, steady: bool) -> Said:
+    """Say how full the fullest pool is: of a load that comes and goes it is neither good nor bad."""
+    told = f"the fullest pool is {percent(full)} full on average"
+    if full >= FULL:
+        return Said("Full", f"{told}: that no backlog grew says little", "unknown")
+    return Said("Sustained", told, "good") if steady else Said("Load", told, "plain")
 
 
 def _turned_away(summary: Summary) -> list[Said]:

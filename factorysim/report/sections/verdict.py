@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from factorysim.metrics.in_slo import verdicts
 from factorysim.metrics.names import metric
 from factorysim.report.markup import join, tag
 from factorysim.report.numbers import of_unit, percent
@@ -12,7 +13,7 @@ from factorysim.report.slo import badge, slo_limits, told_apart
 from factorysim.report.svg.bars import whisker
 from factorysim.report.svg.frame import Frame, svg
 from factorysim.report.svg.scale import linear
-from factorysim.report.terminal import said
+from factorysim.report.terminal import FULL, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,8 +175,10 @@ def _headroom(one: Shown, line: Line) -> str:
     full = f"The fullest pool is {percent(line.value)} full on average"
     if line.value <= 1 / MOST:
         return f"{full}: room for far more than this run can speak of."
-    if line.value >= 1:
+    if line.value >= FULL:
         return f"{full}: no room."
+    if any(one.judgement == "missed" for one in verdicts(one.run.manifest["slo"])):
+        full = f"None inside the SLO, which is missed at this load already. {full}"
     room = f"{full}: full at {_times(line.value)} times this load"
     if line.ci_low is None or line.ci_high is None or line.ci_low == line.ci_high:
         return f"{room}. {(line.reason or 'No spread between replications').capitalize()}."

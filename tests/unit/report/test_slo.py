@@ -23,6 +23,7 @@ FREE = asks(counted(0, 0, 10)) | {"ttft": None}
         ([MET], "The SLO is met", "good"),
         ([MET, MET], "All 2 SLOs met", "good"),
         ([MISSED, OPEN, MET], "1 of 3 SLOs missed", "bad"),
+        ([MISSED], "The SLO is missed", "bad"),
         ([UNSURE], "Not decided: 66.0 % of the sessions were still under way", "unknown"),
         ([OPEN], "Met so far: 66.0 % of the sessions were still under way", "unknown"),
         ([OPEN, MET], "1 of 2 SLOs met so far: up to 66.0 % of sessions were still under way",

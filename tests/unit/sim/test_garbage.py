@@ -8,6 +8,7 @@ from tests.unit.sim.builders import Listed, calls, plan, run, scenario
 
 def test_a_world_is_freed_when_its_run_ends():
     """A world is a cycle: without a collection of its own it would live on, frozen or not."""
+    gc.collect()  # worlds that other tests have left
     gc.disable()
     try:
         run(scenario(), plan(), [Listed("s", calls([7], prompt=10, output=4))])
