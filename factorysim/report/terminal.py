@@ -182,7 +182,7 @@ def said(run: Run) -> list[Said]:
 
 
 def _load(full: float, *, steady: bool) -> Said:
-    """Say how full the fullest pool is: of a load that comes and goes it is neither good nor bad."""
+    """Say how full the fullest pool is: neither good nor bad of a load that comes and goes."""
     told = f"the fullest pool is {percent(full)} full on average"
     if full >= FULL:
         return Said("Full", f"{told}: that no backlog grew says little", "unknown")
