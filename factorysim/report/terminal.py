@@ -446,10 +446,20 @@ def _model_error(run: Run) -> str:
 
 
 def link_warnings(manifest: dict[str, Any]) -> list[str]:
-    """List links that slowed their flows: no law is broken, but a planner should know."""
-    lines = [line for one in manifest["replications"] for line in one["audit"]]
-    return sorted(
-        f"{line['name']}: {line['got']:.3g} s ({line['detail'].removeprefix('warning: ')})"
-        for line in lines
+    """Tell of links that slowed their flows, of the replication in which they did so for longest.
+
+    No law is broken, but a planner should know.
+    """
+    replications = manifest["replications"]
+    warned = [
+        line
+        for one in replications
+        for line in one["audit"]
         if line["detail"].startswith("warning: ")
-    )
+    ]
+    if not warned:
+        return []
+    worst = max(warned, key=lambda line: line["got"])
+    where = f", most in one of {len(replications)} replications" if len(replications) > 1 else ""
+    told = f"{worst['name']}: {worst['got']:.3g} s{where}"
+    return [f"{told} ({worst['detail'].removeprefix('warning: ')})"]

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from factorysim.metrics.summary import Line
-from factorysim.report.terminal import cell, run_report, verdict
+from factorysim.report.terminal import cell, link_warnings, run_report, verdict
 from factorysim.report.versus import comparison_report
 from factorysim.run import simulate
 from factorysim.spec.stream import SloSpec
@@ -149,3 +149,21 @@ def test_what_a_spike_left_is_told_only_where_there_is_one(run):
     text = rendered(run_report(simulate(burst, workers=1, name="burst")))
     assert title in text
     assert "wait for a first token" in text
+
+
+def warned(*seconds):
+    """A manifest of replications in which links slowed their flows for so long."""
+    lines = [
+        [{"name": "link seconds saturated", "got": got, "detail": f"warning: link {n}"}]
+        for n, got in enumerate(seconds)
+    ]
+    quiet = {"name": "KV", "got": 0.0, "detail": ""}
+    return {"replications": [{"audit": [quiet, *line]} for line in lines]}
+
+
+def test_slowed_links_are_told_once_of_the_worst_replication():
+    assert link_warnings(warned(0.5, 2.0, 1.0)) == [
+        "link seconds saturated: 2 s, most in one of 3 replications (link 1)"
+    ]
+    assert link_warnings(warned(0.5)) == ["link seconds saturated: 0.5 s (link 0)"]
+    assert link_warnings(warned()) == []
