@@ -178,7 +178,7 @@ def shares_of(path, names, by="stream"):
 @pytest.mark.slow
 def test_where_time_goes_has_the_published_shares_of_tools():
     """Section 5 of the background, and the exact search of arXiv 2511.00739."""
-    text = told("run", "where-time-goes", "--reps", "2", "--out", "out")
+    text = told("run", "where-time-goes", "--reps", "2", "--details", "--out", "out")
     assert "By stream, without gaps" in text
     parts = [f"time_share.{part}" for part in ("queue", "prefill", "decode", "network", "tool")]
     shares = shares_of("out/metrics.parquet", parts)

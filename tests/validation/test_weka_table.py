@@ -3,7 +3,9 @@
 Quantiles are of `reference/workloads.md`, section 3.3, measured on the same 150
 sessions by other code; they are given to two or three digits, and the tolerance is
 what that leaves, 2 %; for waits, of which we count those without a recorded
-`think_time` as well, 4 %. Main agents alone are counted there.
+`think_time` as well, 4 %; for the p99 of new tokens 3 %: its neighbours in order lie up
+to 1.7 % apart, and the published one is four calls of 9,874 above ours, which a count of
+its own in a few lines gives as well. Main agents alone are counted there.
 """
 
 import json
@@ -48,6 +50,10 @@ def main_agent(session: Session) -> Session:
     return Session(session.sid, 0, nodes, hash_scope="session")
 
 
+TOLERANCES = {"user_gap_seconds": dict.fromkeys(range(5), 0.04), "new_tokens": {3: 0.03}}
+"""Relative, by place among `quantiles`, where it is not 2 %."""
+
+
 def quantiles(lengths) -> list[float]:
     return [lengths.quantiles[name] for name in ("p10", "p50", "p90", "p99")] + [lengths.mean]
 
@@ -65,9 +71,10 @@ def quantiles(lengths) -> list[float]:
 )
 def test_quantiles_of_the_main_agent_are_the_published_ones(sessions, name, published):
     told = summarize(main_agent(session) for session in sessions)
-    for got, wanted in zip(quantiles(getattr(told, name)), published, strict=True):
+    got_all = quantiles(getattr(told, name))
+    for place, (got, wanted) in enumerate(zip(got_all, published, strict=True)):
         if wanted is not None:
-            rel = 0.04 if name == "user_gap_seconds" else 0.02
+            rel = TOLERANCES.get(name, {}).get(place, 0.02)
             assert got == pytest.approx(wanted, rel=rel), (name, quantiles(getattr(told, name)))
 
 
