@@ -14,7 +14,7 @@ FILES = {
     *("manifest.json", "scenario.resolved.yaml", "summary.json", "metrics.parquet"),
     *("sessions.parquet", "calls.parquet", "tools.parquet", "steps.parquet", "gaps.parquet"),
     *("transfers.parquet", "timeseries.parquet", "power.parquet", "events.parquet"),
-    *("handoffs.parquet", "tiers.parquet", "sandboxes.parquet", "report.html"),
+    *("handoffs.parquet", "tiers.parquet", "sandboxes.parquet", "links.parquet", "report.html"),
 }
 TIMES = ("--set", "run.window=100 s", "--set", "run.drain=20 s")
 
