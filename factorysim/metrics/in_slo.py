@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import fsum
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Judgement: TypeAlias = Literal["met", "missed", "so_far", "undecided", "unknown"]
+
+
+ROUNDING = 1e-9
+"""By which a mean of shares may fall short of one that each of them reaches."""
 
 
 class InSlo(NamedTuple):
@@ -39,11 +44,12 @@ class InSlo(NamedTuple):
         """
         if self.least is None or self.most is None:
             return "unknown"
-        if self.least >= attain:
+        wanted = attain - ROUNDING
+        if self.least >= wanted:
             return "met"
-        if self.most < attain:
+        if self.most < wanted:
             return "missed"
-        return "so_far" if self.share is not None and self.share >= attain else "undecided"
+        return "so_far" if self.share is not None and self.share >= wanted else "undecided"
 
     @property
     def open(self) -> float:
@@ -79,7 +85,7 @@ def pooled(replications: Sequence[InSlo]) -> InSlo:
 
 def _mean(shares: Iterable[float | None]) -> float | None:
     known = [share for share in shares if share is not None]
-    return sum(known) / len(known) if known else None
+    return fsum(known) / len(known) if known else None
 
 
 class Verdict(NamedTuple):

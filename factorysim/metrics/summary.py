@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from factorysim.metrics.in_slo import InSlo
+from factorysim.metrics.in_slo import InSlo, Verdict, worst
 from factorysim.metrics.names import METRICS
 from factorysim.metrics.overload import Overload
 from factorysim.metrics.replication import Replication
@@ -84,6 +84,28 @@ def _line(values: list[tuple[float | str | None, str]], conditional: str) -> Lin
         return Line(mean, None, None, len(numbers), conditional or ONE_REPLICATION)
     interval = t_interval(numbers)
     return Line(mean, interval.low, interval.high, len(numbers), None)
+
+
+def with_verdict(summary: Summary, found: Sequence[Verdict]) -> Summary:
+    """Judge all replications together, as the page and the terminal do: `slo.met` of the run.
+
+    Parameters
+    ----------
+    found
+        Of the streams that ask for something; where none does, nothing is changed.
+    """
+    if not found:
+        return summary
+    judgement = worst(one.judgement for one in found)
+    if judgement == "unknown":
+        line = Line(None, None, None, 0, "no session arrived of a stream that asks for an SLO")
+    elif judgement in ("met", "missed"):
+        line = Line(float(judgement == "met"), None, None, 1, "of all replications together")
+    else:
+        open_ = max(one.found.open for one in found if one.judgement == judgement)
+        told = f"not decided: {open_:.1%} of a stream's sessions were still under way"
+        line = Line(None, None, None, 0, told)
+    return summary | {"slo.met": line}
 
 
 def shares_in_slo(replications: Sequence[Replication]) -> dict[str, list[InSlo]]:

@@ -122,7 +122,7 @@ def step_of(load: float) -> int:
     >>> step_of(0.0), step_of(0.099), step_of(0.95), step_of(1.0)
     (0, 0, 9, 9)
     """
-    return min(STEPS - 1, max(0, int(load * STEPS)))
+    return min(STEPS - 1, int(min(1.0, max(0.0, load)) * STEPS))
 
 
 def uses_in(contents: Contents, loads: Loads | None = None) -> list[Use]:

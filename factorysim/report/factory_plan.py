@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.catalog import load_catalog
+from factorysim.report.charts.links import link_uses
+from factorysim.report.charts.source import Source
 from factorysim.report.factory_contents import Busy
 from factorysim.report.factory_layout import NARROW, WIDTH, layout_factory
 from factorysim.report.factory_loads import edge_loads, loads_of_run, step_of
@@ -78,9 +80,8 @@ def picture_of_run(run: Run) -> Picture:
     assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
     graph = build_graph(topology, catalog)
     told = _utilizations(run.path / "metrics.parquet")
-    busy = Busy(
-        _steps(plan, list(graph), told.get("replica", {})), edge_loads(graph, told.get("link", {}))
-    )
+    by_link: Values = {use.name: use.utilization for use in link_uses(Source(run))}
+    busy = Busy(_steps(plan, list(graph), told.get("replica", {})), edge_loads(graph, by_link))
     return Picture(
         _laid_out(plan, graph, busy),
         _laid_out(plan, graph, busy, width=NARROW),
@@ -89,17 +90,17 @@ def picture_of_run(run: Run) -> Picture:
 
 
 def _utilizations(metrics: Path) -> dict[str, dict[str, float | None]]:
-    """Mean utilization over replications of deployments, replicas and links that have their own."""
+    """Mean utilization over replications of deployments and replicas that have their own."""
     import pyarrow.parquet as pq
 
     rows = pq.read_table(
         metrics,
         columns=["name", "by", "key", "value"],
-        filters=[("by", "in", ["deployment", "replica", "link"])],
+        filters=[("by", "in", ["deployment", "replica"])],
     )
     found: dict[str, dict[str, list[float | None]]] = {}
     for row in rows.to_pylist():
-        if row["name"].startswith(("utilization.", "fabric.utilization")):
+        if row["name"].startswith("utilization."):
             found.setdefault(row["by"], {}).setdefault(row["key"], []).append(row["value"])
     return {by: {key: _mean(values) for key, values in told.items()} for by, told in found.items()}
 

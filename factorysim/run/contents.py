@@ -70,7 +70,7 @@ class Window(Written):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.end_s < self.start_s:
+        if self.end_s <= self.start_s:
             raise ValueError("an end after the start")
         return self
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import factorysim
-from factorysim.metrics.in_slo import pooled
+from factorysim.metrics.in_slo import pooled, verdicts
 from factorysim.metrics.overload import Overload, overload
 from factorysim.metrics.replication import Replication
-from factorysim.metrics.summary import Summary, as_json, shares_in_slo, summarise
+from factorysim.metrics.summary import Summary, as_json, shares_in_slo, summarise, with_verdict
 from factorysim.records import TABLES, EnergyLine
 from factorysim.run.context import repair_notes
 from factorysim.run.model_error import as_json as told
@@ -86,12 +86,15 @@ def write_run(
     summary = summarise(replications, verdict, len(assumed), settings.conditional)
     overloaded = verdict is not None and verdict.state == "overloaded"
     summary = with_model_errors(summary, prepared, errors, overloaded=overloaded)
+    attainment = _attainment(prepared, outcomes)
+    summary = with_verdict(summary, verdicts(attainment))
     write_json(staged / "summary.json", as_json(summary))
     write_table(staged / "metrics.parquet", _metrics_table(outcomes))
     write_table(staged / "power.parquet", _power_table(outcomes))
     text = _scenario_text(prepared)
     write_text(staged / "scenario.resolved.yaml", text)
     manifest = _manifest(prepared, settings, outcomes, summary, verdict, assumed, text)
+    manifest["slo"] = attainment
     manifest["model_error"] = told(errors)
     manifest["wall_s"] = wall_s
     tables = (*TABLES, "metrics", "power")
@@ -159,7 +162,6 @@ def _manifest(
         "conditional": settings.conditional,
         "interrupted": len(outcomes) < settings.asked,
         "overload": None if verdict is None else {**verdict._asdict(), "text": str(verdict)},
-        "slo": _attainment(prepared, outcomes),
         "devices": prepared.layout.devices,
         "layout": {
             **prepared.layout._asdict(),

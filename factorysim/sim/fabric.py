@@ -295,12 +295,12 @@ class Fabric:
         )
 
     def carried_bytes(self) -> dict[int, float]:
-        """Bytes that each link has carried up to now, by its index."""
+        """Bytes that took time on each link up to now, by its index: no small messages."""
         now_fs = self._env.now_fs
         carried: defaultdict[int, float] = defaultdict(float)
         for way in self._ways.values():
             for index in way.path.links:
-                carried[index] += way.carried
+                carried[index] += way.timed
         for flow in self._traffic.under_way():
             for index in flow.links:
                 carried[index] -= flow.size_bytes - flow.sent_bytes(now_fs)

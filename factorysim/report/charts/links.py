@@ -38,5 +38,6 @@ def link_uses(source: Source) -> list[LinkUse]:
             name, bandwidth, total / count, total / count / (bandwidth * source.window.length_s)
         )
         for (name, bandwidth), total in carried.items()
+        if bandwidth > 0.0
     ]
     return sorted(found, key=lambda use: (-use.utilization, use.name))

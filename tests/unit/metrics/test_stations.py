@@ -66,6 +66,14 @@ def test_each_replica_is_as_busy_as_its_own_steps():
     assert not [v for v in one if v.by == "replica"]
 
 
+def test_replicas_add_up_over_groups_of_rows():
+    first = tables(steps=[step(10.0, 20.0), step(10.0, 15.0, replica=1)])
+    second = tables(steps=[step(20.0, 45.0)])
+    both = first._replace(steps=[*first.steps, *second.steps])
+    told = {v.key: v.value for v in pools(both) if v.by == "replica"}
+    assert told == pytest.approx({"decode/0": 0.7, "decode/1": 0.1})
+
+
 def test_load_is_that_of_the_fullest_limit_and_names_the_bottleneck():
     half_full = [
         step(10.0, 60.0, steps=1, decodes=4, kv_blocks=90),

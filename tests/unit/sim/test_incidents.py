@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
+from factorysim.sim.clock import FS_PER_S, Clock
 from factorysim.sim.factory import run_replication
+from factorysim.sim.incidents import Incidents
 from factorysim.workload.session import LlmNode, Session
 from tests.unit.sim.builders import Listed, Rows, calls, plan, scenario
 
@@ -74,3 +78,15 @@ def test_a_message_that_is_under_way_at_an_edge_counts_on_both_sides():
         tables = simulate(scenario(), plan(blocks=5000), sessions, window_s=window_s)
         carried += [link.carried_bytes for link in tables["links"]]
     assert carried == pytest.approx((20_000, 60_000))
+
+
+def test_a_sandbox_without_memory_is_an_event_of_its_deployment():
+    clock, handed = Clock(), []
+    incidents = Incidents(clock, SimpleNamespace(rows=lambda table, rows: handed.extend(rows)))
+    box = SimpleNamespace(number=4, session=9, pool=SimpleNamespace(name="tools"))
+    clock.at(3 * FS_PER_S, 0, lambda _: incidents.no_memory(box))
+    clock.run_until(4 * FS_PER_S)
+    incidents.close()
+    told = "no_memory", "tools", "sandbox 4 of session 9"
+    assert handed == [(pytest.approx(3.0), *told)]
+    assert incidents.count == 1

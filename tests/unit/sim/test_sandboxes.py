@@ -41,6 +41,7 @@ def test_whoever_finds_no_room_waits_in_line_until_a_session_ends():
     boxes.over(8.0, session=1)
     boxes.over(9.0, session=0)
     assert boxes.run() == {0: 2.0, 1: 2.1, 2: 10.0, 3: 11.0}
+    assert [box.session for box in boxes.in_line] == [2, 3]
     assert [(session, why) for _, session, why, _ in boxes.ended] == [
         (1, "given_back"),
         (0, "given_back"),
