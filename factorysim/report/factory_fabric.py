@@ -37,8 +37,8 @@ class Fabric:
 
     Parameters
     ----------
-    width
-        Of the sheet; None: as it is not known yet, what is asked for is `least`.
+    marks
+        Takes what is drawn.
     """
 
     def __init__(self, contents: Contents, marks: Marks) -> None:

@@ -1,6 +1,5 @@
 """A run directory that someone changed and sealed again: shown or refused, never a crash."""
 
-import copy
 import json
 import random
 import shutil
@@ -10,6 +9,7 @@ import pytest
 from factorysim.run.seal import sealed
 from factorysim.store import file_hash
 from tests.acceptance.program import SMALL, factorysim
+from tests.unit.run.builders import with_value
 
 RUBBISH = (
     "x", "", "\x1b[31m", None, True, 0, -1, 10**30, 1.5, -2.5, 1e300, float("inf"), float("nan"),
@@ -41,15 +41,6 @@ def leaves(value, at=()):
         yield from leaves(one, (*at, key))
 
 
-def put(data, path, value):
-    data = copy.deepcopy(data)
-    place = data
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    return data
-
-
 def seal(folder, manifest, summary):
     """Write both, with the hashes that make them whole."""
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
@@ -70,7 +61,7 @@ def cases(run, count, seed):
     while made < count:
         name = draw.choice(("manifest", "manifest", "summary"))
         path, value = draw.choice(places[name]), draw.choice(RUBBISH)
-        changed = files | {name: put(files[name], path, value)}
+        changed = files | {name: with_value(files[name], path, value)}
         try:
             sealed(changed["manifest"])
         except ValueError:  # what no seal holds: it is refused before anything is read

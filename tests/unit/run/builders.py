@@ -1,5 +1,7 @@
 """A queue of one server as a scenario: small enough to run in a test."""
 
+import copy
+
 from factorysim.spec.scenario import ScenarioSpec
 
 
@@ -43,3 +45,13 @@ def mm1(rate="0.5 /s", servers=1, streams=("calls",), slo=True, **run):
             "run": settings | run,
         }
     )
+
+
+def with_value(data, path, value):
+    """Copy with another value at a path."""
+    data = copy.deepcopy(data)
+    place = data
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return data

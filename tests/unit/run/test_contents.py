@@ -1,6 +1,5 @@
 """A manifest and a summary hold what their readers trust them to hold, or are refused."""
 
-import copy
 import json
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from factorysim.metrics.names import metric
 from factorysim.run import simulate
 from factorysim.run.contents import Manifest, manifest_faults, summary_faults
-from tests.unit.run.builders import mm1
+from tests.unit.run.builders import mm1, with_value
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +27,15 @@ def summary(written):
     return json.loads((written / "summary.json").read_text(encoding="utf-8"))
 
 
-def changed(data, path, value):
-    """Copy with another value at a path."""
-    data = copy.deepcopy(data)
-    place = data
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    return data
-
-
 def test_what_a_run_writes_is_without_fault(manifest, summary):
     assert manifest_faults(manifest, "m", "") == []
     assert summary_faults(summary, "s", "") == []
 
 
 def test_every_fault_is_told_with_its_place_and_the_cure(manifest):
-    other = changed(manifest, ("window", "end_s"), "200 s")
-    other = changed(other, ("slo", "calls", "attain"), 1.5)
-    other = changed(other, ("layout", "stations", 0, "kind"), "cook")
+    other = with_value(manifest, ("window", "end_s"), "200 s")
+    other = with_value(other, ("slo", "calls", "attain"), 1.5)
+    other = with_value(other, ("layout", "stations", 0, "kind"), "cook")
     del other["seed"]
     assert [str(one) for one in manifest_faults(other, "m", "Run it again.")] == [
         "m: seed: found nothing, expected what this version writes of a run\n    Run it again.",
@@ -75,7 +64,7 @@ def test_every_fault_is_told_with_its_place_and_the_cure(manifest):
     ],
 )
 def test_what_a_run_never_writes_is_a_fault(manifest, path, value, expected):
-    (fault,) = manifest_faults(changed(manifest, path, value), "m", "")
+    (fault,) = manifest_faults(with_value(manifest, path, value), "m", "")
     assert fault.expected == expected
 
 
