@@ -120,6 +120,23 @@ def verdicts(slos: Mapping[str, Mapping[str, Any]]) -> list[Verdict]:
 THRESHOLDS = ("ttft", "tpot", "turn", "session")
 
 
+def met_or_why(judged: Sequence[tuple[InSlo, Judgement]]) -> tuple[float | None, str]:
+    """Tell whether all is met that streams ask for, 1 or 0; None where it is open, and why.
+
+    Examples
+    --------
+    >>> met_or_why([(InSlo(1.0, 0.34, 1.0), "so_far"), (InSlo(1.0, 1.0, 1.0), "met")])
+    (None, "not decided: 66.0% of a stream's sessions were still under way")
+    """
+    verdict = worst(judgement for _, judgement in judged)
+    if verdict == "unknown":
+        return None, "no session has a verdict"
+    if verdict in ("undecided", "so_far"):
+        open_ = max(found.open for found, judgement in judged if judgement == verdict)
+        return None, f"not decided: {open_:.1%} of a stream's sessions were still under way"
+    return float(verdict == "met"), ""
+
+
 def worst(judgements: Iterable[Judgement]) -> Judgement:
     """Take what several streams say together: one that is missed decides, then what is open.
 

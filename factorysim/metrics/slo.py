@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from factorysim.metrics.in_slo import InSlo, Judgement, counted, worst
+from factorysim.metrics.in_slo import InSlo, Judgement, counted, met_or_why
 from factorysim.metrics.inputs import Layout, Tables, Value, Window
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ def goodput(tables: Tables, window: Window, slos: Mapping[str, SloSpec]) -> list
         values += _bounds(found, "stream", word)
         if word in slos and has_threshold(slos[word]):
             judged[word] = found, found.judged(slos[word].attain)
-    return [*values, _met(judged), *missed(tables, window, slos)]
+    met, why = met_or_why(list(judged.values()))
+    return [*values, Value("slo.met", met, reason=why), *missed(tables, window, slos)]
 
 
 def _in_slo(verdicts: Verdicts) -> InSlo:
@@ -199,18 +200,6 @@ def _bounds(found: InSlo, by: str, key: str) -> list[Value]:
         )
         for name, value in (("least", found.least), ("most", found.most))
     ]
-
-
-def _met(judged: Mapping[str, tuple[InSlo, Judgement]]) -> Value:
-    """Whether every stream's share is reached; None where it is not decided, and why."""
-    verdict = worst(judgement for _, judgement in judged.values())
-    if verdict == "unknown":
-        return Value("slo.met", None, reason="no session has a verdict")
-    if verdict in ("undecided", "so_far"):
-        open_ = max(found.open for found, judgement in judged.values() if judgement == verdict)
-        told = f"not decided: {open_:.1%} of a stream's sessions were still under way"
-        return Value("slo.met", None, reason=told)
-    return Value("slo.met", float(verdict == "met"))
 
 
 def tenant_goodput(

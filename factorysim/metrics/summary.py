@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from factorysim.metrics.in_slo import InSlo, Verdict, worst
+from factorysim.metrics.in_slo import InSlo, Verdict, met_or_why
 from factorysim.metrics.names import METRICS
 from factorysim.metrics.overload import Overload
 from factorysim.metrics.replication import Replication
@@ -96,16 +96,9 @@ def with_verdict(summary: Summary, found: Sequence[Verdict]) -> Summary:
     """
     if not found:
         return summary
-    judgement = worst(one.judgement for one in found)
-    if judgement == "unknown":
-        line = Line(None, None, None, 0, "no session arrived of a stream that asks for an SLO")
-    elif judgement in ("met", "missed"):
-        line = Line(float(judgement == "met"), None, None, 1, "of all replications together")
-    else:
-        open_ = max(one.found.open for one in found if one.judgement == judgement)
-        told = f"not decided: {open_:.1%} of a stream's sessions were still under way"
-        line = Line(None, None, None, 0, told)
-    return summary | {"slo.met": line}
+    met, why = met_or_why([(one.found, one.judgement) for one in found])
+    told = why or "of all replications together"
+    return summary | {"slo.met": Line(met, None, None, int(met is not None), told)}
 
 
 def shares_in_slo(replications: Sequence[Replication]) -> dict[str, list[InSlo]]:
