@@ -312,27 +312,21 @@ class Fabric:
     def loads(self) -> list[LinkLoad]:
         """Report what each link that carried something has seen so far, in order of index."""
         self._traffic.settle()
-        now_fs = self._env.now_fs
         carried: Counter[int] = Counter()
-        moved: defaultdict[int, float] = defaultdict(float)
+        moved = self.carried_bytes()
         busy_fs: Counter[int] = Counter()
         peaks: dict[int, float] = {}
         for way in self._ways.values():
             for index in way.path.links:
                 carried[index] += way.carried
-                moved[index] += way.timed
                 busy_fs[index] += way.alone_fs
                 peaks[index] = max(peaks.get(index, 0.0), way.peak)
         links, alone_fs = self._traffic.alone_fs()
         for index in links:
             busy_fs[index] += alone_fs
-        for flow in self._traffic.under_way():
-            for index in flow.links:
-                moved[index] -= flow.size_bytes - flow.sent_bytes(now_fs)
         for handle in self._standing:
             for index in handle.links:
                 carried[index] += round(handle.carried_bytes())
-                moved[index] += handle.carried_bytes()
         return [
             self._load(index, carried[index], moved[index], busy_fs[index], peaks.get(index, 0.0))
             for index in sorted(carried)
