@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.catalog import load_catalog
+from factorysim.report.broken_down import broken_down, mean
 from factorysim.report.charts.links import link_uses
 from factorysim.report.charts.source import Source
 from factorysim.report.factory_contents import Busy
@@ -79,35 +79,26 @@ def picture_of_run(run: Run) -> Picture:
     plan, topology = build_plan(scenario, catalog), scenario.topology
     assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
     graph = build_graph(topology, catalog)
-    told = _utilizations(run.path / "metrics.parquet")
     by_link: Values = {use.name: use.utilization for use in link_uses(Source(run))}
-    busy = Busy(_steps(plan, list(graph), told.get("replica", {})), edge_loads(graph, by_link))
+    busy = Busy(
+        _steps(plan, list(graph), _utilizations(run, "replica")), edge_loads(graph, by_link)
+    )
     return Picture(
         _laid_out(plan, graph, busy),
         _laid_out(plan, graph, busy, width=NARROW),
-        loads_of_run(run.summary, told.get("deployment", {}), plan),
+        loads_of_run(run.summary, _utilizations(run, "deployment"), plan),
     )
 
 
-def _utilizations(metrics: Path) -> dict[str, dict[str, float | None]]:
-    """Mean utilization over replications of deployments and replicas that have their own."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(
-        metrics,
-        columns=["name", "by", "key", "value"],
-        filters=[("by", "in", ["deployment", "replica"])],
-    )
-    found: dict[str, dict[str, list[float | None]]] = {}
-    for row in rows.to_pylist():
-        if row["name"].startswith("utilization."):
-            found.setdefault(row["by"], {}).setdefault(row["key"], []).append(row["value"])
-    return {by: {key: _mean(values) for key, values in told.items()} for by, told in found.items()}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    return math.fsum(known) / len(known) if len(known) == len(values) else None
+def _utilizations(run: Run, by: str) -> dict[str, float | None]:
+    """Mean utilization over replications of what has its own; None where one withholds it."""
+    count = len(run.manifest["replications"])
+    return {
+        key: mean(values) if len(values) == count else None
+        for key, told in broken_down(run, by).items()
+        for name, values in told.items()
+        if name.startswith("utilization.")
+    }
 
 
 def _steps(plan: FactoryPlan, names: Sequence[str], by_replica: Values) -> dict[str, int]:
