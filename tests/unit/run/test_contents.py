@@ -5,16 +5,8 @@ import json
 import pytest
 
 from factorysim.metrics.names import metric
-from factorysim.run import simulate
 from factorysim.run.contents import Manifest, manifest_faults, summary_faults
-from tests.unit.run.builders import mm1, with_value
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    simulate(mm1(), out=folder, workers=1)
-    return folder
+from tests.unit.run.builders import with_value
 
 
 @pytest.fixture

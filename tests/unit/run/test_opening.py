@@ -8,16 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from factorysim.errors import UserError
-from factorysim.run import open_run, simulate
+from factorysim.run import open_run
 from factorysim.run.seal import sealed
-from tests.unit.run.builders import mm1
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    simulate(mm1(), out=folder, workers=1)
-    return folder
 
 
 @pytest.fixture
