@@ -7,10 +7,19 @@ timelines read; keys beside are left alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from factorysim.errors import Fault
 from factorysim.marked import dotted, shown
@@ -25,11 +34,15 @@ Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Few = Annotated[int, Field(ge=0, le=10**7)]
 """Replicas and the like, which are gone through one by one."""
-Instant = Annotated[float, Field(ge=0, le=1e11)]
-"""Seconds: three thousand years."""
+Some = Annotated[int, Field(gt=0, le=10**7)]
+LATEST_S = 9e9
+"""Nearly three centuries: nanoseconds of it, of which timelines are made, are 64 bits."""
+Instant = Annotated[float, Field(ge=0, le=LATEST_S)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Limit = Annotated[float, Field(gt=0, le=1e11)]
 Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+SHORTEST_S = 1e-9
+"""Of a window: instants are not told apart further, and rates are over its length."""
 WRITTEN = "what this version writes of a run"
 
 
@@ -70,7 +83,7 @@ class Window(Written):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if self.end_s <= self.start_s:
+        if self.end_s < self.start_s + SHORTEST_S:
             raise ValueError("an end after the start")
         return self
 
@@ -94,6 +107,12 @@ class Slo(Written):
     least: Share | None
     most: Share | None
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not _paired(self.least, self.most):
+            raise ValueError("least at most as large as most, or neither")
+        return self
+
 
 class Station(Written):
     """A deployment."""
@@ -103,19 +122,34 @@ class Station(Written):
     kind: Literal["serve", "tools"]
     llm: str
     first_replica: Few
-    replicas: Few
+    replicas: Some
     devices_per_replica: Few
-    capacity: Number
+    capacity: Annotated[Number, Field(gt=0)]
     kv_blocks: Count
     block_tokens: Count
     max_sequences: Count
     token_budget: Count
+
+    @model_validator(mode="after")
+    def _serves(self) -> Self:
+        if self.kind == "serve" and not (self.devices_per_replica and self.max_sequences):
+            raise ValueError("devices and sequences of a deployment that serves")
+        return self
 
 
 class Layout(Written):
     """The factory, as metrics see it."""
 
     stations: list[Station]
+
+    @model_validator(mode="after")
+    def _numbered(self) -> Self:
+        """Replicas have one row of numbers: tables tell them apart by nothing else."""
+        serving = [station for station in self.stations if station.kind == "serve"]
+        firsts = accumulate((station.replicas for station in serving), initial=0)
+        if [station.first_replica for station in serving] != list(firsts)[:-1]:
+            raise ValueError("deployments whose replicas are numbered one after the other")
+        return self
 
 
 class Law(Written):
@@ -177,6 +211,20 @@ class Manifest(Written):
     summary_sha256: Hash
     outputs: dict[str, Hash]
 
+    @field_validator("replications")
+    @classmethod
+    def _each_once(cls, found: list[Replication]) -> list[Replication]:
+        if len({one.replication for one in found}) < len(found):
+            raise ValueError("each replication once")
+        return found
+
+
+def _paired(low: float | None, high: float | None) -> bool:
+    """Whether there are both ends, in order, or none."""
+    if low is None or high is None:
+        return low is high
+    return low <= high
+
 
 class Line(Written):
     """A metric over all replications."""
@@ -191,11 +239,9 @@ class Line(Written):
 
     @model_validator(mode="after")
     def _paired(self) -> Self:
-        for low, high in ((self.ci_low, self.ci_high), (self.model_low, self.model_high)):
-            if (low is None) != (high is None) or (
-                low is not None and high is not None and high < low
-            ):
-                raise ValueError("both ends of an interval, or none")
+        ends = ((self.ci_low, self.ci_high), (self.model_low, self.model_high))
+        if not all(_paired(low, high) for low, high in ends):
+            raise ValueError("both ends of an interval, or none")
         return self
 
 

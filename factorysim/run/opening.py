@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from factorysim.errors import Fault, UserError
-from factorysim.records import TABLES
 from factorysim.run.result import Run
 from factorysim.run.seal import SEAL, unbroken
-from factorysim.store import RUN_SCHEMA, file_hash, table_hash
+from factorysim.run.tables import TABLE_NAMES
+from factorysim.store import RUN_SCHEMA, file_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from factorysim.run.rows import Known
 
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", "scenario.resolved.yaml"
 LARGEST = 64 * 2**20
@@ -133,33 +133,53 @@ def _json(place: Path) -> object:
 
 
 def _missing(folder: Path) -> Iterator[Fault]:
-    for name in (SUMMARY, SCENARIO, *(f"{table}.parquet" for table in _tables())):
+    for name in (SUMMARY, SCENARIO, *(f"{table}.parquet" for table in TABLE_NAMES)):
         if not (folder / name).is_file():
             yield Fault(str(folder), "", f"no {name}", "a run directory with all its files", AGAIN)
 
 
-def _tables() -> tuple[str, ...]:
-    return (*TABLES, "metrics", "power")
-
-
 def _changed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Fault]:
-    """Hold every file against its hash in the manifest."""
-    yield from _differing(folder / SUMMARY, manifest["summary_sha256"], file_hash)
-    yield from _differing(folder / SCENARIO, manifest["scenario"]["sha256"], file_hash)
-    for table in _tables():
-        recorded = manifest["outputs"].get(table)
-        yield from _differing(folder / f"{table}.parquet", recorded, table_hash)
+    """Hold every file against its hash in the manifest, and tables to what readers rely on."""
+    from factorysim.run.rows import Known
+
+    yield from _differing(folder / SUMMARY, manifest["summary_sha256"])
+    yield from _differing(folder / SCENARIO, manifest["scenario"]["sha256"])
+    known = Known.of(manifest)
+    for table in TABLE_NAMES:
+        yield from _in_table(folder / f"{table}.parquet", manifest["outputs"].get(table), known)
 
 
-def _differing(place: Path, recorded: object, digest: Callable[[Path], str]) -> Iterator[Fault]:
-    import pyarrow as pa
-
+def _differing(place: Path, recorded: str) -> Iterator[Fault]:
     try:
-        found = digest(place)
-    except (OSError, pa.ArrowException) as error:
-        told = str(error).splitlines()[0][:200]
-        yield Fault(str(place), "", f"nothing that can be read ({told})", "what was written", AGAIN)
+        found = file_hash(place)
+    except OSError as error:
+        yield _unreadable(place, error)
         return
     if found != recorded:
-        expected = f"what {MANIFEST} recorded ({_short(recorded)[:14]}...)"
-        yield Fault(str(place), "", f"other content ({found[:12]}...)", expected, AGAIN)
+        yield _other(place, found, recorded)
+
+
+def _in_table(place: Path, recorded: str | None, known: Known) -> Iterator[Fault]:
+    import pyarrow as pa
+
+    from factorysim.run.rows import read_through
+
+    try:
+        found, faults = read_through(place, known, AGAIN)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield _unreadable(place, error)
+        return
+    if found and found != recorded:
+        yield _other(place, found, recorded)
+    else:
+        yield from faults
+
+
+def _unreadable(place: Path, error: Exception) -> Fault:
+    told = str(error).splitlines()[0][:200]
+    return Fault(str(place), "", f"nothing that can be read ({told})", "what was written", AGAIN)
+
+
+def _other(place: Path, found: str, recorded: str | None) -> Fault:
+    expected = f"what {MANIFEST} recorded ({_short(recorded)[:14]}...)"
+    return Fault(str(place), "", f"other content ({found[:12]}...)", expected, AGAIN)

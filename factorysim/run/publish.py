@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import factorysim
 from factorysim.metrics.in_slo import pooled, verdicts
 from factorysim.metrics.overload import Overload, overload
-from factorysim.metrics.replication import Replication
 from factorysim.metrics.summary import Summary, as_json, shares_in_slo, summarise, with_verdict
-from factorysim.records import TABLES, EnergyLine
 from factorysim.run.context import repair_notes
 from factorysim.run.model_error import as_json as told
 from factorysim.run.model_error import model_errors, with_model_errors
 from factorysim.run.replication import Outcome
 from factorysim.run.seal import sealed
+from factorysim.run.tables import TABLE_NAMES, metrics_table, power_table
 from factorysim.store import (
     RUN_SCHEMA,
     file_hash,
@@ -34,8 +33,6 @@ from factorysim.store import (
 )
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from factorysim.catalog import Catalog
     from factorysim.metrics.inputs import Window
     from factorysim.run.prepare import Prepared
@@ -89,17 +86,16 @@ def write_run(
     attainment = _attainment(prepared, outcomes)
     summary = with_verdict(summary, verdicts(attainment))
     write_json(staged / "summary.json", as_json(summary))
-    write_table(staged / "metrics.parquet", _metrics_table(outcomes))
-    write_table(staged / "power.parquet", _power_table(outcomes))
+    write_table(staged / "metrics.parquet", metrics_table(outcomes))
+    write_table(staged / "power.parquet", power_table(outcomes))
     text = _scenario_text(prepared)
     write_text(staged / "scenario.resolved.yaml", text)
     manifest = _manifest(prepared, settings, outcomes, summary, verdict, assumed, text)
     manifest["slo"] = attainment
     manifest["model_error"] = told(errors)
     manifest["wall_s"] = wall_s
-    tables = (*TABLES, "metrics", "power")
     manifest["summary_sha256"] = file_hash(staged / "summary.json")
-    manifest["outputs"] = {name: table_hash(staged / f"{name}.parquet") for name in tables}
+    manifest["outputs"] = {name: table_hash(staged / f"{name}.parquet") for name in TABLE_NAMES}
     write_json(staged / "manifest.json", sealed(manifest))
     publish(staged, final)
 
@@ -230,40 +226,3 @@ def _scenario_text(prepared: Prepared) -> str:
     from factorysim.load import dump_scenario
 
     return dump_scenario(prepared.scenario)
-
-
-def _metrics_table(outcomes: Sequence[Outcome]) -> pa.Table:
-    """Every value of every replication; text has a column of its own."""
-    import pyarrow as pa
-
-    rows = [
-        (outcome.replication, value) for outcome in outcomes for value in _values(outcome.metrics)
-    ]
-    number = [v.value if isinstance(v.value, float) else None for _, v in rows]
-    text = [v.value if isinstance(v.value, str) else None for _, v in rows]
-    return pa.table(
-        {
-            "replication": pa.array([r for r, _ in rows], pa.int32()),
-            "name": pa.array([v.name for _, v in rows]).dictionary_encode(),
-            "by": pa.array([v.by for _, v in rows]).dictionary_encode(),
-            "key": pa.array([v.key for _, v in rows]).dictionary_encode(),
-            "value": pa.array(number, pa.float64()),
-            "text": pa.array(text, pa.string()),
-            "n": pa.array([v.n for _, v in rows], pa.int64()),
-            "reason": pa.array([v.reason for _, v in rows], pa.string()),
-        }
-    )
-
-
-def _values(metrics: Replication | None) -> list[Any]:
-    return [] if metrics is None else metrics.values
-
-
-def _power_table(outcomes: Sequence[Outcome]) -> pa.Table:
-    import pyarrow as pa
-
-    rows = [(o.replication, *line) for o in outcomes for line in o.closing.energy]
-    names = ("replication", *EnergyLine._fields)
-    types = [pa.int32(), pa.string(), *[pa.float64()] * (len(names) - 2)]
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
-    return pa.table({n: pa.array(c, t) for n, c, t in zip(names, columns, types, strict=True)})

@@ -18,7 +18,9 @@ from factorysim.store.folder import write_text as write_text
 from factorysim.store.hashing import content_hash as content_hash
 from factorysim.store.hashing import file_hash as file_hash
 from factorysim.store.hashing import table_hash as table_hash
+from factorysim.store.hashing import table_parts as table_parts
 from factorysim.store.memory import MemorySink as MemorySink
+from factorysim.store.schema import table_schema as table_schema
 from factorysim.store.sink import Derived as Derived
 from factorysim.store.sink import ParquetSink as ParquetSink
 from factorysim.store.tables import Columns as Columns

@@ -7,7 +7,7 @@ their chunks, dictionaries, compression, or the number of workers that made them
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 def table_hash(path: Path) -> str:
     """`content_hash` of a Parquet file, a row group at a time."""
+    return content_hash(table_parts(path))
+
+
+def table_parts(path: Path) -> Iterator[pa.Table]:
+    """Give a Parquet file a row group at a time, after a part without rows: its columns."""
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        empty = file.schema_arrow.empty_table()
-        groups = (file.read_row_group(i) for i in range(file.num_row_groups))
-        return content_hash(group for part in (iter([empty]), groups) for group in part)
+        yield file.schema_arrow.empty_table()
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
 
 
 def content_hash(tables: pa.Table | Iterable[pa.Table]) -> str:

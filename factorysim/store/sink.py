@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.records import CHUNK_ROWS, TABLES, StepChunk
 from factorysim.store.folder import writing
+from factorysim.store.schema import PLAIN, columns_of, table_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 
 GROUP_ROWS = 131_072
 """Rows of a Parquet row group."""
-
-_PLAIN = frozenset({"sid", "detail"})
-"""Strings that hardly repeat: a dictionary would only grow."""
-_KINDS: dict[object, tuple[str, bool]] = {
-    int: ("int64", False),
-    float: ("float64", False),
-    str: ("string", False),
-    int | None: ("int64", True),
-    float | None: ("float64", True),
-}
 
 
 class Derived(NamedTuple):
@@ -108,10 +99,10 @@ class _TableWriter:
         self._path = path
         self._replication = replication
         self._derived = derived
-        hints = get_type_hints(row)
-        self._columns = [(name, *_KINDS[hint]) for name, hint in hints.items()]
+        self._columns = columns_of(row)
+        self._schema = table_schema(row, derived.names if derived is not None else ())
         self._words: dict[str, dict[str, int]] = {
-            name: {} for name, kind, _ in self._columns if kind == "string" and name not in _PLAIN
+            name: {} for name, kind, _ in self._columns if kind == "string" and name not in PLAIN
         }
         self._rows: list[tuple[object, ...]] = []
         self._chunks: list[dict[str, pa.Array[Any]]] = []
@@ -185,7 +176,7 @@ class _TableWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = self._schema()
+        schema = self._schema
         chunks, self._chunks, rows = self._chunks, [], self._pending
         self._pending = 0
         columns: list[Any] = [pa.array([self._replication], pa.int32()).take(pa.repeat(0, rows))]
@@ -203,17 +194,6 @@ class _TableWriter:
                 self._writer = pq.ParquetWriter(self._path, schema, **parquet_options(schema))
             if rows:
                 self._writer.write_table(pa.Table.from_arrays(columns, schema=schema))
-
-    def _schema(self) -> pa.Schema:
-        import pyarrow as pa
-
-        fields: list[Any] = [pa.field("replication", pa.int32(), nullable=False)]
-        for name, kind, nullable in self._columns:
-            kept = pa.dictionary(pa.int32(), pa.string()) if name in self._words else None
-            fields.append(pa.field(name, kept or getattr(pa, kind)(), nullable=nullable))
-        names = self._derived.names if self._derived is not None else ()
-        fields += [pa.field(name, pa.float64(), nullable=False) for name in names]
-        return pa.schema(fields)
 
 
 def _codes(words: dict[str, int], values: tuple[str, ...]) -> npt.NDArray[np.int32]:
