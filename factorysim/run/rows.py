@@ -46,19 +46,21 @@ FREE = frozenset({"step_fs", "slope_fs", "stall_fs", "pair_tokens", "prior_token
 ORDER = {
     "sessions": (("arrived_s", "finished_s"),),
     "calls": (
-        ("arrived_s", "queued_s", "scheduled_s", "first_token_s", "last_token_s", "finished_s"),
+        ("arrived_s", "queued_s", "scheduled_s"),
+        ("arrived_s", "first_token_s", "last_token_s", "finished_s"),
     ),
     "tools": (("ready_s", "started_s", "finished_s"),),
     "sandboxes": (("asked_s", "granted_s", "ended_s"),),
     "steps": (("started_s", "finished_s"),),
     "handoffs": (
-        ("queued_s", "scheduled_s", "prefilled_s", "asked_s", "reserved_s"),
-        ("reserved_s", "landed_s", "joined_s"),
+        ("queued_s", "scheduled_s", "prefilled_s"),
+        ("asked_s", "reserved_s", "landed_s", "joined_s"),
     ),
     "transfers": (("started_s", "finished_s"),),
     "tiers": (("started_s", "finished_s"),),
 }
-"""Instants of a row in the order in which they come about, as far as they do."""
+"""Instants of a row in the order in which they come about, as far as they do; a decode replica
+may be asked for blocks before the prompt goes to the other, or after."""
 
 
 class Known(NamedTuple):

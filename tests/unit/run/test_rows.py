@@ -89,7 +89,7 @@ def test_rows_with_one_fault_are_counted(folder):
         ("metrics", "value", 1e308, "a finite number"),
         ("links", "bandwidth_bytes_per_s", 0.0, "above 0"),
         ("steps", "finished_s", 21.0, "seconds from started_s on"),
-        ("calls", "first_token_s", 20.0, "seconds from scheduled_s on"),
+        ("calls", "first_token_s", 20.0, "seconds from arrived_s on"),
         ("handoffs", "joined_s", 0.0, "seconds from landed_s on"),
         ("sessions", "finished_s", 20.0, "seconds from arrived_s on"),
         ("sessions", "stream", None, "a value"),
