@@ -40,6 +40,10 @@ ALL, WORST = 6, 5
 """Streams that are told one by one; of more, so many that miss by most or have least room."""
 
 
+SHOWN = 5e-4
+"""Share of sessions under way from which on it is told where it turns nothing."""
+
+
 class Said(NamedTuple):
     """A line of a verdict."""
 
@@ -129,4 +133,6 @@ def _line(one: Verdict, slo: Mapping[str, Any]) -> Said:
         assert share is not None
         met = "" if judgement == "met" else " met it"
         text = f"{percent(share)} of {one.stream} sessions{met}, {wanted}"
+        if found.open >= SHOWN:
+            text += f"; {percent(found.open)} were still under way, which turns nothing"
     return Said(HEADS[judgement], text, STATES[judgement])
