@@ -199,8 +199,6 @@ class RackPlan(NamedTuple):
     pool: str
     rest_w: float
     """Of all that is not deployed (idle devices, NICs, DPUs, switches, fans): see `rest`."""
-    device_count: int
-    """GPUs, LPUs and CPUs in it."""
 
 
 class Server(NamedTuple):
