@@ -256,3 +256,5 @@ class FactoryPlan(NamedTuple):
     """Who does TLS, packets and storage; None: nobody, and it costs nothing."""
     llm_check: CheckPlan | None = None
     """Of each LLM call, with the way through the runtime's gateway."""
+    idle_devices: int = 0
+    """In pools that serve, without any deployment on them."""

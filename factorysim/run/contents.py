@@ -116,6 +116,7 @@ class Layout(Written):
     """The factory, as metrics see it."""
 
     stations: list[Station]
+    idle_devices: Few
 
 
 class Law(Written):
