@@ -141,5 +141,5 @@ def _line(one: Verdict, slo: Mapping[str, Any]) -> Said:
         met = "" if judgement == "met" else " met it"
         text = f"{percent(share)} of {one.stream} sessions{met}, {wanted}"
         if found.open >= SHOWN:
-            text += f"; {percent(found.open)} were still under way, which turns nothing"
+            text += f"; {percent(found.open)} were still under way, which cannot turn it"
     return Said(HEADS[judgement], text, STATES[judgement])

@@ -86,8 +86,8 @@ def test_sessions_under_way_are_told_where_they_turn_nothing():
     (met,), (missed,) = (slo_lines({"code": slo}) for slo in (settled, MISSED))
     assert met.text == (
         "99.0 % of code sessions, 95.0 % wanted (TTFT 2.00 s); 2.0 % were still under way, "
-        "which turns nothing"
+        "which cannot turn it"
     )
-    assert missed.text.endswith("; 10.0 % were still under way, which turns nothing")
+    assert missed.text.endswith("; 10.0 % were still under way, which cannot turn it")
     (all_ended,) = slo_lines({"code": MET})
     assert "under way" not in all_ended.text
