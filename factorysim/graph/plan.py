@@ -199,8 +199,6 @@ class RackPlan(NamedTuple):
     pool: str
     rest_w: float
     """Of all that is not deployed (idle devices, NICs, DPUs, switches, fans): see `rest`."""
-    device_count: int
-    """GPUs, LPUs and CPUs in it."""
 
 
 class Server(NamedTuple):
@@ -258,3 +256,5 @@ class FactoryPlan(NamedTuple):
     """Who does TLS, packets and storage; None: nobody, and it costs nothing."""
     llm_check: CheckPlan | None = None
     """Of each LLM call, with the way through the runtime's gateway."""
+    idle_devices: int = 0
+    """In pools that serve, without any deployment on them."""

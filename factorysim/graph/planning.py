@@ -204,7 +204,15 @@ def _whole(
         clients=ground.clients,
         session_bandwidth=topology.fabric.session_bandwidth,
         llm_check=llm_check,
+        idle_devices=_idle_devices(ground, made.serve, deployed),
     )
+
+
+def _idle_devices(ground: Ground, serve: Sequence[ServePlan], deployed: set[int]) -> int:
+    """Count devices of serving pools that nothing is deployed on."""
+    pools = {one.pool for one in serve}
+    pools |= {one.partner.pool for one in serve if one.partner is not None}
+    return len({node for pool in pools for node in ground.factory.pools[pool]} - deployed)
 
 
 def _with_tiers(ground: Ground, plan: FactoryPlan) -> FactoryPlan:

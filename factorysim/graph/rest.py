@@ -50,7 +50,6 @@ def plan_racks(ground: Ground, deployed: Collection[int]) -> tuple[RackPlan, ...
     graph, factory = ground.graph, ground.factory
     count = len(ground.racks)
     peaks, parts, idle = ([0.0] * count for _ in range(3))
-    counts = [0] * count
     draws: dict[tuple[str, str], Draw] = {}
     for k, name in enumerate(factory.names):
         rack, node = ground.rack_of[k], graph.nodes[name]
@@ -63,7 +62,6 @@ def plan_racks(ground: Ground, deployed: Collection[int]) -> tuple[RackPlan, ...
         if key not in draws:
             device = ground.catalog.device(key[0], ground.variant)
             draws[key] = draw_of(device, hosts=key[1] == "cpu")
-        counts[rack] += 1
         peaks[rack] += draws[key].peak_w
         idle[rack] += 0.0 if k in deployed else draws[key].idle_w
     plans: list[RackPlan] = []
@@ -78,5 +76,5 @@ def plan_racks(ground: Ground, deployed: Collection[int]) -> tuple[RackPlan, ...
                 f"{parts[k]:,.0f} W, which is taken instead"
             )
         rest_w = max(left, parts[k]) + idle[k]
-        plans.append(RackPlan(name, rack_node.get("pool", ""), rest_w, counts[k]))
+        plans.append(RackPlan(name, rack_node.get("pool", ""), rest_w))
     return tuple(plans)

@@ -145,7 +145,7 @@ class Layout(NamedTuple):
 
     stations: tuple[Station, ...]
     devices: int
-    """Accelerators of the whole factory, deployed or not."""
+    """That serve."""
     pue: float
     carbon_g_per_kwh: float | None
     usd_per_kwh: float | None
@@ -157,6 +157,8 @@ class Layout(NamedTuple):
     """Whether an agent says what it does when a tool fails."""
     spikes: tuple[Spike, ...] = ()
     """Of its streams' arrivals, in order of time."""
+    idle_devices: int = 0
+    """In the same pools, without any deployment on them."""
 
     def serving(self) -> tuple[Station, ...]:
         """Deployments of LLMs, in order of their replicas."""

@@ -207,7 +207,7 @@ def read_contents(
         client_bandwidth=_client_bandwidth(graph, kinds),
         counts={kind: dict(counts[kind]) for kind in KINDS if kind in counts},
         deployed=uses is not None,
-        notes=tuple(_notes(links, pools, trays, fabric)),
+        notes=(*_notes(links, pools, trays, fabric), *_alike(pools, busy.chips)),
     )
 
 
@@ -378,6 +378,14 @@ def _notes(
         yield "Switches of the network are drawn twice: in the racks they stand in, and by tier."
     elif any(True for _ in fabric):
         yield "No rack is named for the switches of the network: they are drawn by tier alone."
+
+
+def _alike(pools: Mapping[str, Sequence[str]], steps: Mapping[str, int]) -> Iterable[str]:
+    """Say where replicas do not have the colour of their own utilization."""
+    large = [pool for pool, racks in pools.items() if len(racks) > RACKS_MOST]
+    if steps and large:
+        told = f"{', '.join(large)}: of over {RACKS_MOST} racks equal ones are drawn once"
+        yield f"{told}, in the colour of their deployment's mean and not of each replica."
 
 
 def summary_of(contents: Contents) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.marked import printable
 from factorysim.report.numbers import digits, percent, seconds
+from factorysim.report.slo import threshold
 from factorysim.report.terminal import mark, titled_table
 
 if TYPE_CHECKING:
@@ -13,10 +14,22 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from factorysim.study.capacity import Capacity, Point
+    from factorysim.metrics.in_slo import Judgement
+    from factorysim.study.attained import Point
+    from factorysim.study.capacity import Capacity
 
 ROWS_MOST = 16
 """Rates of the table; those nearest to the capacity are kept."""
+
+
+INSIDE: dict[Judgement, str] = {
+    "met": "yes",
+    "so_far": "so far",
+    "undecided": "open",
+    "missed": "no",
+    "unknown": "-",
+}
+"""What a rate says of the SLOs, in a table."""
 
 
 def capacity_report(found: Capacity) -> list[RenderableType]:
@@ -26,7 +39,8 @@ def capacity_report(found: Capacity) -> list[RenderableType]:
         parts.append(mark("Just above it: ", printable(_missed(found)), ""))
     if found.bottleneck is not None:
         full = found.saturation
-        said = "" if full is None else f", {percent(full)} full at the capacity"
+        where = "at the capacity" if found.rate is not None else "at the highest rate inside"
+        said = "" if full is None else f", {percent(full)} full {where}"
         parts.append(mark("Bottleneck: ", printable(found.bottleneck) + said, ""))
     parts += ["", _points(found), *_footer(found)]
     return parts
@@ -46,11 +60,18 @@ def verdict(found: Capacity) -> Text:
         bracket = f" ({_between(found)}one replication, no interval)"
     only = "" if len(found.streams) != 1 else f" of {found.streams[0]}"
     text = (
-        f"Sustains {digits(found.rate)} {found.unit}{only} inside its SLOs{bracket}, "
+        f"Sustains {digits(found.rate)} {found.unit}{only} inside its SLOs{_so_far(found)}"
+        f"{bracket}, "
         f"{digits(found.rate / found.own_rate)} times the scenario's rate; "
         f"binds: {_binding(found)}"
     )
     return Text(printable(text), style="bold")
+
+
+def _so_far(found: Capacity) -> str:
+    """Say that sessions that were still under way could turn what the capacity says."""
+    at = next(point for point in found.points if point.rate == found.rate)
+    return "" if at.judgement == "met" else " so far"
 
 
 def _between(found: Capacity) -> str:
@@ -67,7 +88,7 @@ def _binding(found: Capacity) -> str:
     if binds.threshold == "overload":
         return "overload"
     limit = "" if binds.limit_s is None else f" ({seconds(binds.limit_s)})"
-    return f"{binds.threshold} of {binds.stream}{limit}"
+    return f"{threshold(binds.threshold)} of {binds.stream}{limit}"
 
 
 def _missed(found: Capacity) -> str:
@@ -102,7 +123,7 @@ def _row(point: Point) -> list[str]:
     cells = ["", "-", "-"]
     if worst is not None:
         cells = [printable(worst), percent(known[worst]), percent(attain[worst])]
-    inside = "yes" if point.inside else "no"
+    inside = "no" if point.overload == "overloaded" else INSIDE[point.judgement]
     fullness = "-" if point.saturation is None else percent(point.saturation)
     return [digits(point.rate), digits(point.scale), inside, *cells, fullness]
 

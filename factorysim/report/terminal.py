@@ -35,7 +35,7 @@ RATES = {
     "sessions.completed_per_s": "sessions ended",
     "goodput.calls_per_s": "calls that met SLO",
     "calls.completed_per_s": "calls ended",
-    "goodput.output_tokens_per_s": "output tokens of those",
+    "goodput.output_tokens_per_s": "output tokens that met SLO",
     "tokens.output_per_s": "output tokens made",
 }
 COUNTS = {
@@ -52,8 +52,8 @@ COUNTS = {
 }
 POWER = {
     "power.it_w.mean": "IT power, mean",
-    "power.it_w.p99": "p99 of bins",
-    "power.it_w.max": "highest bin",
+    "power.it_w.p99": "IT power, p99 over time",
+    "power.it_w.max": "IT power, highest",
     "power.facility_w.mean": "facility power, mean",
     "energy.it_j": "IT energy in the window",
     "energy.j_per_session": "facility energy per session",

@@ -141,6 +141,7 @@ class Layout(Written):
     """The factory, as metrics see it."""
 
     stations: list[Station]
+    idle_devices: Few
 
     @model_validator(mode="after")
     def _numbered(self) -> Self:

@@ -221,6 +221,7 @@ def layout_of(scenario: ScenarioSpec, catalog: Catalog, plan: FactoryPlan) -> La
         tiers,
         tools_fail=_tools_fail(scenario),
         spikes=spikes_of(scenario),
+        idle_devices=plan.idle_devices,
     )
 
 

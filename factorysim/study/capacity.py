@@ -7,16 +7,16 @@ rate, closer together. What the replications say apart makes the interval.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.errors import Fault, SpecError
-from factorysim.metrics.in_slo import NOBODY, pooled
 from factorysim.metrics.overload import overload
 from factorysim.metrics.slo import has_threshold
-from factorysim.metrics.summary import ONE_REPLICATION, shares_in_slo, summarise
+from factorysim.metrics.summary import ONE_REPLICATION, summarise
+from factorysim.study.attained import Point, attained, is_inside, open_note
 from factorysim.study.bisection import STEP, Search, Share, rises
 from factorysim.study.crossing import Asked, Ends, Tried, ends
 from factorysim.study.scaling import Scaling, scaling_of
@@ -41,36 +41,6 @@ OVERLOAD_BINDS = "overload binds, a verdict on all replications at once: it has 
 OPEN_END = (
     "it reaches beyond the rates that were tried: more replications or a longer window would tell"
 )
-
-
-class Attained(NamedTuple):
-    """What the sessions of a stream got at one point."""
-
-    share: float | None
-    """In SLO, mean over replications, as `run` has it; None where no session has a verdict."""
-    attain: float
-    """Asked for."""
-    sessions: int
-    """With a verdict, in all replications."""
-    shares: tuple[float | None, ...]
-    """By replication."""
-    missed: dict[str, float]
-    """Threshold -> share of sessions past it; `failed`: past none, and not in SLO. Means
-    over replications."""
-
-
-class Point(NamedTuple):
-    """All replications at one rate."""
-
-    scale: float
-    """Of the scenario's own rate."""
-    rate: float
-    inside: bool
-    streams: dict[str, Attained]
-    overload: str | None
-    """`steady`, `unsettled` or `overloaded`; None of a run with an end."""
-    saturation: float | None
-    bottleneck: str
 
 
 class Binds(NamedTuple):
@@ -145,9 +115,10 @@ def capacity(
 ) -> Capacity:
     """Find the highest rate at which every stream stays inside its SLO.
 
-    A rate is inside if `run` would say so: every stream with a threshold has at least its
-    `attain` of sessions in SLO, in the mean over replications, and in a steady state the
-    backlog does not grow.
+    A rate is inside if every stream with a threshold has at least its `attain` of sessions
+    in SLO, in the mean over replications and of those with a verdict, and in a steady state
+    the backlog does not grow. Where sessions that were still under way could turn that, `run`
+    says "met so far" or "not decided", and a note tells between which rates.
 
     Parameters
     ----------
@@ -317,7 +288,7 @@ class _Hunt:
     def _open(self) -> list[float]:
         """Give a scale beyond each end of the interval that the search has not seen."""
         outside = self.at(self.search.outside)
-        bracketed = self.search.inside is not None and outside is not None and misses(outside)
+        bracketed = self.search.inside is not None and outside is not None and outside.misses
         if self._settings.asked < 2 or not bracketed:
             return []
         low, high = self.ends()
@@ -331,18 +302,7 @@ class _Hunt:
     def _judged(self, replications: list[Replication]) -> Point:
         """Judge a rate by all its replications, as a run of it is judged."""
         scenario = self._prepared.scenario
-        shares = shares_in_slo(replications)
-        streams: dict[str, Attained] = {}
-        for name, stream in scenario.streams.items():
-            if has_threshold(stream.slo):
-                mine = shares.get(name, [NOBODY] * len(replications))
-                streams[name] = Attained(
-                    pooled(mine).share,
-                    stream.slo.attain,
-                    _verdicts(replications, name),
-                    tuple(one.share for one in mine),
-                    _missed(replications, name),
-                )
+        streams = attained(scenario.streams, replications)
         verdict = overload(replications) if scenario.run.kind == "steady_state" else None
         state = None if verdict is None else verdict.state
         lines = summarise(replications, verdict, 0)
@@ -367,42 +327,6 @@ class _Hunt:
             self._progress(
                 Progress(phase, done, total, done * horizon_s, total * horizon_s, self._sessions)
             )
-
-
-def is_inside(streams: Iterable[Attained], state: str | None) -> bool:
-    """Whether every stream reaches its share, and the backlog does not grow.
-
-    A stream that no session of has a verdict says nothing; where none says anything,
-    the point is not inside.
-    """
-    met = [one.share >= one.attain for one in streams if one.share is not None]
-    return bool(met) and all(met) and state != "overloaded"
-
-
-def misses(point: Point) -> bool:
-    """Whether a stream has less than its share."""
-    return any(s.share is not None and s.share < s.attain for s in point.streams.values())
-
-
-def _verdicts(replications: Iterable[Replication], stream: str) -> int:
-    """Sessions of a stream with a verdict."""
-    return sum(
-        value.n
-        for replication in replications
-        for value in replication.values
-        if (value.name, value.key) == ("slo.sessions", stream)
-    )
-
-
-def _missed(replications: Iterable[Replication], stream: str) -> dict[str, float]:
-    """Share of a stream's sessions past each threshold, mean over replications."""
-    shares: dict[str, list[float]] = {}
-    for replication in replications:
-        for value in replication.values:
-            _, found, threshold = value.name.partition("slo.missed.")
-            if found and value.key == stream and value.value is not None:
-                shares.setdefault(threshold, []).append(float(value.value))
-    return {threshold: sum(some) / len(some) for threshold, some in shares.items()}
 
 
 def _result(
@@ -447,12 +371,12 @@ def _interval(
     search = hunt.search
     above = hunt.at(search.outside)
     if search.inside is None:
-        return None, None, f"SLOs are missed at every rate down to {bounds[0]:.3g} {scaling.unit}"
+        return None, None, _nowhere(hunt.points, bounds[0], scaling.unit)
     if above is None:
-        return None, None, f"SLOs are met at every rate up to {bounds[1]:.3g} {scaling.unit}"
+        return None, None, _everywhere(hunt.points, bounds[1], scaling.unit)
     if settings.conditional or settings.asked < 2:
         return None, None, settings.conditional or ONE_REPLICATION
-    if not misses(above):
+    if not above.misses:
         return None, None, OVERLOAD_BINDS
     low, high = hunt.ends()
     if low is None or high is None:
@@ -460,6 +384,22 @@ def _interval(
     low, high = search.within(low), search.within(high)
     edge = search.inside if scaling.units else above.scale
     return min(low, search.inside) * scaling.rate, max(high, edge) * scaling.rate, None
+
+
+def _nowhere(points: Sequence[Point], least: float, unit: str) -> str:
+    """Say why no rate is inside."""
+    down = f"at every rate down to {least:.3g} {unit}"
+    if all(one.overload == "overloaded" or one.judgement == "missed" for one in points):
+        return f"SLOs are missed {down}"
+    return f"it is not decided {down} whether SLOs are met, as sessions were still under way"
+
+
+def _everywhere(points: Sequence[Point], most: float, unit: str) -> str:
+    """Say why no rate is outside."""
+    up = f"at every rate up to {most:.3g} {unit}"
+    if all(one.judgement == "met" for one in points):
+        return f"SLOs are met {up}"
+    return f"SLOs are met so far {up}, by sessions that have ended"
 
 
 def _binds(above: Point, scenario: ScenarioSpec) -> Binds:
@@ -495,6 +435,9 @@ def _notes(hunt: _Hunt, scaling: Scaling, settings: Settings, rate: float | None
             "falls"
             for a, b in rises(seen)
         ]
+    still_open = open_note(hunt.points, scaling.unit)
+    if still_open is not None:
+        notes.append(still_open)
     scale = (rate or scaling.rate) / scaling.rate
     for name, last_s in scaling.run_out(scale, settings.window.end_s).items():
         notes.append(
@@ -523,7 +466,9 @@ def as_json(found: Capacity) -> dict[str, Any]:
     told["window"] = found.window._asdict()
     told["warmup"] = found.warmup._asdict()
     told["points"] = [
-        one._asdict() | {"streams": {n: seen._asdict() for n, seen in one.streams.items()}}
+        one._asdict()
+        | {"judgement": one.judgement}
+        | {"streams": {n: seen._asdict() for n, seen in one.streams.items()}}
         for one in found.points
     ]
     return told

@@ -105,6 +105,17 @@ def test_bytes_flipped_cut_doubled_or_moved(data):
     agree(bytes(raw), 0)
 
 
+of_any_length = st.integers(0, 14).flatmap(lambda digits: st.integers(0, 10 ** (digits + 1) - 1))
+
+
+@many
+@given(named=st.lists(of_any_length, min_size=1, max_size=12))
+def test_numbers_of_one_to_fifteen_digits(named):
+    row = {"timestamp": named[0] % 10**11, "input_length": 512 * len(named), "output_length": 1}
+    text = json.dumps(row | {"hash_ids": named})
+    assert agree(f"{text}\n{text}".encode(), 0)
+
+
 def test_what_is_plain_is_taken_as_plain():
     """Else the tests above say nothing."""
     row = '{"timestamp": 5, "input_length": 600, "output_length": 8, "hash_ids": [3, 4]}'

@@ -98,7 +98,7 @@ def plan():
         replicas,
         2,
     )
-    racks = (RackPlan("a", "gpu", 3.0, 3), RackPlan("b", "gpu", 4.0, 3))
+    racks = (RackPlan("a", "gpu", 3.0), RackPlan("b", "gpu", 4.0))
     return FactoryPlan((serve,), (), racks, None, None, 1.0, (), rack_of=(0, 0, 1, 1, 0, 1))
 
 

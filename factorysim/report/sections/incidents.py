@@ -10,8 +10,11 @@ from factorysim.report.numbers import seconds
 from factorysim.report.sections.section import Section, each, note, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from markupsafe import Markup
 
+    from factorysim.report.charts.incidents import Incident
     from factorysim.report.sections.section import Shown, View
 
 MOST = 12
@@ -21,7 +24,7 @@ SAID = {
     "turned_away": "the gateway did not let a call in",
     "no_memory": "a sandbox had to wait for memory",
 }
-CAPTION = "Of all replications, from their start, warm-up included"
+CAPTION = "Where most often; of all replications, from their start, warm-up included"
 NONE = "No call was preempted or turned away at the gateway, and no sandbox waited for memory."
 
 
@@ -47,6 +50,7 @@ def _of_run(one: Shown) -> Markup:
     others = found[MOST:]
     times = sum(incident.times for incident in others)
     return join(
+        tag("ul", [tag("li", line) for line in _totals(found)]),
         table(HEAD, rows, caption=CAPTION, words=2),
         note(f"And {times:,} more at {len(others):,} other places.") if others else None,
         note(
@@ -54,3 +58,11 @@ def _of_run(one: Shown) -> Markup:
             tag("code", "factorysim timeline"), " draws.",
         ),
     )  # fmt: skip
+
+
+def _totals(found: Sequence[Incident]) -> Iterator[str]:
+    """Count what happened by kind, so that a rare kind is seen beside a frequent one."""
+    for kind in sorted({incident.kind for incident in found}):
+        mine = [incident.times for incident in found if incident.kind == kind]
+        times, places = f"{sum(mine):,} time{'s' * (sum(mine) != 1)}", f"{len(mine):,} place"
+        yield f"{SAID.get(kind, kind)}: {times}, at {places}{'s' * (len(mine) != 1)}"

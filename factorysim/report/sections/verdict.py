@@ -114,12 +114,18 @@ def _cards(one: Shown) -> Iterator[Markup]:
     yield _card(
         f"{devices:,}",
         "serving device" if devices == 1 else "serving devices",
-        f"in {racks:,} {'rack' if racks == 1 else 'racks'}{beside}",
+        f"in {racks:,} {'rack' if racks == 1 else 'racks'}{beside}{_idle(one)}",
     )
     for name, text in FIGURES.items():
         line = one.run.summary.get(name)
         if line is not None:
             yield _figure(name, text, line)
+
+
+def _idle(one: Shown) -> str:
+    """Say how many more devices draw power and serve nothing."""
+    idle = one.run.manifest["layout"]["idle_devices"]
+    return f"; {idle:,} more of their kind serve nothing, and draw power" if idle else ""
 
 
 def racks_of(one: Shown) -> tuple[int, str]:

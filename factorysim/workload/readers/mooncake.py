@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.errors import Fault, TraceError
 from factorysim.workload.lines import BadRow, OutOfOrder, Problem, read_blocks
-from factorysim.workload.readers.mooncake_block import plain_rows
+from factorysim.workload.readers.mooncake_block import keep_freed_memory, plain_rows
 from factorysim.workload.rows import MAX_NS, MAX_TOKENS, Row, as_list, parse_object
 from factorysim.workload.runs import ids_of, runs_of_ids
 from factorysim.workload.session import LlmNode, Session
@@ -50,6 +50,7 @@ def read_mooncake(path: Path, repair: Repairs | None = None) -> Iterator[Session
 
 
 def _parse(lines: LineReader, log: FaultLog) -> Iterator[Session]:
+    keep_freed_memory()
     last_ns = ordinal = 0
     for number, block in lines.blocks():
         rows = _plain_rows(block, last_ns)

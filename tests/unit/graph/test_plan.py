@@ -45,7 +45,6 @@ def test_the_agents_benchmark_fits_the_pod(planned):
     assert (host.cores, host.threads, host.speed, host.memory_bytes) == (88, 176, 1.6, 1.5e12)
     assert tools.smt_yield == 1.25
     assert plan.racks[host.rack].name == "vera_cpu/0"
-    assert [rack.device_count for rack in plan.racks[:17]] == [108] * 16 + [288]
 
 
 def test_the_peers_benchmark_has_sixteen_replicas(planned):
@@ -127,6 +126,7 @@ def test_devices_that_nothing_runs_on_draw_idle_power(planned):
             "closed/vera-rubin-nvl72",
             {"serve": {"llm": "chat", "pool": "nvl72", "replicas": replicas}},
         )
+        assert plan.idle_devices == 72 - replicas
         return plan.racks[0].rest_w, plan.serve[0].power.idle_w
 
     few, idle_w = rest(10)
@@ -139,7 +139,6 @@ def test_the_fabrics_own_rack_draws_its_switches(planned):
     plan = planned("closed/vera-rubin-nvl72", {"serve": {"llm": "chat", "pool": "nvl72"}})
     (fabric,) = [rack for rack in plan.racks if rack.name == "fabric/0"]
     assert fabric.rest_w == 5 * 1500  # three leaves, two spines
-    assert fabric.device_count == 0
 
 
 def test_a_rack_power_below_its_devices_gives_a_note_and_no_negative_rest(

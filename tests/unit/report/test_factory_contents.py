@@ -97,7 +97,12 @@ def test_chips_that_were_not_as_busy_are_told_apart_the_busiest_first():
 @pytest.mark.parametrize(("racks", "kinds"), [(RACKS_MOST, 2), (RACKS_MOST + 1, 1)])
 def test_racks_that_are_drawn_once_for_many_are_alike_however_busy(racks, kinds):
     busy = Busy({"a/7/t0/g0": 9}, {})
-    assert len(read_contents(racks_of_one_gpu({"a": racks}), {}, busy).pools[0].racks) == kinds
+    graph = racks_of_one_gpu({"a": racks, "few": 2})
+    seen = read_contents(graph, {}, busy)
+    assert len(seen.pools[0].racks) == kinds
+    told = [note for note in seen.notes if "deployment's mean" in note]
+    assert [note.partition(":")[0] for note in told] == ["a"] * (kinds == 1)
+    assert not any("mean" in note for note in read_contents(graph, {}).notes)
 
 
 def test_a_bundle_is_as_busy_as_its_busiest_link():

@@ -7,20 +7,21 @@ from rich.console import Console
 from factorysim.metrics.inputs import Window
 from factorysim.report.limit import ROWS_MOST, capacity_report, verdict
 from factorysim.run.warmup import WarmUp
-from factorysim.study.capacity import Attained, Binds, Capacity, Point
+from factorysim.study.attained import Attained, Point
+from factorysim.study.capacity import Binds, Capacity
 
-NAME = "a-stream-of-a-long-name"
+NAME, OVER = "a-stream-of-a-long-name", "overloaded"
 
 
 def point(rate, share=0.9):
-    seen = {NAME: Attained(share, 0.95, 100, (share,), {"ttft": 1 - share})}
+    seen = {NAME: Attained(share, share, share, 0.95, 100, (share,), {"ttft": 1 - share})}
     return Point(rate / 2, rate, share >= 0.95, seen, "steady", 0.5, "gpu: KV")
 
 
 FOUND = Capacity(
     "mine", (NAME, "chat"), "sessions/s", 2.0, 5.8, 5.9, 5.5, 6.1, 5, None, (0.1, 100.0), 0.02,
     Binds(NAME, "ttft", 1.0, 0.06, 0.94, 0.95), "gpu: KV", 0.71,
-    tuple(point(4.0 + r / 10) for r in range(40)),
+    tuple(point(4.0 + r / 10, 0.96 if r <= 18 else 0.94) for r in range(40)),
     Window(20.0, 620.0), WarmUp(20.0, "given", ""), ("a note",),
 )  # fmt: skip
 
@@ -36,7 +37,7 @@ def text_of(found, width=80):
 def test_the_verdict_says_rate_interval_and_what_binds():
     assert str(verdict(FOUND)) == (
         "Sustains 5.80 sessions/s inside its SLOs (5.50 to 6.10, 95 %, 5 replications), "
-        f"2.90 times the scenario's rate; binds: ttft of {NAME} (1.00 s)"
+        f"2.90 times the scenario's rate; binds: TTFT of {NAME} (1.00 s)"
     )
 
 
@@ -63,10 +64,22 @@ def test_all_fits_in_eighty_columns_and_the_nearest_points_are_kept():
 
 
 def test_a_row_says_whether_it_is_inside_and_which_stream_is_worst():
-    both = FOUND._replace(points=(point(4.0, 0.98), point(5.0, 0.94)))
+    both = FOUND._replace(rate=4.0, points=(point(4.0, 0.98), point(5.0, 0.94)))
     rows = [line.split() for line in text_of(both).splitlines() if line.startswith(("4.", "5."))]
     assert rows[0] == ["4.00", "2.00", "yes", NAME, "98.0", "%", "95.0", "%", "50.0", "%"]
     assert rows[1] == ["5.00", "2.50", "no", NAME, "94.0", "%", "95.0", "%", "50.0", "%"]
+
+
+def test_what_sessions_under_way_could_turn_is_not_told_as_sure():
+    def seen(rate, share, least, most, state="steady"):
+        one = Attained(share, least, most, 0.95, 100, (share,), {"ttft": 0.1})
+        return point(rate, share)._replace(streams={NAME: one}, overload=state)
+
+    points = (seen(4.0, 0.98, 0.6, 0.99), seen(5.0, 0.94, 0.6, 0.96), seen(6.0, 0.99, 0.9, 1, OVER))
+    some = FOUND._replace(rate=4.0, points=points)
+    assert str(verdict(some)).startswith("Sustains 4.00 sessions/s inside its SLOs so far (5.50 to")
+    rows = [line.split() for line in text_of(some).splitlines() if line.startswith(tuple("456"))]
+    assert [row[2:-6] for row in rows] == [["so", "far", NAME], ["open", NAME], ["no", NAME]]
 
 
 def test_names_are_not_obeyed():

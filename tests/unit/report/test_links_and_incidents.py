@@ -59,9 +59,17 @@ def test_events_are_counted_by_kind_and_place_over_replications(tmp_path):
 def test_places_beyond_the_first_are_one_line(tmp_path):
     rows = [EventRow(1.0, "preempted", f"d/{k}", "call") for k in range(15) for _ in range(20 - k)]
     text = text_of(incidents, source(tmp_path, {"events": rows}))
+    assert text.startswith("a call lost its KV blocks to others: 195 times, at 15 places")
     assert "And 21 more at 3 other places." in text  # 8 + 7 + 6
     assert "d/11" in text
     assert "d/12" not in text
+
+
+def test_a_rare_kind_is_told_beside_a_frequent_one(tmp_path):
+    rows = [EventRow(1.0, "preempted", f"d/{k}", "call") for k in range(15) for _ in range(2)]
+    rare = EventRow(2.0, "no_memory", "host", "session 1")
+    text = text_of(incidents, source(tmp_path, {"events": [*rows, rare]}))
+    assert "a sandbox had to wait for memory: 1 time, at 1 place" in text
 
 
 def test_a_run_without_incidents_says_so(tmp_path):

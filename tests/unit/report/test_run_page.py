@@ -87,6 +87,14 @@ def test_the_verdict_says_what_was_met_how_full_it_is_and_what_it_takes(runs, pa
     assert "in 1 rack" in text
 
 
+def test_devices_that_serve_nothing_are_told(runs, page):
+    assert "serve nothing" not in page
+    other = Run(runs["one"].path)
+    other.manifest["layout"] = other.manifest["layout"] | {"idle_devices": 56}
+    told = Page(section(run_page(other), "verdict")).text()
+    assert "in 1 rack; 56 more of their kind serve nothing, and draw power" in told
+
+
 def test_bounds_are_in_the_unit_of_what_they_bound():
     line = Line(996e3, 986e3, 1012e3, 5, None)
     assert interval("power.facility_w.mean", line) == "986 to 1012 kW"

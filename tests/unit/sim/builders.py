@@ -173,7 +173,7 @@ def plan(
     return FactoryPlan(
         serve=(serve,),
         tools=(tools,) if hosts else (),
-        racks=(RackPlan("r0", "gpu", 10.0, replicas), RackPlan("r1", "cpu", 5.0, hosts)),
+        racks=(RackPlan("r0", "gpu", 10.0), RackPlan("r1", "cpu", 5.0)),
         links=LinkTable(("door -> r0",), np.array([1e9]), np.array([latency_fs / FS])),
         routes=lambda a, b: path,  # type: ignore[arg-type]
         pue=1.1,

@@ -63,7 +63,7 @@ def plan(
             side("p", "prefill", 1, prefill, p_blocks),
         ),
         tools=(),
-        racks=(RackPlan("r0", "gpu", 10.0, prefill + decode),),
+        racks=(RackPlan("r0", "gpu", 10.0),),
         links=LinkTable(
             tuple(f"{a}->{b}" for a, b in links), np.full(len(links), 1e9), np.zeros(len(links))
         ),

@@ -75,7 +75,7 @@ def plan(law=None, *, replicas=None, rack_of=(), hosts=(), racks=2, devices=1):
     return FactoryPlan(
         serve=(serve,),
         tools=tools,
-        racks=tuple(RackPlan(f"r{i}", "gpu", 10.0 * (i + 1), 1) for i in range(racks)),
+        racks=tuple(RackPlan(f"r{i}", "gpu", 10.0 * (i + 1)) for i in range(racks)),
         links=None,
         routes=None,
         pue=1.1,

@@ -9,14 +9,8 @@ from factorysim.errors import SpecError
 from factorysim.metrics.inputs import Window
 from factorysim.spec.arrivals import FixedConcurrency
 from factorysim.spec.stream import SloSpec
-from factorysim.study.capacity import (
-    OPEN_END,
-    OVERLOAD_BINDS,
-    Attained,
-    as_json,
-    capacity,
-    is_inside,
-)
+from factorysim.study.attained import Attained, is_inside
+from factorysim.study.capacity import OPEN_END, OVERLOAD_BINDS, as_json, capacity
 from tests.unit.run.builders import mm1
 
 
@@ -177,6 +171,27 @@ def test_where_no_rate_is_inside_there_is_a_reason_and_no_number():
     assert result.binds.threshold == "ttft"
 
 
+def test_a_drain_that_is_too_short_decides_nothing():
+    """Sojourns of a second and more within windows of two: few calls end, and none misses."""
+    short = queue(
+        SloSpec(session="50 s", attain=0.9), window="2 s", drain="0 s", kind="terminating"
+    )
+    result = capacity(short, low=0.4, high=4.0, workers=1)
+    assert (result.rate, result.ci_low) == (None, None)
+    assert result.reason.startswith("SLOs are met so far at every rate up to 4 sessions/s")
+    [note] = [note for note in result.notes if "still under way" in note]
+    assert "sure to be met at none of these rates and to be missed at none" in note
+    assert {one["judgement"] for one in as_json(result)["points"]} == {"so_far"}
+
+
+def test_where_no_session_ends_nothing_is_said_to_be_missed():
+    never = queue(SloSpec(session="50 s", attain=0.9), window="20 ms", drain="0 s",
+                  kind="terminating", replications=2)  # fmt: skip
+    result = capacity(never, low=20, high=100, workers=1)
+    assert result.rate is None
+    assert "it is not decided at every rate down to 20 sessions/s" in result.reason
+
+
 def test_a_scenario_without_slo_is_refused():
     with pytest.raises(SpecError, match="no SLO") as refused:
         capacity(queue(SloSpec()))
@@ -202,8 +217,11 @@ def test_bad_options_are_refused_by_name(options, named):
 
 
 def test_inside_needs_every_stream_and_no_overload():
-    good, bad = Attained(0.96, 0.95, 100, (0.96,), {}), Attained(0.94, 0.95, 100, (0.94,), {})
-    unseen = Attained(None, 0.95, 0, (None,), {})
+    good, bad = (
+        Attained(0.96, 0.96, 0.96, 0.95, 100, (0.96,), {}),
+        Attained(0.94, 0.94, 0.94, 0.95, 100, (0.94,), {}),
+    )
+    unseen = Attained(None, None, None, 0.95, 0, (None,), {})
     assert is_inside([good, good], "steady")
     assert is_inside([good, unseen], None)
     assert is_inside([good], "unsettled")
@@ -221,7 +239,7 @@ def test_an_attainment_that_rises_is_told(monkeypatch):
     def odd(self, replications):
         one = genuine(self, replications)
         share = 0.7 if one.scale < 1.5 else 0.95 if one.scale < 3 else 0.1
-        seen = {"calls": Attained(share, 0.5, 1000, (share,), {"ttft": 1 - share})}
+        seen = {"calls": Attained(share, share, share, 0.5, 1000, (share,), {"ttft": 1 - share})}
         return one._replace(streams=seen, inside=share >= 0.5, overload="steady")
 
     monkeypatch.setattr(study._Hunt, "_judged", odd)
