@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from factorysim.catalog import load_catalog
 from factorysim.report.broken_down import broken_down, mean
 from factorysim.report.charts.links import link_uses
 from factorysim.report.charts.source import Source
 from factorysim.report.factory_contents import Busy
 from factorysim.report.factory_layout import NARROW, WIDTH, layout_factory
 from factorysim.report.factory_loads import edge_loads, loads_of_run, step_of
+from factorysim.report.planned_again import NotPlanned, plan_again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,25 +59,12 @@ class Picture(NamedTuple):
     loads: Loads
 
 
-def picture_of_run(run: Run) -> Picture:
-    """Lay out the factory of a run, planned again from its resolved scenario.
-
-    Raises
-    ------
-    UserError
-        If that is not possible: the scenario, a catalog, a graph or a profile that it names is
-        not there, or says something else by now. The message is for the reader of the report.
-    """
-    from factorysim.graph.build import build_graph
-    from factorysim.load import load
-    from factorysim.run.prepare import build_plan
-    from factorysim.spec.topology import TopologySpec
-
-    scenario = load(str(run.path / "scenario.resolved.yaml"))
-    catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
-    plan, topology = build_plan(scenario, catalog), scenario.topology
-    assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
-    graph = build_graph(topology, catalog)
+def picture_of_run(run: Run) -> Picture | NotPlanned:
+    """Lay out the factory of a run, planned again from its resolved scenario, or say why not."""
+    found = plan_again(run.path, run.manifest)
+    if isinstance(found, NotPlanned):
+        return found
+    plan, graph = found.plan, found.graph
     by_link: Values = {use.name: use.utilization for use in link_uses(Source(run))}
     busy = Busy(
         _steps(plan, list(graph), _utilizations(run, "replica")), edge_loads(graph, by_link)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from factorysim.metrics.inputs import Window
     from factorysim.run.prepare import Prepared
     from factorysim.run.warmup import WarmUp
+    from factorysim.spec.scenario import ScenarioSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,9 @@ def _manifest(
             "sha256": sha256(text.encode()).hexdigest(),
         },
         "catalog_sha256": catalog_hash(prepared.catalog),
-        "inputs": [{"path": str(p), "sha256": file_hash(p)} for p in input_files(prepared)],
+        "inputs": [
+            {"path": str(p), "sha256": file_hash(p)} for p in input_files(prepared.scenario)
+        ],
         "seed": run.seed,
         "policies": dict(settings.policies),
         "kind": run.kind,
@@ -193,12 +196,11 @@ def _closing(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def input_files(prepared: Prepared) -> list[Path]:
+def input_files(scenario: ScenarioSpec) -> list[Path]:
     """Files of data that a run reads besides its scenario."""
     from factorysim.workload.readers.weka import weka_files
     from factorysim.workload.servegen import pool_files
 
-    scenario = prepared.scenario
     names = [stream.trace for stream in scenario.streams.values()]
     names += [getattr(deployment.law, "file", None) for deployment in scenario.deployments.values()]
     names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from factorysim.errors import UserError
 from factorysim.report.factory_page import factory_svg
 from factorysim.report.factory_plan import picture_of_run
 from factorysim.report.markup import tag
+from factorysim.report.planned_again import NotPlanned
 from factorysim.report.sections.section import Section, each, note
 
 if TYPE_CHECKING:
@@ -22,11 +22,10 @@ def factory(view: View) -> Section:
 
 
 def _of_run(one: Shown, several: bool) -> Markup:
-    try:
-        found = picture_of_run(one.run)
-    except UserError as error:
-        why = note("What the scenario names is not there any more, or is another by now.")
-        told = tag("pre", str(error), tabindex="0")
+    found = picture_of_run(one.run)
+    if isinstance(found, NotPlanned):
+        told = tag("pre", found.details, tabindex="0") if found.details else None
+        why = note(f"The factory is not kept in a run, and not planned again: {found.reason}.")
         return tag("div", tag("p", "Not drawn.", class_="empty"), why, told)
     label = f"The factory of {one.title}"
     name = f"plan{one.letter}"

@@ -10,16 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import factorysim
-from factorysim.errors import UserError
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from factorysim.catalog import Catalog
-    from factorysim.spec.scenario import ScenarioSpec
-    from factorysim.spec.topology import TopologySpec
     from factorysim.store import Labels
 
     Ints = npt.NDArray[np.int64]
@@ -58,50 +52,21 @@ class Names(NamedTuple):
 def names_of(folder: Path, manifest: Mapping[str, Any]) -> Names:
     """Plan the factory of a run again, and name its nodes as `show` does.
 
-    Of another version of the program, another catalog or another graph file the numbers may
-    be of other nodes: then there are no names, and it is said why.
+    Where that is not to be had the numbers may be of other nodes: then there are no names, and
+    it is said why.
     """
-    from factorysim.catalog import load_catalog
-    from factorysim.load import load
-    from factorysim.run.publish import catalog_hash
-    from factorysim.spec.topology import TopologySpec
-
-    if manifest["factorysim"] != factorysim.__version__:
-        return Names(reason="the run is of another version of factorysim")
-    try:
-        scenario = load(str(folder / "scenario.resolved.yaml"))
-        catalog = load_catalog(Path(scenario.catalog) if scenario.catalog else None)
-        if catalog_hash(catalog) != manifest["catalog_sha256"]:
-            return Names(reason="the catalog is another by now")
-        topology = scenario.topology
-        assert isinstance(topology, TopologySpec), "a loaded scenario has its topology in place"
-        if topology.graph is not None and not _as_it_was(Path(topology.graph), manifest):
-            return Names(reason="the graph file is another by now")
-        return _named(scenario, topology, catalog)
-    except UserError:
-        return Names(reason="what the scenario names is not there any more")
-
-
-def _as_it_was(graph: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether a graph file is the one that the run read."""
-    from factorysim.store import file_hash
-
-    known = {one["sha256"] for one in manifest["inputs"] if Path(one["path"]).name == graph.name}
-    return graph.is_file() and file_hash(graph) in known
-
-
-def _named(scenario: ScenarioSpec, topology: TopologySpec, catalog: Catalog) -> Names:
-    from factorysim.graph.build import build_graph
     from factorysim.graph.store_routes import StoreRoutes
-    from factorysim.run.prepare import build_plan
+    from factorysim.report.planned_again import NotPlanned, plan_again
 
-    plan = build_plan(scenario, catalog)
-    nodes = tuple(build_graph(topology, catalog))
-    if isinstance(plan.routes, StoreRoutes):
-        nodes += plan.routes.names
+    found = plan_again(folder, manifest)
+    if isinstance(found, NotPlanned):
+        return Names(reason=found.reason)
+    nodes = tuple(found.graph)
+    if isinstance(found.plan.routes, StoreRoutes):
+        nodes += found.plan.routes.names
     hosts = {
         tools.name: tuple(nodes[host.node] for host in tools.hosts)
-        for tools in plan.tools
+        for tools in found.plan.tools
         if not tools.elastic
     }
     return Names(nodes, hosts)

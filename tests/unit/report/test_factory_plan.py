@@ -1,12 +1,10 @@
 """The factory of a run: what its directory tells of it, and what is said where it is too little."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from factorysim.catalog import load_catalog
-from factorysim.errors import UserError
 from factorysim.load import load
 from factorysim.report.factory_loads import step_of, uses_in
 from factorysim.report.factory_plan import layout_of_plan, picture_of_run
@@ -52,15 +50,6 @@ def test_a_run_tells_how_busy_each_replica_was(tmp_path):
     }
     assert drawn == {f"gpu/{k}": step_of(share) for k, share in enumerate(shares)}
     assert len(set(drawn.values())) == 2, "else the test could not fail"
-
-
-def test_a_factory_that_has_gone_is_told(folder, tmp_path):
-    resolved = (folder / "scenario.resolved.yaml").read_text()
-    assert "\ntopology:\n" in resolved
-    gone = resolved.replace("\ntopology:\n", "\ntopology:\n  graph: gone.graphml\n", 1)
-    (tmp_path / "scenario.resolved.yaml").write_text(gone)
-    with pytest.raises(UserError, match=r"gone\.graphml"):
-        picture_of_run(SimpleNamespace(path=tmp_path))
 
 
 @pytest.mark.slow

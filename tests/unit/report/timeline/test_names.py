@@ -1,7 +1,6 @@
 """Nodes have the names that the factory gives them, or their numbers and a reason."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -46,22 +45,7 @@ def test_stores_have_the_numbers_after_the_graphs():
     assert StoreRoutes(lambda a, b: None, 2, places).names == ("nvme of a", "storage of b")
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"factorysim": "0.0.0"}, "another version"),
-        ({"catalog_sha256": "0" * 64}, "the catalog is another"),
-    ],
-)
-def test_where_numbers_may_mean_others_there_are_no_names(written, manifest, change, reason):
-    names = names_of(written, manifest | change)
-    assert reason in names.reason
+def test_where_the_factory_is_not_planned_there_are_no_names(written, manifest):
+    names = names_of(written, manifest | {"factorysim": "0.0.0"})
+    assert "another version" in names.reason
     assert names.nodes == ()
-
-
-def test_where_the_scenario_cannot_be_planned_there_are_no_names(written, manifest, tmp_path):
-    folder = shutil.copytree(written, tmp_path / "run")
-    place = folder / "scenario.resolved.yaml"
-    text = place.read_text(encoding="utf-8")
-    place.write_text(text.replace("h100_sxm", "no_such_rack"), encoding="utf-8")
-    assert "not there any more" in names_of(folder, manifest).reason
