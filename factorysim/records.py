@@ -371,7 +371,8 @@ class LinkRow(NamedTuple):
     """What one direction of a link carried in the measured window; none for 0 bytes."""
 
     link: str
-    """``from -> to``, nodes of the graph; ``name x36`` stands for 36 interchangeable switches."""
+    """``from -> to``, nodes of the graph, in quotes where a name reads like more than one;
+    ``name x36`` stands for 36 interchangeable switches."""
     bandwidth_bytes_per_s: float
     carried_bytes: float
     """Of transfers, and of collectives that cross it; text of less than 64 KB is no transfer."""

@@ -8,6 +8,8 @@ the link to it has the bandwidth of all their links together.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -33,7 +35,7 @@ class LinkTable(NamedTuple):
     """Directed links: link ``2 e`` and ``2 e + 1`` are the two directions of one."""
 
     names: tuple[str, ...]
-    """``from -> to``; ``name x36`` stands for 36 interchangeable switches."""
+    """``from -> to``, each another; ``name x36`` stands for 36 interchangeable switches."""
     bandwidth: Floats
     """B/s of the one direction."""
     latency_s: Floats
@@ -288,7 +290,31 @@ def vertex_labels(names: Sequence[str], vertex: Ints) -> list[str]:
     import numpy as np
 
     members = np.bincount(vertex, minlength=len(names)).tolist()
-    return [f"{name} x{n}" if n > 1 else name for name, n in zip(names, members, strict=True)]
+    return [
+        f"{end_name(name)} x{n}" if n > 1 else end_name(name)
+        for name, n in zip(names, members, strict=True)
+    ]
+
+
+def end_name(node: str) -> str:
+    """Call a node as the end of a link: in quotes where its name reads like more than one.
+
+    So no two links have the same name, whatever the nodes are called.
+
+    Examples
+    --------
+    >>> print(end_name("gpu/0"), end_name("P -> Q"), end_name("spine x2"))
+    gpu/0 "P -> Q" "spine x2"
+    """
+    return json.dumps(node, ensure_ascii=False) if _LIKE_MORE.search(node) else node
+
+
+_LIKE_MORE = re.compile(r'->|"| x\d+\Z')
+
+
+def link_name(start: str, end: str) -> str:
+    """Name one direction of a link by its ends, as `vertex_labels` calls them."""
+    return f"{start} -> {end}"
 
 
 def _adjacency(
@@ -315,7 +341,8 @@ def _adjacency(
     label = vertex_labels(names, vertex)
     table = LinkTable(
         tuple(
-            f"{label[i]} -> {label[j]}" for i, j in zip(origin.tolist(), end.tolist(), strict=True)
+            link_name(label[i], label[j])
+            for i, j in zip(origin.tolist(), end.tolist(), strict=True)
         ),
         np.repeat(values[:, 0], 2),
         np.repeat(values[:, 1], 2),

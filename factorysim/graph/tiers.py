@@ -19,7 +19,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from factorysim.errors import CapacityError, Fault, SpecError
-from factorysim.graph.factory import LinkTable
+from factorysim.graph.factory import LinkTable, end_name
 from factorysim.graph.plan import ReplicaStores, StorePlan
 from factorysim.graph.store_routes import Place, StoreRoutes
 from factorysim.physics.memory import kv_bytes_per_token
@@ -287,7 +287,7 @@ class _Draft:
                 node = len(self._factory.names) + len(self._places)
                 link = len(self._factory.links.names) + 2 * len(self._places)
                 place = Place(
-                    f"{tier} of {self._factory.names[base]}", base, link, link + 1,
+                    f"{tier} of {end_name(self._factory.names[base])}", base, link, link + 1,
                     read or _FAST, write or _FAST, round(latency_s * FS_PER_S),
                 )  # fmt: skip
                 self._places.append(place)

@@ -94,7 +94,7 @@ def edge_loads(graph: nx.Graph[str], by_link: Values) -> dict[tuple[str, str], f
     by_link
         By names as `records.LinkRow` has them: interchangeable switches go by the first of them.
     """
-    from factorysim.graph.factory import compile_graph, vertex_labels
+    from factorysim.graph.factory import compile_graph, link_name, vertex_labels
 
     if not by_link:
         return {}
@@ -107,7 +107,7 @@ def edge_loads(graph: nx.Graph[str], by_link: Values) -> dict[tuple[str, str], f
     found: dict[tuple[str, str], float] = {}
     for a, b in graph.edges:
         ends = called[a], called[b]
-        both = [by_link.get(f"{one} -> {other}") for one, other in (ends, ends[::-1])]
+        both = [by_link.get(link_name(one, other)) for one, other in (ends, ends[::-1])]
         known = [load for load in both if load is not None]
         if known:
             found[a, b] = max(known)

@@ -5,6 +5,8 @@ import random
 import networkx as nx
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from factorysim.errors import CapacityError
 from factorysim.graph.build import build_graph
@@ -123,3 +125,32 @@ def test_the_longer_of_two_equal_ways_is_avoided_then_the_lower_index_wins():
     assert path.latency_fs == 2 * 10**9
     table = compile_graph(graph).links
     assert table.names[path.links[0]] == "a -> quick"
+
+
+PARTS = st.sampled_from(("P", "Q", "R", " -> ", "->", " ", " x2", '"'))
+NAMES = st.lists(PARTS, min_size=1, max_size=4).map("".join)
+
+
+@given(st.lists(NAMES, min_size=4, max_size=12, unique=True), st.integers(0, 10**9))
+def test_no_two_links_have_the_same_name(names, seed):
+    """Hosts of any names, and interchangeable switches: what reads alike is told apart."""
+    graph, draw = nx.Graph(), random.Random(seed)
+    for name in names:
+        kind = draw.choice(("gpu", "gpu", "leaf_switch"))
+        device = {"device": "h100_sxm", "pool": "a"} if kind == "gpu" else {}
+        graph.add_node(name, kind=kind, **device)
+    for a, b in itertools.combinations(names, 2):
+        graph.add_edge(a, b, bandwidth=1e9, latency_s=0.0)
+    links = compile_graph(graph).links.names
+    assert len(set(links)) == len(links)
+
+
+def test_only_names_that_read_like_more_than_one_are_in_quotes():
+    graph = nx.Graph()
+    for name in ("P -> Q", "R", "P", "Q -> R"):
+        graph.add_node(name, kind="gpu", device="h100_sxm", pool="a")
+    for a, b in (("P -> Q", "R"), ("P", "Q -> R"), ("P", "R")):
+        graph.add_edge(a, b, bandwidth=1e9, latency_s=0.0)
+    assert set(compile_graph(graph).links.names) == {
+        '"P -> Q" -> R', 'R -> "P -> Q"', 'P -> "Q -> R"', '"Q -> R" -> P', "P -> R", "R -> P",
+    }  # fmt: skip

@@ -8,6 +8,7 @@ from defusedxml.ElementTree import fromstring
 
 from factorysim.catalog import load_catalog
 from factorysim.graph.build import build_graph
+from factorysim.graph.factory import compile_graph, end_name, link_name
 from factorysim.load import load, load_topology
 from factorysim.metrics.summary import Line
 from factorysim.report.factory_contents import Busy, Part
@@ -89,6 +90,23 @@ def test_interchangeable_switches_share_what_the_first_of_them_stands_for():
         frozenset({"leaf", "spine0"}): 0.25,
         frozenset({"leaf", "spine1"}): 0.25,
     }
+
+
+def test_links_whose_ends_read_alike_are_told_apart():
+    """As a run names them, nodes may be called anything: "P -> Q" and "R", or "P" and "Q -> R"."""
+    graph = empty()
+    edges = (("P -> Q", "R"), ("P", "Q -> R"))
+    for name in (name for edge in edges for name in edge):
+        add_switch(graph, name)
+    for edge in edges:
+        link(graph, *edge)
+    names = compile_graph(graph).links.names
+    by_link = {name: 0.1 * number for number, name in enumerate(names)}
+    found = {frozenset(edge): load for edge, load in edge_loads(graph, by_link).items()}
+    for a, b in edges:
+        there, back = (names.index(link_name(*map(end_name, ends))) for ends in ((a, b), (b, a)))
+        assert found[frozenset((a, b))] == 0.1 * max(there, back)
+    assert found[frozenset(edges[0])] != found[frozenset(edges[1])]
 
 
 def test_what_is_not_known_is_hatched_and_never_zero():
