@@ -14,7 +14,7 @@ from factorysim.run.tables import TABLE_NAMES
 from factorysim.store import RUN_SCHEMA, file_hash
 
 if TYPE_CHECKING:
-    from factorysim.run.rows import Known
+    from factorysim.run.row_check import Known
 
 MANIFEST, SUMMARY, SCENARIO = "manifest.json", "summary.json", "scenario.resolved.yaml"
 LARGEST = 64 * 2**20
@@ -140,7 +140,7 @@ def _missing(folder: Path) -> Iterator[Fault]:
 
 def _changed(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Fault]:
     """Hold every file against its hash in the manifest, and tables to what readers rely on."""
-    from factorysim.run.rows import Known
+    from factorysim.run.row_check import Known
 
     yield from _differing(folder / SUMMARY, manifest["summary_sha256"])
     yield from _differing(folder / SCENARIO, manifest["scenario"]["sha256"])

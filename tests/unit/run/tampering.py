@@ -36,7 +36,7 @@ def full_run(folder):
 def every_row():
     """Rows of every table: a session of two calls, one handed over, and of two tools."""
     mine = {"stream": STREAM}
-    at = {"deployment": DEPLOYMENT, "prompt_tokens": 5, "output_tokens": 3}
+    at = {"deployment": DEPLOYMENT, "prompt_tokens": 5, "output_tokens": 3, "requested_tokens": 3}
     between = {"started_s": 22.0, "finished_s": 23.0}
     moved = {"prefill": DEPLOYMENT, "decode": DEPLOYMENT, "moved_bytes": 70_000}
     instants = ("queued_s", "scheduled_s", "prefilled_s", "asked_s", "reserved_s", "landed_s")
@@ -50,7 +50,9 @@ def every_row():
         "calls": [
             call(0, 0, 21.0, 21.5, 22.0, 23.0, 25.0, 25.5, **at)._replace(**mine),
             call(1, 0, 26.0, 26.0, 27.0, 32.5, 33.0, 33.5, **at)._replace(**mine),
-            call(2, 1, 30.0, 31.0, None, None, None, None, **at)._replace(**mine, held_s=0.5),
+            call(2, 1, 30.0, 31.0, None, None, None, None, outcome="censored", **at)._replace(
+                **mine, held_s=0.5
+            ),
         ],
         "tools": [
             tool(0, 0, 34.0, 35.0, 36.0, cores=2.0, cpu_s=2.0)._replace(**mine),

@@ -8,7 +8,7 @@ import pytest
 
 from factorysim.errors import UserError
 from factorysim.run import open_run
-from factorysim.run.rows import Known
+from factorysim.run.row_check import Known
 from factorysim.run.tables import TABLE_NAMES, schema_of
 from factorysim.store import table_parts
 from tests.unit.run.tampering import changed, full_run, with_cell
@@ -69,7 +69,7 @@ def test_rows_with_one_fault_are_counted(folder):
         return found
 
     changed(folder, "steps", change)
-    assert "replica: found -1 in row 2, and 1 more rows" in told(folder)
+    assert "replica: found -1 in row 2, and 1 more" in told(folder)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,9 @@ def test_rows_with_one_fault_are_counted(folder):
         ("calls", "first_token_s", 20.0, "seconds from arrived_s on"),
         ("handoffs", "joined_s", 0.0, "seconds from landed_s on"),
         ("sessions", "finished_s", 20.0, "seconds from arrived_s on"),
+        ("sessions", "finished_s", None, "all of what is completed"),
+        ("calls", "first_token_s", None, "all of what is completed"),
+        ("calls", "output_tokens", 1, "all of what is completed"),
         ("sessions", "stream", None, "a value"),
         ("metrics", "key", None, "a value"),
         ("gaps", "gap_s", None, "a value"),
@@ -153,7 +156,7 @@ def test_words_that_are_no_text_are_told(folder, column):
 
     changed(folder, "events", change)
     text = told(folder)
-    assert f"{column}: found other bytes than UTF-8 in row 1, and 1 more rows" in text
+    assert f"{column}: found other bytes than UTF-8 in row 1, and 1 more" in text
 
 
 def test_statistics_that_are_not_of_the_rows_are_told(folder):
