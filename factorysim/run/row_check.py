@@ -92,7 +92,7 @@ class _Seen:
         self.count = 0
 
     def __str__(self) -> str:
-        more = f", and {self.count - 1:,} more" if self.count > 1 else ""
+        more = f" and {self.count - 1:,} more" if self.count > 1 else ""
         return f"{self.found} in row {self.first:,}{more}"
 
 

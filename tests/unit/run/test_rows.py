@@ -69,7 +69,7 @@ def test_rows_with_one_fault_are_counted(folder):
         return found
 
     changed(folder, "steps", change)
-    assert "replica: found -1 in row 2, and 1 more" in told(folder)
+    assert "replica: found -1 in row 2 and 1 more" in told(folder)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_words_that_are_no_text_are_told(folder, column):
 
     changed(folder, "events", change)
     text = told(folder)
-    assert f"{column}: found other bytes than UTF-8 in row 1, and 1 more" in text
+    assert f"{column}: found other bytes than UTF-8 in row 1 and 1 more" in text
 
 
 def test_statistics_that_are_not_of_the_rows_are_told(folder):
