@@ -113,5 +113,6 @@ def test_a_changed_table_is_refused_or_all_is_drawn(whole, other, tmp_path, chan
     draw_everything(folder, other, number)
 
 
+@pytest.mark.slow
 def test_a_whole_run_is_all_drawn(whole, other):
     draw_everything(whole, other, 0)
