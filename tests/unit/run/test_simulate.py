@@ -43,7 +43,7 @@ def test_every_table_reads_as_a_frame_with_its_replications(run):
         frame = getattr(run, name)
         assert isinstance(frame, pd.DataFrame)
         assert set(frame["replication"]) == {0, 1, 2}, name
-    for name in ("tools", "gaps", "transfers", "events"):
+    for name in TABLES:
         assert "replication" in getattr(run, name).columns
 
 
