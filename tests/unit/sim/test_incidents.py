@@ -116,6 +116,19 @@ def test_a_message_that_is_under_way_at_an_edge_counts_on_both_sides():
     assert carried == pytest.approx((20_000, 60_000))
 
 
+def test_events_are_handed_on_as_they_fill_a_chunk(monkeypatch):
+    monkeypatch.setattr("factorysim.sim.incidents.CHUNK_ROWS", 2)
+    handed = []
+    incidents = Incidents(Clock(), SimpleNamespace(rows=lambda table, rows: handed.append(rows)))
+    for number in range(5):
+        incidents.preempted("d/0", SimpleNamespace(number=number))
+    assert [len(rows) for rows in handed] == [2, 2]
+    incidents.close()
+    incidents.close()
+    assert [row[3] for rows in handed for row in rows] == [f"call {n}" for n in range(5)]
+    assert [len(rows) for rows in handed] == [2, 2, 1]
+
+
 def test_a_sandbox_without_memory_is_an_event_of_its_deployment():
     clock, handed = Clock(), []
     incidents = Incidents(clock, SimpleNamespace(rows=lambda table, rows: handed.extend(rows)))
