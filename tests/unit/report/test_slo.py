@@ -117,9 +117,12 @@ def test_nobody_asks_for_anything():
 def test_six_streams_are_told_one_by_one_and_of_seven_the_worst_five():
     six = {f"s{n}": NOBODY if n == 1 else MET for n in range(6)}
     assert [line.head for line in slo_lines(six)] == ["SLO met", "SLO unknown"] + ["SLO met"] * 4
-    *worst, others = slo_lines(six | {"s6": MISSED, "s7": NOBODY, "free": FREE})
-    assert [line.head for line in worst] == ["SLO missed"] + ["SLO unknown"] * 2 + ["SLO met"] * 2
-    assert others == ("SLOs", "of 3 more streams: 3 met", "good")
+    *worst, others = slo_lines(six | {"s6": MISSED, "free": FREE})
+    assert [line.head for line in worst] == ["SLO missed", "SLO unknown"] + ["SLO met"] * 3
+    assert others == ("SLOs", "of 2 more streams: 2 met", "good")
+    assert {line.state for line in worst if line.head == "SLO unknown"} == {"unknown"}
+    many = {f"m{n}": MISSED for n in range(6)} | {f"n{n}": NOBODY for n in range(2)}
+    assert slo_lines(many)[-1] == ("SLOs", "of 3 more streams: 1 missed, 2 unknown", "bad")
 
 
 def test_a_badge_tells_the_most_that_is_open_and_could_turn_it():
