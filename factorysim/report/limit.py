@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from factorysim.marked import printable
 from factorysim.report.numbers import digits, percent, seconds
+from factorysim.report.slo import threshold
 from factorysim.report.terminal import mark, titled_table
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _binding(found: Capacity) -> str:
     if binds.threshold == "overload":
         return "overload"
     limit = "" if binds.limit_s is None else f" ({seconds(binds.limit_s)})"
-    return f"{binds.threshold} of {binds.stream}{limit}"
+    return f"{threshold(binds.threshold)} of {binds.stream}{limit}"
 
 
 def _missed(found: Capacity) -> str:

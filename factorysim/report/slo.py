@@ -54,7 +54,14 @@ class Said(NamedTuple):
 
 def slo_limits(slo: Mapping[str, Any]) -> str:
     """Write the thresholds of a stream; empty: it has none."""
-    return ", ".join(f"{key} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None)
+    return ", ".join(
+        f"{threshold(key)} {seconds(slo[key])}" for key in THRESHOLDS if slo[key] is not None
+    )
+
+
+def threshold(key: str) -> str:
+    """Write what an SLO limits: `ttft` and `tpot` as the field writes them."""
+    return key.upper() if key in ("ttft", "tpot") else key
 
 
 def told_apart(slos: Mapping[str, Any]) -> tuple[list[Said], list[Said]]:
@@ -134,5 +141,5 @@ def _line(one: Verdict, slo: Mapping[str, Any]) -> Said:
         met = "" if judgement == "met" else " met it"
         text = f"{percent(share)} of {one.stream} sessions{met}, {wanted}"
         if found.open >= SHOWN:
-            text += f"; {percent(found.open)} were still under way, which turns nothing"
+            text += f"; {percent(found.open)} were still under way, which cannot turn it"
     return Said(HEADS[judgement], text, STATES[judgement])

@@ -37,7 +37,7 @@ def test_the_verdict_comes_first_and_nothing_is_written(factorysim, tmp_path, mo
     assert lines[0].startswith("Sustains ")
     head = " ".join(" ".join(lines[:3]).split())
     assert "95 %, 3 replications" in head
-    assert "binds: ttft of calls (4.00 s)" in head
+    assert "binds: TTFT of calls (4.00 s)" in head
     assert max(map(len, lines)) <= 80
     assert {path.name for path in tmp_path.iterdir()} == {"mine.yaml"}
 

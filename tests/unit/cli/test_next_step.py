@@ -28,6 +28,20 @@ def test_the_newest_run_is_to_be_looked_at(tmp_path):
     assert commands(tmp_path)[0] == "factorysim report runs/new"
 
 
+def test_the_runs_of_the_newest_comparison_are_to_be_looked_at(tmp_path):
+    write_run(tmp_path, "old", 1_000)
+    for name in ("a-vs-b/z first", "a-vs-b/b"):
+        write_run(tmp_path, name)
+    told = tmp_path / "runs" / "a-vs-b"
+    (told / "comparison.json").write_text(json.dumps({"comparisons": [{"a": "z first"}]}))
+    os.utime(told, (2_000, 2_000))
+    assert commands(tmp_path)[0] == "factorysim report 'runs/a-vs-b/z first' runs/a-vs-b/b"
+    lines = welcome(tmp_path).splitlines()
+    assert max(map(len, lines)) <= 80
+    os.utime(told, (500, 500))
+    assert commands(tmp_path)[0] == "factorysim report runs/old"
+
+
 def test_ones_own_scenario_is_to_be_checked_and_run(tmp_path):
     (tmp_path / "my plan.yaml").write_text("# mine\nschema: factorysim.scenario/1\n")
     (tmp_path / "other.yaml").write_text("schema: factorysim.topology/1\n")
@@ -42,6 +56,7 @@ def test_what_is_not_ours_is_left_alone(tmp_path):
         place = tmp_path / "runs" / str(number)
         place.mkdir(parents=True)
         (place / "manifest.json").write_text(text)
+        (place / "comparison.json").write_text(text)
     (tmp_path / "data.yaml").write_bytes(b"\xff\xfe")
     (tmp_path / "folder.yaml").mkdir()
     assert commands(tmp_path)[0] == "factorysim run quickstart"

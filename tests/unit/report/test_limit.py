@@ -37,7 +37,7 @@ def text_of(found, width=80):
 def test_the_verdict_says_rate_interval_and_what_binds():
     assert str(verdict(FOUND)) == (
         "Sustains 5.80 sessions/s inside its SLOs (5.50 to 6.10, 95 %, 5 replications), "
-        f"2.90 times the scenario's rate; binds: ttft of {NAME} (1.00 s)"
+        f"2.90 times the scenario's rate; binds: TTFT of {NAME} (1.00 s)"
     )
 
 

@@ -43,7 +43,7 @@ def test_what_is_not_decided_is_told_with_its_bounds():
     assert line.head == "SLO not decided"
     assert line.text == (
         "30.0 % to 96.0 % of code sessions, as 66.0 % were still under way; "
-        "95.0 % wanted (ttft 2.00 s)"
+        "95.0 % wanted (TTFT 2.00 s)"
     )
     assert line.state == "unknown"
 
@@ -53,7 +53,7 @@ def test_what_is_met_so_far_is_told_with_how_many_are_open():
     assert line.head == "SLO met so far"
     assert line.text == (
         "100 % of code sessions with a verdict; 66.0 % were still under way; "
-        "95.0 % wanted (ttft 2.00 s)"
+        "95.0 % wanted (TTFT 2.00 s)"
     )
     assert line.state == "unknown"
 
@@ -85,10 +85,10 @@ def test_sessions_under_way_are_told_where_they_turn_nothing():
     settled = asks(counted(97, 98, 100))
     (met,), (missed,) = (slo_lines({"code": slo}) for slo in (settled, MISSED))
     assert met.text == (
-        "99.0 % of code sessions, 95.0 % wanted (ttft 2.00 s); 2.0 % were still under way, "
-        "which turns nothing"
+        "99.0 % of code sessions, 95.0 % wanted (TTFT 2.00 s); 2.0 % were still under way, "
+        "which cannot turn it"
     )
-    assert missed.text.endswith("; 10.0 % were still under way, which turns nothing")
+    assert missed.text.endswith("; 10.0 % were still under way, which cannot turn it")
     (all_ended,) = slo_lines({"code": MET})
     assert "under way" not in all_ended.text
 
