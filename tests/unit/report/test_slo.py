@@ -100,10 +100,16 @@ def test_what_turns_nothing_is_told_from_one_session_in_two_thousand_on(total, t
 
 
 def test_a_line_is_coloured_and_worded_by_its_verdict():
-    slos = {"a": MET | {"turn": 60.0}, "b": MISSED, "c": asks(counted(0, 0, 10), attain=0.0)}
+    slos = {
+        "a": MET | {"tpot": 0.05, "turn": 60.0},
+        "b": MISSED,
+        "c": asks(counted(0, 0, 10), attain=0.0),
+    }
     good, bad, free = slo_lines(slos)
     assert (good.state, bad.state) == ("good", "bad")
-    assert good.text == "99.0 % of a sessions, 95.0 % wanted (TTFT 2.00 s, turn 60.0 s)"
+    assert (
+        good.text == "99.0 % of a sessions, 95.0 % wanted (TTFT 2.00 s, TPOT 50.0 ms, turn 60.0 s)"
+    )
     assert bad.text.startswith("55.6 % of b sessions met it, 95.0 % wanted")
     assert free.text.startswith("0.0 % of c sessions, 0.0 % wanted"), "no session has a verdict"
 
