@@ -77,6 +77,11 @@ class Run:
         return self._table("tools")
 
     @cached_property
+    def sandboxes(self) -> pd.DataFrame:
+        """One row a sandbox."""
+        return self._table("sandboxes")
+
+    @cached_property
     def steps(self) -> pd.DataFrame:
         """One row a run of steps."""
         return self._table("steps")
@@ -97,9 +102,19 @@ class Run:
         return self._table("transfers")
 
     @cached_property
+    def tiers(self) -> pd.DataFrame:
+        """One row a fetch, a store, an eviction or a hit of KV blocks below HBM."""
+        return self._table("tiers")
+
+    @cached_property
     def events(self) -> pd.DataFrame:
         """One row an event of the timeline."""
         return self._table("events")
+
+    @cached_property
+    def links(self) -> pd.DataFrame:
+        """One row a direction of a link that carried something in the measured window."""
+        return self._table("links")
 
     @cached_property
     def timeseries(self) -> pd.DataFrame:

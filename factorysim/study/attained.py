@@ -118,7 +118,7 @@ def _verdicts(replications: Iterable[Replication], stream: str) -> int:
         value.n
         for replication in replications
         for value in replication.values
-        if (value.name, value.key) == ("slo.sessions", stream)
+        if (value.name, value.by, value.key) == ("slo.sessions", "stream", stream)
     )
 
 

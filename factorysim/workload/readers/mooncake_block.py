@@ -41,8 +41,7 @@ WORD = 8
 """Digits that are read at once; a row begins with more bytes than that before any digit."""
 
 _DIGITS = b"0123456789"
-_BEFORE, _AFTER = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
-_BEFORE[list(b" [:,")] = True
+_AFTER = np.zeros(256, dtype=bool)
 _AFTER[list(b",]")] = True
 _OF_DIGITS = np.array(
     [
@@ -118,8 +117,8 @@ def plain_rows(block: bytes) -> PlainRows | None:
 def _numbers_in(skeleton: bytes) -> int:
     """Count the numbers of a row without its digits; 0 if it is no plain row."""
     for head, comma, tail in STYLES:
-        commas, odd = divmod(len(skeleton) - len(head) - len(tail), len(comma))
-        if commas >= 0 and not odd and skeleton == head + comma * commas + tail:
+        commas = (len(skeleton) - len(head) - len(tail)) // len(comma)
+        if skeleton == head + comma * commas + tail:
             count = len(FIELDS) + commas
             if len(skeleton) <= CACHED:
                 _known[skeleton] = count
@@ -135,7 +134,9 @@ def _numbers(text: npt.NDArray[np.uint8], count: int) -> Ints | None:
         return None
     begins, ends = edges[::2] + 1, edges[1::2] + 1
     lengths = ends - begins
-    placed = _BEFORE[text[begins - 1]].all() and _AFTER[text[ends]].all()
+    # A skeleton has as many commas and brackets that a number may stand before as it has
+    # numbers: where each stands before one, each has its own, and what is before it is right.
+    placed = _AFTER[text[ends]].all()
     padded = ((text[begins] == ord("0")) & (lengths > 1)).any()
     if not placed or padded or lengths.max() > DIGITS_MOST:
         return None

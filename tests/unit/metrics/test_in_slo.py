@@ -4,7 +4,16 @@ import itertools
 
 import pytest
 
-from factorysim.metrics.in_slo import NOBODY, InSlo, Verdict, counted, pooled, verdicts, worst
+from factorysim.metrics.in_slo import (
+    NOBODY,
+    InSlo,
+    Verdict,
+    counted,
+    met_or_why,
+    pooled,
+    verdicts,
+    worst,
+)
 
 
 @pytest.mark.parametrize("attain", [0.0, 0.25, 0.5, 0.9, 0.95, 1.0])
@@ -29,6 +38,8 @@ def test_where_all_have_a_verdict_the_bounds_are_the_share():
 def test_who_has_no_sessions_is_not_judged():
     assert counted(0, 0, 0) is NOBODY
     assert NOBODY.judged(0.5) == "unknown"
+    assert NOBODY.open == 0.0
+    assert Verdict("a", 0.5, NOBODY).margin == 0.0
     assert pooled([NOBODY, counted(3, 4, 4)]) == counted(3, 4, 4)
     assert pooled([]) == NOBODY
 
@@ -65,3 +76,15 @@ def test_the_worst_of_streams_decides():
     order = ("missed", "undecided", "so_far", "met", "unknown")
     for one, other in itertools.combinations_with_replacement(order, 2):
         assert worst([one, other]) == worst([other, one]) == one
+
+
+def test_all_is_met_or_it_is_said_why_that_is_open():
+    """Of what is open the most is told, but only of the streams whose verdict it is."""
+    met, missed = (counted(9, 9, 9), "met"), (counted(1, 9, 9), "missed")
+    unsure, worse = (counted(5, 8, 10), "undecided"), (counted(3, 5, 10), "undecided")
+    so_far = counted(1, 1, 10), "so_far"
+    assert met_or_why([met, met]) == (1.0, "")
+    assert met_or_why([met, missed, so_far]) == (0.0, "")
+    assert met_or_why([(NOBODY, "unknown")]) == (None, "no session has a verdict")
+    told = "not decided: 50.0% of a stream's sessions were still under way"
+    assert met_or_why([met, so_far, unsure, worse]) == (None, told)

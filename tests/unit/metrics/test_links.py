@@ -23,3 +23,4 @@ def test_a_link_is_as_busy_as_the_bytes_of_the_window_fill_it():
 def test_links_of_which_nothing_is_told_are_not_idle(links):
     found = link_values(tables(links=links), WINDOW)
     assert reasons(found) == {"fabric.utilization": NOTHING, "fabric.busiest": NOTHING}
+    assert NOTHING.startswith("no message of 64 KB or more")

@@ -1,13 +1,14 @@
 """The factory of a run: what its directory tells of it, and what is said where it is too little."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from factorysim.catalog import load_catalog
 from factorysim.load import load
 from factorysim.report.factory_loads import step_of, uses_in
-from factorysim.report.factory_plan import layout_of_plan, picture_of_run
+from factorysim.report.factory_plan import _steps, layout_of_plan, picture_of_run, uses_of
 from factorysim.resources import resource_names
 from factorysim.run import open_run, simulate
 from factorysim.run.prepare import build_plan
@@ -50,6 +51,32 @@ def test_a_run_tells_how_busy_each_replica_was(tmp_path):
     }
     assert drawn == {f"gpu/{k}": step_of(share) for k, share in enumerate(shares)}
     assert len(set(drawn.values())) == 2, "else the test could not fail"
+
+
+def split_plan():
+    """Two replicas of two chips, each with its experts on one more; a cloud and a tool host."""
+    replicas = [
+        SimpleNamespace(devices=(0, 1), partners=(4,)),
+        SimpleNamespace(devices=(2, 3), partners=(5,)),
+    ]
+    own = SimpleNamespace(name="own", elastic=False, hosts=[SimpleNamespace(node=6)])
+    cloud = SimpleNamespace(name="cloud", elastic=True, hosts=[SimpleNamespace(node=7)])
+    serve = [SimpleNamespace(name="split", replicas=replicas)]
+    return SimpleNamespace(serve=serve, tools=[own, cloud])
+
+
+def test_both_sides_of_a_split_are_its_deployments():
+    assert uses_of(split_plan(), "abcdefgh") == dict.fromkeys("abcdef", "split") | {"g": "own"}
+
+
+def test_both_sides_of_a_split_are_as_busy_as_their_replica():
+    busy = {"split/0": 0.11, "split/1": 0.93}
+    assert _steps(split_plan(), "abcdefgh", busy) == dict.fromkeys("abe", 1) | dict.fromkeys(
+        "cdf", 9
+    )
+    assert _steps(split_plan(), "abcdefgh", {"split/1": None, "split/0": 0.0}) == dict.fromkeys(
+        "abe", 0
+    )
 
 
 @pytest.mark.slow

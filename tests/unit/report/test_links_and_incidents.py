@@ -54,6 +54,25 @@ def test_events_are_counted_by_kind_and_place_over_replications(tmp_path):
     text = text_of(incidents, found)
     assert "a call lost its KV blocks to others d/0 3 3.00 s 9.50 s" in text
     assert "the gateway did not let a call in chat 1 9.00 s 9.00 s" in text
+    assert "other places" not in text
+
+
+def test_every_kind_at_every_place_is_counted_apart(tmp_path):
+    kinds, places = ("preempted", "turned_away", "no_memory"), ("a", "b", "c")
+    wanted = {
+        (kind, place): 1 + 3 * k + p
+        for k, kind in enumerate(kinds)
+        for p, place in enumerate(places)
+    }
+    rows = [
+        EventRow(float(n), kind, place, "")
+        for (kind, place), times in wanted.items()
+        for n in range(times)
+    ]
+    found = counted(source(tmp_path, {"events": rows}))
+    assert {(one.kind, one.place): one.times for one in found} == wanted
+    assert [one.times for one in found] == sorted(wanted.values(), reverse=True)
+    assert all((one.first_s, one.last_s) == (0.0, one.times - 1.0) for one in found)
 
 
 def test_places_beyond_the_first_are_one_line(tmp_path):
@@ -70,6 +89,7 @@ def test_a_rare_kind_is_told_beside_a_frequent_one(tmp_path):
     rare = EventRow(2.0, "no_memory", "host", "session 1")
     text = text_of(incidents, source(tmp_path, {"events": [*rows, rare]}))
     assert "a sandbox had to wait for memory: 1 time, at 1 place" in text
+    assert "at 1 places" not in text
 
 
 def test_a_run_without_incidents_says_so(tmp_path):
@@ -86,6 +106,18 @@ def test_links_have_the_mean_of_replications_that_may_have_carried_nothing(tmp_p
     ]
     text = text_of(links, found)
     assert "a -> b 20.0 % 20.0 GB 1.00 GB/s" in text
+
+
+@pytest.mark.parametrize(("number", "told"), [(10, ""), (12, "2 more carried something")])
+def test_links_beyond_the_busiest_ten_are_counted(tmp_path, number, told):
+    rows = [LinkRow(f"n{k} -> a", 1e9, 1e9 * (1 + k)) for k in range(number)]
+    text = text_of(links, source(tmp_path, {"links": rows}))
+    assert [f"n{k} -> a" in text for k in range(number)] == [
+        k >= number - 10 for k in range(number)
+    ]
+    assert text.endswith("Messages below 64 KB cost latency only and are not counted.")
+    assert told in text
+    assert ("more carried" in text) == bool(told)
 
 
 def test_links_that_nothing_crossed_are_not_idle(tmp_path):

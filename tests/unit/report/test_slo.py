@@ -91,3 +91,48 @@ def test_sessions_under_way_are_told_where_they_turn_nothing():
     assert missed.text.endswith("; 10.0 % were still under way, which cannot turn it")
     (all_ended,) = slo_lines({"code": MET})
     assert "under way" not in all_ended.text
+
+
+@pytest.mark.parametrize(("total", "told"), [(1950, True), (2100, False)])
+def test_what_turns_nothing_is_told_from_one_session_in_two_thousand_on(total, told):
+    (line,) = slo_lines({"code": asks(counted(total - 1, total - 1, total))})
+    assert ("were still under way" in line.text) == told
+
+
+def test_a_line_is_coloured_and_worded_by_its_verdict():
+    slos = {
+        "a": MET | {"tpot": 0.05, "turn": 60.0},
+        "b": MISSED,
+        "c": asks(counted(0, 0, 10), attain=0.0),
+    }
+    good, bad, free = slo_lines(slos)
+    assert (good.state, bad.state) == ("good", "bad")
+    assert (
+        good.text == "99.0 % of a sessions, 95.0 % wanted (TTFT 2.00 s, TPOT 50.0 ms, turn 60.0 s)"
+    )
+    assert bad.text.startswith("55.6 % of b sessions met it, 95.0 % wanted")
+    assert free.text.startswith("0.0 % of c sessions, 0.0 % wanted"), "no session has a verdict"
+
+
+def test_nobody_asks_for_anything():
+    assert (
+        slo_lines({"free": FREE}) == slo_lines({}) == [("SLO", "no stream asks for any", "plain")]
+    )
+
+
+def test_six_streams_are_told_one_by_one_and_of_seven_the_worst_five():
+    six = {f"s{n}": NOBODY if n == 1 else MET for n in range(6)}
+    assert [line.head for line in slo_lines(six)] == ["SLO met", "SLO unknown"] + ["SLO met"] * 4
+    *worst, others = slo_lines(six | {"s6": MISSED, "free": FREE})
+    assert [line.head for line in worst] == ["SLO missed", "SLO unknown"] + ["SLO met"] * 3
+    assert others == ("SLOs", "of 2 more streams: 2 met", "good")
+    assert {line.state for line in worst if line.head == "SLO unknown"} == {"unknown"}
+    many = {f"m{n}": MISSED for n in range(6)} | {f"n{n}": NOBODY for n in range(2)}
+    assert slo_lines(many)[-1] == ("SLOs", "of 3 more streams: 1 missed, 2 unknown", "bad")
+
+
+def test_a_badge_tells_the_most_that_is_open_and_could_turn_it():
+    slos = {"a": OPEN, "b": asks(counted(30, 30, 40)), "c": asks(counted(39, 39, 100), attain=0.3)}
+    assert badge(slos)[0] == "2 of 3 SLOs met so far: up to 66.0 % of sessions were still under way"
+    slos = {"b": asks(counted(30, 30, 40)), "c": asks(counted(34, 34, 100), attain=0.3)}
+    assert badge(slos)[0] == "1 of 2 SLOs met so far: up to 25.0 % of sessions were still under way"

@@ -43,8 +43,35 @@ def test_every_table_reads_as_a_frame_with_its_replications(run):
         frame = getattr(run, name)
         assert isinstance(frame, pd.DataFrame)
         assert set(frame["replication"]) == {0, 1, 2}, name
-    for name in ("tools", "gaps", "transfers", "events"):
+    for name in TABLES:
         assert "replication" in getattr(run, name).columns
+
+
+def test_links_carry_what_was_sent_in_the_measured_window():
+    """Prompts of 80 kB, as transfers tell of them; the first 20 s and the drain are left out."""
+    plain = mm1(window="60 s", drain="20 s", replications=2)
+    stream = plain.streams["calls"]
+    sized = stream.calls.model_copy(
+        update={"prompt_tokens": stream.calls.prompt_tokens.model_copy(update={"mean": 20_000.0})}
+    )
+    run = simulate(
+        plain.model_copy(
+            update={
+                "streams": {"calls": stream.model_copy(update={"calls": sized})},
+                "serving": plain.serving.model_copy(update={"token_budget": 20_000}),
+            }
+        ),
+        workers=1,
+    )
+    sent = run.transfers
+    assert set(sent.size_bytes) == {80_000}
+    measured = sent[(sent.started_s >= 20) & (sent.finished_s < 80)]
+    assert (sent.finished_s < 20).sum() > 5
+    assert (sent.started_s >= 80).sum() > 5
+    for replication, rows in run.links.groupby("replication"):
+        expected = (measured.replication == replication).sum() * 80_000
+        assert rows.carried_bytes.tolist() == pytest.approx([expected] * len(rows))
+    assert set(run.links.replication) == {0, 1}
 
 
 def test_the_manifest_is_enough_to_repeat_the_run(run):

@@ -116,6 +116,18 @@ def test_what_is_reserved_counts_as_carried():
     assert bench.fabric.carried_bytes() == pytest.approx({0: 8e8, 1: 8e8})
 
 
+def test_a_link_that_two_reserved_ways_cross_carries_both():
+    bench = Bench()
+    bench.fabric.standing([(1, 9), (2, 9)], lambda: None).set_demand(4e8)
+    bench.env.run_until(2 * FS)
+    assert bench.fabric.carried_bytes() == pytest.approx({0: 16e8, 1: 8e8, 2: 8e8})
+    assert [load.carried_bytes for load in bench.fabric.loads()] == [
+        16 * 10**8,
+        8 * 10**8,
+        8 * 10**8,
+    ]
+
+
 def test_flows_that_do_not_fit_are_told_with_seconds_and_peak():
     bench = Bench()
     bench.send(0.0, 1, 10**9)  # 0 to 1 s
