@@ -2,7 +2,7 @@
 
 A run directory keeps no plan: where things stand, how they are linked and what they are called
 follows from the scenario in it. That is the run's factory only where the program, the catalog
-and every file that the scenario names are those that the run was made with.
+and every file that shapes it are those that the run was made with; a trace may be another.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def plan_again(folder: Path, manifest: Mapping[str, Any]) -> Planned | NotPlanne
 
 
 NAMED = 4
-"""Of what has changed, at the most: a trace may be of thousands of files."""
+"""Of what has changed, at the most."""
 
 
 def _told(others: Sequence[str]) -> str:
@@ -99,7 +99,7 @@ def _others(scenario: ScenarioSpec, catalog: Catalog, manifest: Mapping[str, Any
 
     A file that lies elsewhere by now is the same if its name and its content are.
     """
-    from factorysim.run.publish import catalog_hash, input_files
+    from factorysim.run.publish import catalog_hash, factory_files
     from factorysim.store import file_hash
 
     if catalog_hash(catalog) != manifest["catalog_sha256"]:
@@ -107,7 +107,7 @@ def _others(scenario: ScenarioSpec, catalog: Catalog, manifest: Mapping[str, Any
     known = {(one["path"], one["sha256"]) for one in manifest["inputs"]}
     places = {path for path, _ in known}
     names = {(Path(path).name, digest) for path, digest in known}
-    for file in input_files(scenario):
+    for file in factory_files(scenario):
         if not file.is_file():
             yield file.name
             continue

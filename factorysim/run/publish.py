@@ -201,16 +201,21 @@ def input_files(scenario: ScenarioSpec) -> list[Path]:
     from factorysim.workload.readers.weka import weka_files
     from factorysim.workload.servegen import pool_files
 
-    names = [stream.trace for stream in scenario.streams.values()]
-    names += [getattr(deployment.law, "file", None) for deployment in scenario.deployments.values()]
-    names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]
-    names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
-    paths = {Path(name) for name in names if name is not None}
-    files = [file for path in paths for file in weka_files(path)]
+    files = factory_files(scenario)
     for stream in scenario.streams.values():
+        if stream.trace is not None:
+            files += weka_files(Path(stream.trace))
         if stream.clients is not None:
             files += pool_files(Path(stream.clients.folder))
     return sorted(set(files))
+
+
+def factory_files(scenario: ScenarioSpec) -> list[Path]:
+    """Files that its factory is planned from: a graph, profiles, facts, and agents' tools."""
+    names = [getattr(deployment.law, "file", None) for deployment in scenario.deployments.values()]
+    names += [s.agent for s in scenario.streams.values() if s.agent and Path(s.agent).suffix]
+    names += [scenario.catalog, getattr(scenario.topology, "graph", None)]
+    return sorted({Path(name) for name in names if name is not None})
 
 
 def cpu_name() -> str:
