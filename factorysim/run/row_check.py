@@ -24,6 +24,8 @@ LARGEST = 1e100
 """Far beyond any amount, and its square is a number yet."""
 LEAST_BANDWIDTH = 1e-100
 ROUNDING_S = 1e-9
+ROUNDINGS = 4
+"""Of a float: after four months its steps are longer than a nanosecond."""
 MOST = 10**7
 """Hosts, nodes and the like, which are gone through one by one."""
 COUNT = 2**53
@@ -229,7 +231,8 @@ class Check:
         replication, call, at_s, gap_s = map(np.concatenate, zip(*self._gaps, strict=True))
         order = np.lexsort((at_s, call, replication))
         same = (np.diff(replication[order]) == 0) & (np.diff(call[order]) == 0)
-        again = same & ((at_s - gap_s)[order][1:] < at_s[order][:-1] - ROUNDING_S)
+        rounding_s = ROUNDING_S + ROUNDINGS * np.spacing(at_s[order][1:])
+        again = same & ((at_s - gap_s)[order][1:] < at_s[order][:-1] - rounding_s)
         if again.any():
             wrong = np.zeros(len(order), bool)
             wrong[order[1:][again]] = True

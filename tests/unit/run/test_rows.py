@@ -8,7 +8,7 @@ import pytest
 
 from factorysim.errors import UserError
 from factorysim.run import open_run
-from factorysim.run.row_check import Known
+from factorysim.run.row_check import Check, Known
 from factorysim.run.tables import TABLE_NAMES, schema_of
 from factorysim.store import table_parts
 from tests.unit.run.tampering import changed, full_run, with_cell
@@ -106,6 +106,29 @@ def test_what_a_run_never_writes_is_told(folder, table, column, value, said):
     text = told(folder)
     assert f"{table}.parquet: " in text
     assert said in text
+
+
+def test_gaps_that_follow_each_other_do_so_after_years_too():
+    gap_fs = 123_456_789_012_345
+    ends = [(10**23 + number * gap_fs) / 1e15 for number in range(1, 200)]
+    gaps = pa.table(
+        {
+            name: pa.array(values, schema_of("gaps").field(name).type)
+            for name, values in {
+                "replication": [0] * len(ends),
+                "call": [0] * len(ends),
+                "at_s": ends,
+                "gap_s": [gap_fs / 1e15] * len(ends),
+            }.items()
+        }
+    )
+    check = Check("gaps", Known(frozenset([0]), 1))
+    list(check.passing([gaps]))
+    assert not list(check.told())
+    late = gaps.set_column(3, "gap_s", pa.array([0.1235] * len(ends)))
+    check = Check("gaps", Known(frozenset([0]), 1))
+    list(check.passing([late]))
+    assert [key for key, _, _ in check.told()] == ["gap_s"]
 
 
 @pytest.mark.parametrize(
