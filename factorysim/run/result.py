@@ -58,8 +58,12 @@ class Run:
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Every metric of every replication, breakdowns included."""
-        return self._table("metrics")
+        """Every metric of every replication, breakdowns included.
+
+        Names are plain text, not categories: those of two runs can be held against each other.
+        """
+        found = self._table("metrics")
+        return found.astype(dict.fromkeys(("name", "by", "key"), object))
 
     @cached_property
     def sessions(self) -> pd.DataFrame:

@@ -172,6 +172,7 @@ def shares_of(path, names, by="stream"):
     """Mean over replications of metrics of each stream."""
     table = pd.read_parquet(path)
     mine = table[(table.by == by) & table.name.isin(names)]
+    mine = mine.astype({"key": str, "name": str})
     return mine.groupby(["key", "name"]).value.mean().unstack()
 
 

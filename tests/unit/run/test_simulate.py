@@ -254,3 +254,13 @@ def test_progress_adds_up_to_the_whole():
     assert (last.done, last.total) == (3, 3)
     assert last.simulated_s == last.of_s == pytest.approx(3 * 270.0)
     assert last.sessions == len(run.sessions)
+
+
+def test_metrics_of_two_runs_can_be_held_against_each_other(run, tmp_path):
+    """Categories of the one are not those of the other: pandas would refuse to compare them."""
+    more = simulate(mm1(servers=2, replications=2), out=tmp_path / "more", workers=1)
+    means = [
+        one.metrics.groupby(["by", "key", "name"]).value.mean().xs("stream").loc["calls"]
+        for one in (run, more)
+    ]
+    assert (means[0] >= means[1])["ttft_s.mean"]
