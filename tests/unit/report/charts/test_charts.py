@@ -1,6 +1,7 @@
 """Charts draw the numbers of the summary: the same laws, from the rows themselves."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from factorysim.report.charts.pools import pool_bars, utilizations
 from factorysim.report.charts.source import Source
 from factorysim.report.charts.time_shares import ALL, time_shares
 from factorysim.run import simulate
+from factorysim.study.compare import Comparison, Pair
 from factorysim.study.pairing import pair_runs
 from tests.unit.run.builders import mm1
 
@@ -177,3 +179,20 @@ def test_differences_are_those_of_the_summaries(source, tmp_path):
         expected = b[one.name].value / a[one.name].value - 1
         assert one.share == pytest.approx(expected, rel=1e-9, abs=1e-12)
         assert one.low is None or one.low <= one.share <= one.high
+
+
+def test_ends_of_an_interval_are_shares_of_the_first_run():
+    """All four are of A; what one replication, or an A of 0, leaves open is not drawn."""
+    a, b = (SimpleNamespace(manifest={"scenario": {"name": name}}) for name in ("x", "y"))
+    pairs = {
+        "power.it_w.mean": Pair(200.0, 250.0, 50.0, 30.0, 80.0, 1.25, 2.0, None),
+        "ttft_s.mean": Pair(4.0, 3.0, -1.0, None, None, 0.75, None, "one replication"),
+        "kv.hit_rate": Pair(0.0, 0.3, 0.3, 0.2, 0.4, None, None, None),
+    }
+    chart = paired_chart(Comparison(a, b, pairs, "", ("a note",)))
+    assert (chart.a, chart.b, chart.notes) == ("x", "y", ("a note",))
+    found = {one.name: (one.share, one.low, one.high) for one in chart.differences}
+    assert found.keys() == {"power.it_w.mean", "ttft_s.mean"}
+    assert found["power.it_w.mean"] == pytest.approx((0.25, 0.15, 0.4))
+    assert found["ttft_s.mean"] == (-0.25, None, None)
+    assert [reason for _, reason in chart.withheld] == ["it is 0 in A"]

@@ -116,6 +116,27 @@ def test_a_value_that_is_withheld_has_no_bar():
     assert "withheld" in page.text("text")
 
 
+def test_a_bar_is_as_long_as_its_value_and_the_whisker_as_its_interval():
+    x = linear(0.0, 10.0, (20.0, 120.0), tight=True)
+    page = Page(bars.values("energy", [bars.Bar("a", 4.0, 3.0, 6.0, "4 J", "a")], x, 140.0))
+    track, bar = page.named("rect")
+    assert (float(track["x"]), float(track["width"])) == (20, 100)
+    assert (float(bar["x"]), float(bar["width"])) == pytest.approx((20, 40))
+    (path,) = page.named("path")
+    assert re.findall(r"[MH]([\d.]+)", path["d"]) == ["50.0", "80.0", "50.0", "80.0"]
+
+
+@pytest.mark.parametrize(
+    ("share", "drawn"), [(0.0, 0), (0.25, 15), (1.0, 60), (1.7, 60), (-0.5, 0)]
+)
+def test_a_small_bar_fills_its_share_of_all_its_room(share, drawn):
+    page = Page(bars.small(share))
+    (frame,) = page.named("svg")
+    track, bar = (float(one["width"]) for one in page.named("rect"))
+    assert frame["viewbox"].split()[2] == "60"
+    assert (track, bar) == pytest.approx((60, drawn))
+
+
 def row(ratio, low=None, high=None):
     return forest.Row("TTFT", ratio, low, high, "+1 %", "TTFT\ndifference: +1 %")
 
