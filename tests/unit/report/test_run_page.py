@@ -21,7 +21,7 @@ from factorysim.report.run_page import MOST, comparison_page, report, run_page
 from factorysim.report.sections import COMPARISON, RUN
 from factorysim.report.sections.over_time import BINS
 from factorysim.report.sections.section import between, interval, view_of
-from factorysim.report.sections.verdict import FIGURES
+from factorysim.report.sections.verdict import FIGURES, verdict
 from factorysim.report.svg.lines import LOOKS
 from factorysim.run import Run, simulate
 from factorysim.study.pairing import pair_runs
@@ -85,6 +85,23 @@ def test_the_verdict_says_what_was_met_how_full_it_is_and_what_it_takes(runs, pa
     power = summary["power.facility_w.mean"]
     assert between(power.ci_low, power.ci_high, "W", power.value) in text
     assert "in 1 rack" in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ends"),
+    [(0.4, 0.7, (144.0, 252.0)), (-0.1, 0.75, (0.0, 270.0)), (0.3, 1.2, (108.0, 360.0))],
+)
+def test_the_bar_of_headroom_is_as_full_as_the_pool(runs, low, high, ends):
+    """And its whisker ends where the interval does, or at the end of the bar."""
+    other = Run(runs["one"].path)
+    full = {"saturation": Line(0.5, low, high, 3, None)}
+    other.__dict__["summary"] = other.summary | full
+    room = Page(re.search(r"<svg[^>]*meter.*?</svg>", verdict(view_of([other])).body).group())
+    track, bar = (float(one["width"]) for one in room.named("rect"))
+    assert (track, bar) == pytest.approx((360, 180))
+    (path,) = room.named("path")
+    left, right, *line = (float(at) for at in re.findall(r"[MH]([\d.]+)", path["d"]))
+    assert (left, right) == tuple(line) == pytest.approx(ends)
 
 
 def test_devices_that_serve_nothing_are_told(runs, page):
