@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from factorysim.metrics.summary import Line
-from factorysim.report.terminal import cell, link_warnings, run_report, verdict
+from factorysim.report.terminal import cell, link_warnings, run_report, said, verdict
 from factorysim.report.versus import comparison_report
 from factorysim.run import simulate
 from factorysim.spec.stream import SloSpec
@@ -91,6 +91,24 @@ def test_tools_are_told_of_where_they_fail_or_run_in_sandboxes(run, monkeypatch)
     asked = {"sandboxes.asked": Line(92.0, None, None, 1, "one")}
     monkeypatch.setitem(run.__dict__, "summary", told | asked)
     assert re.search(r"sandboxes asked for +92\.0", rendered(run_report(run)))
+
+
+def test_calls_that_are_not_served_are_told_as_shares_of_all_by_their_reason(run, monkeypatch):
+    heads = ("Rejected", "Turned away", "Came again")
+
+    def told(**calls):
+        lines = {f"calls.{n}": Line(v, None, None, 3, None) for n, v in calls.items()}
+        monkeypatch.setitem(run.__dict__, "summary", run.summary | lines)
+        return {one.head: one.text for one in said(run) if one.head in heads}
+
+    found = told(arrived=400.0, rejected=180.0, turned_away=100.0, retried=120.0)
+    shares = {head: text.partition(" of calls")[0] for head, text in found.items()}
+    assert shares == {"Rejected": "20.0 %", "Turned away": "25.0 %", "Came again": "30.0 %"}
+    assert "longer than the KV cache" in found["Rejected"]
+    assert "by admission" in found["Turned away"]
+    assert told(rejected=100.0, retried=0.0).keys() == {"Turned away"}
+    assert told(turned_away=0.0).keys() == {"Rejected"}
+    assert told(rejected=0.0) == {}
 
 
 def test_an_overloaded_run_says_so():
