@@ -27,6 +27,16 @@ def test_a_judgement_stands_whatever_becomes_of_the_rest(attain):
             assert counted(met, known, total).judged(attain) == expected
 
 
+@pytest.mark.parametrize("attain", [0.5, 0.9, 0.95, 0.99, 1.0])
+def test_hardly_less_than_was_asked_for_is_not_enough(attain):
+    """Only the rounding of a mean is forgiven."""
+    for lacking, met in ((0.0, True), (1e-12, True), (1e-6, False), (1e-3, False)):
+        share = attain - lacking
+        assert InSlo(share, share, share).judged(attain) == ("met" if met else "missed")
+        open_ = InSlo(share, 0.1, 1.0).judged(attain)
+        assert open_ == ("so_far" if met else "undecided")
+
+
 def test_where_all_have_a_verdict_the_bounds_are_the_share():
     for total in range(1, 30):
         for met in range(total + 1):
