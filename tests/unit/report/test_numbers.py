@@ -2,7 +2,7 @@
 
 import pytest
 
-from factorysim.report.numbers import amount, digits, of_unit, percent, seconds
+from factorysim.report.numbers import amount, common_unit, digits, of_unit, percent, seconds
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,19 @@ def test_extremes():
     assert percent(1.0) == "100 %"
     assert percent(0.0) == "0.0 %"
     assert amount(0.0, "tok") == "0 tok"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(119.0, "119 s"), (120.0, "2.00 min"), (600.0, "10.0 min"), (7199.0, "120 min"),
+     (7200.0, "2.00 h"), (172_799.0, "48.0 h"), (172_800.0, "2.00 d"), (864_000.0, "10.0 d"),
+     (-600.0, "-10.0 min")],
+)  # fmt: skip
+def test_a_duration_takes_a_larger_unit_from_two_of_it_on(value, text):
+    assert seconds(value) == of_unit(value, "s") == text
+
+
+def test_an_axis_of_durations_has_the_same_units():
+    for size, unit in ((60.0, "min"), (3600.0, "h"), (86_400.0, "d")):
+        assert common_unit(2 * size, "s") == (size, unit)
+        assert common_unit(1.99 * size, "s")[1] != unit
