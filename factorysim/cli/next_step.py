@@ -11,7 +11,7 @@ from factorysim.marked import printable
 SCHEMA = "schema: factorysim.scenario/"
 HEAD_BYTES = 4096
 """Of a YAML file that are looked at: its schema stands at the top."""
-COLUMN = 56
+COLUMN = 50
 """Of commands that have their purpose beside them."""
 RUNS_MOST = 12
 """Of a comparison: as many as a page holds."""
@@ -49,8 +49,10 @@ def next_steps(folder: Path) -> list[Step]:
         steps.append(Step(f"factorysim validate {_word(scenario)}", "every fault, with its line"))
         steps.append(Step(f"factorysim run {_word(scenario)}", "simulate it"))
         steps.append(Step(f"factorysim capacity {_word(scenario)}", "how much load it carries"))
-    else:
+    elif len(run) == 1:
         steps.append(Step("factorysim compare quickstart quickstart-open", "closed or open?"))
+    else:
+        steps.append(Step("factorysim capacity quickstart-open", "how much load it carries"))
     return steps
 
 

@@ -100,15 +100,19 @@ def find_file(name: str, kind: Kind, home: Home, where: str = "", key: str = "")
     if home.root is not None and not _inside(path, home.root):
         cure = "files are read from the scenario's own folder alone; "
         cure += "name another on the command line with --set"
-        expected = f"a {kind} file below {home.root}"
+        expected = f"{_a(kind)} file below {home.root}"
         raise SpecError(Fault(where, key, shown(name), expected, cure))
     if kind == "clients" and not _holds_clients(path):
         expected = "a folder of chunk-N-trace.csv files"
         raise SpecError(Fault(where, key, shown(name), expected, "it is ServeGen's form"))
     if kind != "clients" and not stat.S_ISREG(mode) and not _is_trace(kind, path):
         found = f"{shown(name)}, which is no regular file"
-        raise SpecError(Fault(where, key, found, f"a {kind} file"))
+        raise SpecError(Fault(where, key, found, f"{_a(kind)} file"))
     return path
+
+
+def _a(kind: Kind) -> str:
+    return f"an {kind}" if kind[0] in "aeio" else f"a {kind}"
 
 
 def _inside(path: Path, root: Path) -> bool:
@@ -140,8 +144,8 @@ def _missing(name: str, kind: Kind) -> tuple[str, str, str]:
     """Tell that there is no such file: found, expected, cure."""
     shipped = SHIPPED.get(kind)
     if shipped is None:
-        wanted = "a folder of clients" if kind == "clients" else f"a {kind} file"
+        wanted = "a folder of clients" if kind == "clients" else f"{_a(kind)} file"
         return f"{shown(name)}, which does not exist", wanted, "check the path"
     names = resource_names(shipped)
     cure = f"{nearest(name, names)} shipped: {', '.join(names) or 'none'}".strip()
-    return shown(name), f"a {kind} file, or the name of a shipped one", cure
+    return shown(name), f"{_a(kind)} file, or the name of a shipped one", cure

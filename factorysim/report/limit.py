@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from factorysim.marked import printable
-from factorysim.report.numbers import digits, percent, seconds
+from factorysim.report.numbers import apart, digits, percent, seconds
 from factorysim.report.slo import threshold
 from factorysim.report.terminal import mark, titled_table
 
@@ -36,7 +36,8 @@ def capacity_report(found: Capacity) -> list[RenderableType]:
     """Everything that a capacity says, as parts to print one after the other."""
     parts: list[RenderableType] = [verdict(found), ""]
     if found.binds is not None:
-        parts.append(mark("Just above it: ", printable(_missed(found)), ""))
+        where = "Just above it: " if found.rate is not None else "At the lowest rate outside: "
+        parts.append(mark(where, printable(_missed(found)), ""))
     if found.bottleneck is not None:
         full = found.saturation
         where = "at the capacity" if found.rate is not None else "at the highest rate inside"
@@ -84,7 +85,7 @@ def _between(found: Capacity) -> str:
 def _binding(found: Capacity) -> str:
     binds = found.binds
     if binds is None:
-        return "nothing"
+        return "not known"
     if binds.threshold == "overload":
         return "overload"
     limit = "" if binds.limit_s is None else f" ({seconds(binds.limit_s)})"
@@ -95,10 +96,12 @@ def _missed(found: Capacity) -> str:
     binds = found.binds
     assert binds is not None  # asked where there is one
     if binds.threshold == "overload":
-        return "every SLO is met, but sessions pile up"
-    share = "" if binds.share is None else f"{percent(binds.share)} of {binds.stream} in SLO, "
-    wanted = "" if binds.attain is None else f"{percent(binds.attain)} wanted; "
-    return f"{share}{wanted}{percent(binds.missed)} miss {_binding(found)}"
+        return "no SLO is missed yet, but sessions pile up"
+    short = ""
+    if binds.share is not None and binds.attain is not None:
+        share, attain = apart(binds.share, binds.attain)
+        short = f"{share} of {binds.stream} in SLO, {attain} wanted; "
+    return f"{short}{percent(binds.missed)} miss {_binding(found)}"
 
 
 def _points(found: Capacity) -> Table:

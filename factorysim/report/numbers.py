@@ -74,6 +74,22 @@ def percent(value: float) -> str:
     return f"{hundred:.3f} %" if size >= 0.001 else f"{'>-' if value < 0 else '<'}0.001 %"
 
 
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Write two shares, with as many digits as tell them apart if they differ.
+
+    Examples
+    --------
+    >>> apart(0.871, 0.95), apart(0.87137, 0.8714), apart(0.9996, 1.0), apart(0.9, 0.9)
+    (('87.1 %', '95.0 %'), ('87.137 %', '87.140 %'), ('99.96 %', '100.00 %'), ('90.0 %', '90.0 %'))
+    """
+    told = percent(one), percent(other)
+    for places in range(2, 7):
+        if told[0] != told[1] or one == other:
+            break
+        told = f"{100 * one:.{places}f} %", f"{100 * other:.{places}f} %"
+    return told
+
+
 def common_unit(largest: float, unit: str) -> tuple[float, str]:
     """Choose the unit in which values up to `largest` are written, and its factor.
 

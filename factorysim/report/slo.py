@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from factorysim.metrics.in_slo import THRESHOLDS, Judgement, Verdict, verdicts
-from factorysim.report.numbers import percent, seconds
+from factorysim.report.numbers import apart, percent, seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,8 +111,11 @@ def badge(slos: Mapping[str, Any]) -> tuple[str, State]:
             told = f"{judged[which]} of {asked} SLOs {WORDS[which]}"
             told += f": up to {open_} of sessions were still under way"
         return told, "unknown"
+    if judged["unknown"] == asked:
+        return "No session came that has an SLO", "unknown"
     if judged["unknown"]:
-        return f"{judged['unknown']} of {asked} SLOs unknown", "unknown"
+        told = f"{judged['met']} of {asked} SLOs met"
+        return f"{told}; of the other streams no session came", "good"
     return "The SLO is met" if asked == 1 else f"All {asked} SLOs met", "good"
 
 
@@ -139,7 +142,8 @@ def _line(one: Verdict, slo: Mapping[str, Any]) -> Said:
         share = found.share if found.share is not None else found.least
         assert share is not None
         met = "" if judgement == "met" else " met it"
-        text = f"{percent(share)} of {one.stream} sessions{met}, {wanted}"
+        text = f"{apart(share, one.attain)[0]} of {one.stream} sessions{met}, "
+        text += f"{apart(share, one.attain)[1]} wanted ({limits})"
         if found.open >= SHOWN:
             text += f"; {percent(found.open)} were still under way, which cannot turn it"
     return Said(HEADS[judgement], text, STATES[judgement])

@@ -128,7 +128,8 @@ class Station(Written):
     kv_blocks: Count
     block_tokens: Count
     max_sequences: Count
-    token_budget: Count
+    token_budget: Annotated[int, Field(ge=0, lt=2**63)]
+    """Schedulers without one have 2**62."""
 
     @model_validator(mode="after")
     def _serves(self) -> Self:

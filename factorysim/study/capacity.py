@@ -83,7 +83,7 @@ class Capacity(NamedTuple):
     bounds: tuple[float, float]
     tolerance: float
     binds: Binds | None
-    """None where nothing was seen outside."""
+    """None where nothing was seen outside, or nobody knows what is missed there."""
     bottleneck: str | None
     """At `outside`, as `run` names it."""
     saturation: float | None
@@ -143,9 +143,9 @@ def capacity(
 
     Examples
     --------
-    >>> found = capacity("quickstart-open")  # doctest: +SKIP
-    >>> round(found.rate, 2), found.binds.threshold  # a minute later  # doctest: +SKIP
-    (3.83, 'ttft')
+    >>> found = capacity("desk.yaml", tolerance=0.05)  # of docs/capacity.md  # doctest: +SKIP
+    >>> round(found.rate, 2), found.binds.threshold  # doctest: +SKIP
+    (4.83, 'ttft')
     """
     from factorysim.run.prepare import prepare
     from factorysim.run.replicate import Watch, cores, resolved, settings_of, warmup_of
@@ -389,7 +389,10 @@ def _interval(
 def _nowhere(points: Sequence[Point], least: float, unit: str) -> str:
     """Say why no rate is inside."""
     down = f"at every rate down to {least:.3g} {unit}"
-    if all(one.overload == "overloaded" or one.judgement == "missed" for one in points):
+    came = [one for one in points if one.judgement != "unknown"]
+    if not came:
+        return f"no session came {down}"
+    if all(one.overload == "overloaded" or one.judgement == "missed" for one in came):
         return f"SLOs are missed {down}"
     return f"it is not decided {down} whether SLOs are met, as sessions were still under way"
 
@@ -397,20 +400,21 @@ def _nowhere(points: Sequence[Point], least: float, unit: str) -> str:
 def _everywhere(points: Sequence[Point], most: float, unit: str) -> str:
     """Say why no rate is outside."""
     up = f"at every rate up to {most:.3g} {unit}"
-    if all(one.judgement == "met" for one in points):
+    if all(one.judgement in ("met", "unknown") for one in points):
         return f"SLOs are met {up}"
     return f"SLOs are met so far {up}, by sessions that have ended"
 
 
-def _binds(above: Point, scenario: ScenarioSpec) -> Binds:
-    """Which stream falls shortest of its share, and by which threshold."""
+def _binds(above: Point, scenario: ScenarioSpec) -> Binds | None:
+    """Which stream falls shortest of its share, and by which threshold; None: nobody knows."""
     short = {
         name: seen.attain - seen.share
         for name, seen in above.streams.items()
         if seen.share is not None
     }
     if not short:
-        return Binds("", OVERLOAD, None, 0.0, None, None)
+        over = above.overload == "overloaded"
+        return Binds("", OVERLOAD, None, 0.0, None, None) if over else None
     worst = max(short, key=lambda name: short[name])
     seen = above.streams[worst]
     if short[worst] <= 0:

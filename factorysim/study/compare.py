@@ -313,8 +313,19 @@ def _verdict(a: Run, b: Run, names: tuple[str, str]) -> str:
         return f"The run is too short to tell: {' and '.join(unsettled)} had not settled."
     if over_a or over_b:
         well, ill = (name_b, name_a) if over_a else (name_a, name_b)
-        return f"{well} sustains this demand, {ill} does not."
-    return f"Both {name_a} and {name_b} sustain this demand. {_slo_verdict(a, b, names)}".strip()
+        run = b if over_a else a
+        but = " without meeting its SLOs" if judged_together(run) == "missed" else ""
+        return f"{well} sustains {_demand(run)}{but}, {ill} does not."
+    both = f"Both {name_a} and {name_b} sustain {_demand(a, b)}."
+    return f"{both} {_slo_verdict(a, b, names)}".strip()
+
+
+def _demand(*runs: Run) -> str:
+    """Name the demand that is sustained: not all of it where calls were turned away."""
+    turned_away = [one.summary.get("calls.rejected") for one in runs]
+    if any(line is not None and line.value for line in turned_away):
+        return "what is let in of this demand"
+    return "this demand"
 
 
 def _slo_verdict(a: Run, b: Run, names: tuple[str, str]) -> str:

@@ -47,7 +47,7 @@ def parse_object(text: str) -> dict[str, Json]:
         cut = error.pos >= len(text) - 1
         cure = "the row is cut off" if cut else "one JSON object a line"
         line = f"line {error.lineno}, " if error.lineno > 1 else ""
-        found = f"broken JSON ({error.msg} at {line}column {error.colno})"
+        found = f"broken JSON ({error.msg.removesuffix(' at')} at {line}column {error.colno})"
         raise BadRow(Problem("", found, "a JSON object", cure)) from None
     except (ValueError, ArithmeticError, RecursionError) as error:
         reason = " ".join(str(error).split())[:100] or "a number out of range"

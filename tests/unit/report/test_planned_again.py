@@ -84,6 +84,23 @@ def test_a_file_that_has_gone_is_told_with_its_place(run, made):
     assert found.details in Page(run_page(run)).text("pre")
 
 
+def test_a_trace_that_has_gone_is_no_part_of_the_factory(tmp_path):
+    rows = '{"timestamp": 5, "input_length": 9, "output_length": 2, "hash_ids": [1]}'
+    (tmp_path / "rows.jsonl").write_text(rows)
+    text = changed("calls: {prompt_tokens: {mean: 1}, output_tokens: {mean: 1}}",
+                   "trace: rows.jsonl")  # fmt: skip
+    text = changed("\n    arrivals: {process: poisson, rate: 0.5 /s}", "", text)
+    text = changed("kind: steady_state, window: 200 s, warmup: 20 s",
+                   "kind: terminating, window: 20 s", text)  # fmt: skip
+    (tmp_path / "case.yaml").write_text(changed("replications: 2", "replications: 1", text))
+    run = simulate(load(str(tmp_path / "case.yaml")), out=tmp_path / "run", workers=1)
+    for content in ('{"other": 1}', None):
+        (tmp_path / "rows.jsonl").unlink()
+        if content is not None:
+            (tmp_path / "rows.jsonl").write_text(content)
+        assert plan_again(run.path, run.manifest).plan.serve[0].name == "queue"
+
+
 def test_a_file_that_lies_elsewhere_is_the_same_if_its_content_is(run):
     inputs = [one | {"path": f"/elsewhere{one['path']}"} for one in run.manifest["inputs"]]
     assert not isinstance(plan_again(run.path, run.manifest | {"inputs": inputs}), NotPlanned)

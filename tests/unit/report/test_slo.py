@@ -30,7 +30,8 @@ FREE = asks(counted(0, 0, 10)) | {"ttft": None}
          "unknown"),
         ([OPEN, UNSURE], "1 of 2 SLOs not decided: up to 66.0 % of sessions were still under way",
          "unknown"),
-        ([NOBODY, MET], "1 of 2 SLOs unknown", "unknown"),
+        ([NOBODY, MET], "1 of 2 SLOs met; of the other streams no session came", "good"),
+        ([NOBODY, NOBODY], "No session came that has an SLO", "unknown"),
         ([FREE], "No SLO was asked for", "plain"),
     ],
 )  # fmt: skip
@@ -136,3 +137,9 @@ def test_a_badge_tells_the_most_that_is_open_and_could_turn_it():
     assert badge(slos)[0] == "2 of 3 SLOs met so far: up to 66.0 % of sessions were still under way"
     slos = {"b": asks(counted(30, 30, 40)), "c": asks(counted(34, 34, 100), attain=0.3)}
     assert badge(slos)[0] == "1 of 2 SLOs met so far: up to 25.0 % of sessions were still under way"
+
+
+def test_a_share_just_short_of_what_is_wanted_does_not_read_like_it():
+    just = asks(counted(9996, 10_000, 10_000), attain=1.0)
+    (line,) = slo_lines({"code": just})
+    assert line.text.startswith("99.96 % of code sessions met it, 100.00 % wanted")

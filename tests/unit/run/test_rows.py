@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from factorysim.errors import UserError
-from factorysim.run import open_run
+from factorysim.load import load
+from factorysim.run import open_run, simulate
 from factorysim.run.row_check import Check, Known
 from factorysim.run.tables import TABLE_NAMES, schema_of
 from factorysim.store import table_parts
@@ -200,3 +201,27 @@ def test_what_tables_refer_to_is_taken_from_the_manifest():
     layout = {"stations": [serve, serve, tools]}
     found = Known.of({"layout": layout, "replications": [{"replication": 4}]})
     assert found == Known(frozenset({4}), 6)
+
+
+@pytest.mark.parametrize("scheduler", ["vllm", "sglang", "sarathi", "orca", "static", "trtllm"])
+def test_a_run_of_any_scheduler_is_opened(tmp_path, scheduler):
+    """Those without a budget of tokens have one of 2**62."""
+    path = tmp_path / "case.yaml"
+    path.write_text(CASE.replace("SCHEDULER", scheduler))
+    assert open_run(simulate(load(path), out=tmp_path / "run", workers=1).path).path.is_dir()
+
+
+CASE = """
+schema: factorysim.scenario/1
+question: Is what a run writes opened again?
+topology: teaching/one-gpu
+llms: {small: {llm: llama_3_1_8b}}
+deployments: {serve: {llm: small, pool: gpu}}
+streams:
+  chat:
+    llm: small
+    calls: {prompt_tokens: {mean: 300}, output_tokens: {mean: 20}}
+    arrivals: {process: poisson, rate: 2 /s}
+serving: {scheduler: SCHEDULER}
+run: {kind: terminating, window: 3 s, drain: 3 s, replications: 1, seed: 1}
+"""

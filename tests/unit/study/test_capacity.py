@@ -9,8 +9,8 @@ from factorysim.errors import SpecError
 from factorysim.metrics.inputs import Window
 from factorysim.spec.arrivals import FixedConcurrency
 from factorysim.spec.stream import SloSpec
-from factorysim.study.attained import Attained, is_inside
-from factorysim.study.capacity import OPEN_END, OVERLOAD_BINDS, as_json, capacity
+from factorysim.study.attained import Attained, Point, is_inside
+from factorysim.study.capacity import OPEN_END, OVERLOAD_BINDS, _binds, _nowhere, as_json, capacity
 from tests.unit.run.builders import mm1
 
 
@@ -252,3 +252,32 @@ def test_an_attainment_that_rises_is_told(monkeypatch):
 def test_it_is_a_public_name():
     assert factorysim.capacity is capacity
     assert isinstance(capacity(queue(replications=1), high=0.6, workers=1).window, Window)
+
+
+def seen(rate, share, state="steady", least=None, most=None):
+    bounds = (share if least is None else least, share if most is None else most)
+    one = Attained(share, *bounds, 0.5, 10, (share,), {"ttft": 0.5})
+    return Point(rate, rate, is_inside([one], state), {"calls": one}, state, None, "")
+
+
+MISSED, NOBODY, OPEN = seen(4.0, 0.1), seen(1.0, None), seen(2.0, None, least=0.0, most=1.0)
+
+
+@pytest.mark.parametrize(
+    ("points", "said"),
+    [
+        ([NOBODY, MISSED], "SLOs are missed at every rate down to 0.1"),
+        ([seen(4.0, 0.9, "overloaded"), MISSED], "SLOs are missed at every rate"),
+        ([NOBODY], "no session came at every rate"),
+        ([OPEN, MISSED], "it is not decided at every rate"),
+    ],
+)
+def test_the_reason_counts_no_rate_at_which_nobody_came(points, said):
+    assert _nowhere(points, 0.1, "sessions/s").startswith(said)
+
+
+def test_what_binds_is_not_told_where_nobody_knows():
+    scenario = queue()
+    assert _binds(OPEN, scenario) is None
+    assert _binds(OPEN._replace(overload="overloaded"), scenario).threshold == "overload"
+    assert _binds(MISSED, scenario).threshold == "ttft"

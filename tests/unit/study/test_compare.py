@@ -6,7 +6,16 @@ import pytest
 
 from factorysim.errors import SpecError
 from factorysim.metrics.in_slo import counted
-from factorysim.study.compare import _demand_notes, _slo_verdict, align, as_json, compare, labels
+from factorysim.metrics.summary import Line
+from factorysim.study.compare import (
+    _demand_notes,
+    _slo_verdict,
+    _verdict,
+    align,
+    as_json,
+    compare,
+    labels,
+)
 from tests.unit.run.builders import mm1
 
 
@@ -150,3 +159,36 @@ class Judged:
 )  # fmt: skip
 def test_who_meets_slos_is_said_only_as_far_as_it_is_decided(a, b, said):
     assert _slo_verdict(Judged(a), Judged(b), ("A", "B")) == said
+
+
+class Told:
+    """A run as far as verdicts read it."""
+
+    def __init__(self, state, found, rejected=0.0):
+        slo = {"ttft": 1.0, "tpot": None, "turn": None, "session": None, "attain": 0.9}
+        self.manifest = {
+            "kind": "steady_state",
+            "overload": {"state": state},
+            "slo": {"calls": slo | found._asdict()},
+        }
+        self.summary = {"calls.rejected": Line(rejected, None, None, 1, None)}
+
+
+@pytest.mark.parametrize(
+    ("b", "said"),
+    [
+        (Told("overloaded", counted(1, 1, 1)), "A sustains this demand, B does not."),
+        (Told("steady", counted(1, 1, 1)),
+         "Both A and B sustain this demand. Both meet their SLOs."),
+        (Told("steady", counted(1, 1, 1), rejected=3.0),
+         "Both A and B sustain what is let in of this demand. Both meet their SLOs."),
+    ],
+)  # fmt: skip
+def test_a_demand_that_is_turned_away_is_not_sustained(b, said):
+    assert _verdict(Told("steady", counted(1, 1, 1)), b, ("A", "B")) == said
+
+
+def test_who_sustains_a_demand_may_miss_its_slos_all_the_same():
+    misses, over = Told("steady", counted(0, 1, 1)), Told("overloaded", counted(0, 1, 1))
+    said = "B sustains this demand without meeting its SLOs, A does not."
+    assert _verdict(over, misses, ("A", "B")) == said
