@@ -3,8 +3,10 @@
 import json
 
 import pyarrow.parquet as pq
+import pytest
 
-from factorysim.run import simulate
+from factorysim.errors import UserError
+from factorysim.run import open_run, simulate
 from factorysim.run.activity import NAMES
 from factorysim.run.seal import sealed
 from factorysim.run.tables import TABLE_NAMES
@@ -110,3 +112,10 @@ def with_cell(table, column, number, value):
     made = made.dictionary_encode() if words else made
     nullable = pa.field(column, field.type, nullable=True)
     return table.set_column(table.schema.names.index(column), nullable, made)
+
+
+def told(folder):
+    """Open a run that is to be refused, and give what is said of it."""
+    with pytest.raises(UserError) as stop:
+        open_run(folder)
+    return str(stop.value)

@@ -7,20 +7,14 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from factorysim.errors import UserError
 from factorysim.run import open_run
 from factorysim.run.seal import sealed
+from tests.unit.run.tampering import told
 
 
 @pytest.fixture
 def folder(written, tmp_path):
     return shutil.copytree(written, tmp_path / "run")
-
-
-def told(folder):
-    with pytest.raises(UserError) as stop:
-        open_run(folder)
-    return str(stop.value)
 
 
 def test_a_run_as_it_was_written_opens(folder):

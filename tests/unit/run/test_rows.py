@@ -6,13 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from factorysim.errors import UserError
 from factorysim.load import load
 from factorysim.run import open_run, simulate
 from factorysim.run.row_check import Check, Known
 from factorysim.run.tables import TABLE_NAMES, schema_of
 from factorysim.store import table_parts
-from tests.unit.run.tampering import changed, full_run, with_cell
+from tests.unit.run.tampering import changed, full_run, told, with_cell
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +22,6 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def folder(whole, tmp_path):
     return shutil.copytree(whole, tmp_path / "run")
-
-
-def told(folder):
-    with pytest.raises(UserError) as stop:
-        open_run(folder)
-    return str(stop.value)
 
 
 def test_rows_in_every_table_are_without_fault(whole):
@@ -206,22 +199,6 @@ def test_what_tables_refer_to_is_taken_from_the_manifest():
 @pytest.mark.parametrize("scheduler", ["vllm", "sglang", "sarathi", "orca", "static", "trtllm"])
 def test_a_run_of_any_scheduler_is_opened(tmp_path, scheduler):
     """Those without a budget of tokens have one of 2**62."""
-    path = tmp_path / "case.yaml"
-    path.write_text(CASE.replace("SCHEDULER", scheduler))
-    assert open_run(simulate(load(path), out=tmp_path / "run", workers=1).path).path.is_dir()
-
-
-CASE = """
-schema: factorysim.scenario/1
-question: Is what a run writes opened again?
-topology: teaching/one-gpu
-llms: {small: {llm: llama_3_1_8b}}
-deployments: {serve: {llm: small, pool: gpu}}
-streams:
-  chat:
-    llm: small
-    calls: {prompt_tokens: {mean: 300}, output_tokens: {mean: 20}}
-    arrivals: {process: poisson, rate: 2 /s}
-serving: {scheduler: SCHEDULER}
-run: {kind: terminating, window: 3 s, drain: 3 s, replications: 1, seed: 1}
-"""
+    short = ["run.window=3 s", "run.warmup=0 s", "run.drain=3 s", "run.replications=1"]
+    scenario = load("schedulers", [f"serving.scheduler={scheduler}", *short])
+    assert open_run(simulate(scenario, out=tmp_path / "run", workers=1).path).path.is_dir()
