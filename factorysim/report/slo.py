@@ -38,8 +38,6 @@ OPEN: tuple[Judgement, ...] = ("undecided", "so_far")
 """Where sessions that were still under way could turn it."""
 ALL, WORST = 6, 5
 """Streams that are told one by one; of more, so many that miss by most or have least room."""
-
-
 SHOWN = 5e-4
 """Share of sessions under way from which on it is told where it turns nothing."""
 
@@ -142,8 +140,8 @@ def _line(one: Verdict, slo: Mapping[str, Any]) -> Said:
         share = found.share if found.share is not None else found.least
         assert share is not None
         met = "" if judgement == "met" else " met it"
-        text = f"{apart(share, one.attain)[0]} of {one.stream} sessions{met}, "
-        text += f"{apart(share, one.attain)[1]} wanted ({limits})"
+        got, asked = apart(share, one.attain)
+        text = f"{got} of {one.stream} sessions{met}, {asked} wanted ({limits})"
         if found.open >= SHOWN:
             text += f"; {percent(found.open)} were still under way, which cannot turn it"
     return Said(HEADS[judgement], text, STATES[judgement])

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-PLAIN = frozenset({"sid", "detail"})
+_PLAIN = frozenset({"sid", "detail"})
 """Strings that hardly repeat: a dictionary would only grow."""
 _KINDS: dict[object, tuple[str, bool]] = {
     int: ("int64", False),
@@ -49,7 +49,7 @@ def table_schema(row: type, derived: Sequence[str] = ()) -> pa.Schema:
     fields: list[Any] = [pa.field("replication", pa.int32(), nullable=False)]
     for name, kind, nullable in columns_of(row):
         kept = getattr(pa, kind)()
-        if kind == "string" and name not in PLAIN:
+        if kind == "string" and name not in _PLAIN:
             kept = pa.dictionary(pa.int32(), kept)
         fields.append(pa.field(name, kept, nullable=nullable))
     fields += [pa.field(name, pa.float64(), nullable=False) for name in derived]

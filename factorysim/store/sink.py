@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from factorysim.records import CHUNK_ROWS, TABLES, StepChunk
 from factorysim.store.folder import writing
-from factorysim.store.schema import PLAIN, columns_of, table_schema
+from factorysim.store.schema import columns_of, table_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,13 +96,15 @@ class _TableWriter:
     """Rows -> chunks of Arrow columns -> row groups of one file."""
 
     def __init__(self, path: Path, row: type, replication: int, derived: Derived | None) -> None:
+        import pyarrow as pa
+
         self._path = path
         self._replication = replication
         self._derived = derived
         self._columns = columns_of(row)
         self._schema = table_schema(row, derived.names if derived is not None else ())
         self._words: dict[str, dict[str, int]] = {
-            name: {} for name, kind, _ in self._columns if kind == "string" and name not in PLAIN
+            field.name: {} for field in self._schema if pa.types.is_dictionary(field.type)
         }
         self._rows: list[tuple[object, ...]] = []
         self._chunks: list[dict[str, pa.Array[Any]]] = []
